@@ -1,0 +1,179 @@
+"""The input contract: the member columns that models may ask for, and how their values are spelt.
+
+One entry per column serves the reader (which spellings are accepted), the condition grammar (which names a
+table may use), the error messages and the documentation. Values are small integers everywhere behind the
+reader: a choice is its code, a yes/no column is 0 or 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+MAX_AGE = 130
+
+
+@dataclass(frozen=True)
+class Column:
+    """One member column.
+
+    Attributes
+    ----------
+    name : str
+        Canonical name, as conditions and results write it.
+    aliases : tuple of str
+        Other accepted headers (compared without regard to case), CMS's own names among them.
+    low, high : int
+        Inclusive range of the codes.
+    labels : mapping of str to int
+        Names of the codes that conditions may use, in the order in which results show them.
+    spellings : mapping of str to int
+        Further accepted values (compared without regard to case, blanks trimmed).
+    default : int or None
+        Code for every member where the column is absent (the run report says so); None: it must be there.
+    blank : int or None
+        Code of a null or empty value (counted in the run report); None: a blank is an invalid value.
+    doc : str
+        What the column says.
+    """
+
+    name: str
+    doc: str
+    aliases: tuple[str, ...] = ()
+    low: int = 0
+    high: int = 1
+    labels: Mapping[str, int] = field(default_factory=dict)
+    spellings: Mapping[str, int] = field(default_factory=dict)
+    default: int | None = None
+    blank: int | None = None
+
+    def code(self, value: object) -> int | None:
+        """Code of one value as a user may spell it, None if it is not one of the column's values."""
+        if value is None:
+            return self.blank
+        if isinstance(value, bool):
+            value = int(value)
+        if isinstance(value, float):
+            if value != value:
+                return self.blank
+            if value != int(value):
+                return None
+            value = int(value)
+        text = str(value).strip().lower()
+        if text == "":
+            return self.blank
+        if text in self.spellings:
+            return self.spellings[text]
+        if text in self.labels:
+            return self.labels[text]
+        if text.endswith(".0"):  # whole numbers that went through a floating point column
+            text = text[:-2]
+        if text.isascii() and text.isdigit() and self.low <= int(text) <= self.high:
+            return int(text)
+        return None
+
+    def show(self, code: int) -> str:
+        """The code in words."""
+        for label, value in self.labels.items():
+            if value == code:
+                return label
+        return str(code)
+
+    def expects(self) -> str:
+        """The accepted values, for error messages."""
+        parts = list(dict.fromkeys([*self.labels, *self.spellings]))
+        if not self.labels or self.low != self.high:
+            parts.append(f"{self.low}-{self.high}")
+        return ", ".join(parts)
+
+
+_YES_NO = {"y": 1, "n": 0, "yes": 1, "no": 0, "true": 1, "false": 0, "t": 1, "f": 0}
+
+
+def _flag(name: str, doc: str, *aliases: str) -> Column:
+    return Column(name, doc, aliases, spellings=_YES_NO, default=0)
+
+
+# CMS dual status codes: full benefit 02, 04, 08; partial 01, 03, 05, 06; none 00, 09, blank
+# (Medicare Advantage and Part D plan communications user guide, dual status code).
+_DUAL_CODES = {"00": 0, "01": 1, "02": 2, "03": 1, "04": 2, "05": 1, "06": 1, "08": 2, "09": 0, "10": 0}
+_DUAL_DIGITS = {str(int(code)): value for code, value in _DUAL_CODES.items()}
+
+_COLUMNS = [
+    Column(
+        "age",
+        "age in completed years (Medicare: on 1 February of the payment year; HHS: on the last day of enrollment)",
+        ("age_last",),
+        high=MAX_AGE,
+    ),
+    Column(
+        "sex",
+        "sex",
+        ("gender",),
+        low=1,
+        high=2,
+        labels={"male": 1, "female": 2},
+        spellings={"m": 1, "f": 2},
+    ),
+    Column("orec", "original reason for entitlement code", high=3),
+    Column(
+        "dual_status",
+        "Medicaid dual status of the payment month: none, partial, full, or CMS's code 00-10",
+        ("dual", "dual_status_code"),
+        high=2,
+        labels={"none": 0, "partial": 1, "full": 2},
+        spellings={
+            **_DUAL_CODES,
+            **_DUAL_DIGITS,
+            "nd": 0,
+            "pbd": 1,
+            "fbd": 2,
+            "non": 0,
+            "nondual": 0,
+            "na": 0,
+        },
+        blank=0,
+    ),
+    _flag("institutional", "long-term institutional (LTI)", "lti"),
+    _flag("new_enrollee", "fewer than 12 months of Part B in the data collection year"),
+    _flag("c_snp", "enrolled in a chronic condition special needs plan", "csnp", "snp"),
+    _flag("medicaid", "Medicaid, for continuing enrollees (LTIMCAID, MCAID)", "ltimcaid", "mcaid"),
+    _flag("new_enrollee_medicaid", "Medicaid, for new enrollees (NEMCAID)", "nemcaid"),
+    _flag("low_income", "Part D low-income subsidy", "lis"),
+    _flag("esrd", "end-stage renal disease (RxHCC new enrollees)"),
+    Column(
+        "esrd_status",
+        "dialysis, transplant (months 1 to 3 after it) or graft (from month 4)",
+        high=3,
+        labels={"none": 0, "dialysis": 1, "transplant": 2, "graft": 3},
+        blank=0,
+    ),
+    Column(
+        "months_since_graft",
+        "whole months since the kidney transplant (1 is the month of the transplant)",
+        ("months_since_transplant",),
+        high=999,
+        default=0,
+        blank=0,
+    ),
+    Column(
+        "metal",
+        "metal level of the plan",
+        ("metal_level",),
+        low=1,
+        high=5,
+        labels={"platinum": 1, "gold": 2, "silver": 3, "bronze": 4, "catastrophic": 5},
+        spellings={"p": 1, "g": 2, "s": 3, "b": 4, "c": 5},
+    ),
+    Column("csr_indicator", "cost-sharing reduction indicator of the year's CSR table", high=13),
+    Column(
+        "enrollment_months",
+        "months of enrollment in the benefit year, 1-12",
+        ("enrolduration", "enrollment_duration"),
+        low=1,
+        high=12,
+    ),
+]
+
+COLUMNS: Mapping[str, Column] = MappingProxyType({column.name: column for column in _COLUMNS})

@@ -1,0 +1,46 @@
+"""The errors hccore raises on purpose. Each message says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+class HccoreError(Exception):
+    """Base of every error that is about the user's data, tables or request."""
+
+
+class TableError(HccoreError):
+    """A fault in a model's tables, with the place where it stands."""
+
+    def __init__(
+        self,
+        message: str,
+        file: str | Path | None = None,
+        line: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        self.file = None if file is None else str(file)
+        self.line = line
+        self.column = column
+        place = ", ".join(
+            part
+            for part in (
+                self.file,
+                None if line is None else f"line {line}",
+                None if column is None else f"column {column}",
+            )
+            if part
+        )
+        super().__init__(f"{place}: {message}" if place else message)
+
+
+class InputError(HccoreError):
+    """Members or diagnoses that cannot be scored as they are."""
+
+
+class UnknownModelError(HccoreError):
+    """A model or year for which there is no folder of tables."""
+
+
+class OutputError(HccoreError):
+    """A result that cannot be written where it was asked for."""

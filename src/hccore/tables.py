@@ -1,0 +1,747 @@
+"""Find a model folder, read its tables and refuse whatever is wrong with them.
+
+The format is described in `hcc_mappings/README.md`. What comes out, `ModelTables`, speaks in names only; bits
+and arrays are the business of `compile.py`. Nothing here needs NumPy, so one member can be explained from a
+cold process in a fraction of a second.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hccore.conditions import Condition, ConditionError, parse_condition, possible_facts
+from hccore.errors import TableError, UnknownModelError
+
+FORMAT = 1
+FAMILIES = ("cms_hcc", "esrd", "rxhcc", "hhs_hcc")
+SYSTEMS = ("icd10cm", "ndc", "hcpcs")
+STAGES = ("member", "before", "after")
+CODED_KINDS = frozenset({"category", "drug"})
+SCORED_KINDS = frozenset(
+    {
+        "demographic",
+        "category",
+        "drug",
+        "group",
+        "interaction",
+        "count",
+        "severity",
+        "duration",
+        "term",
+    }
+)
+KINDS = SCORED_KINDS | {"flag"}
+_CODE_SHAPE = re.compile(r"[0-9A-Z]+")
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A name of the model: see `variables.csv`."""
+
+    name: str
+    kind: str
+    number: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One way in which a variable is set by the member's facts: see `flags.csv`."""
+
+    variable: str
+    condition: Condition
+    partition: str
+    line: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One row of `rules.csv`; `when`, `unless`, `count_of` and `clears` hold names of variables or groups."""
+
+    stage: str
+    variable: str
+    when: tuple[str, ...]
+    unless: tuple[str, ...]
+    count_of: tuple[str, ...]
+    low: int | None
+    high: int | None
+    clears: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class CodeTarget:
+    """One category that a code leads to, and when."""
+
+    category: str
+    condition: Condition
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One score: see `segments.csv`. `divisor` is in thousandths."""
+
+    name: str
+    condition: Condition
+    automatic: bool
+    reason: str
+    score_column: str
+    divisor: int | None
+
+
+@dataclass(frozen=True)
+class ModelTables:
+    """The tables of one model and year, checked.
+
+    Attributes
+    ----------
+    variables : dict of str to Variable
+        In table order; categories in the order of the hierarchy table.
+    groups : dict of str to tuple of str
+        Member variables of each group, nested groups resolved.
+    codes : dict of str to dict of str to tuple of CodeTarget
+        By code system, then code.
+    coefficients : dict of str to tuple
+        Per variable one whole number of thousandths (None: not in that segment) per segment.
+    files : dict of str to str
+        SHA-256 of every file read.
+    """
+
+    folder: Path
+    model: str
+    year: int
+    title: str
+    program: str
+    age_as_of: tuple[int, int] | None
+    sequential_hierarchy: bool
+    notes: tuple[str, ...]
+    accepted: Mapping[str, Mapping[str, str]]
+    sources: tuple[Mapping[str, str], ...]
+    variables: Mapping[str, Variable]
+    flags: tuple[Flag, ...]
+    groups: Mapping[str, tuple[str, ...]]
+    rules: tuple[Rule, ...]
+    hierarchy: tuple[tuple[str, str], ...]
+    codes: Mapping[str, Mapping[str, tuple[CodeTarget, ...]]]
+    coefficients: Mapping[str, tuple[int | None, ...]]
+    segments: tuple[Segment, ...]
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """Names that codes map to and hierarchies apply to, in table order."""
+        return tuple(name for name, v in self.variables.items() if v.kind in CODED_KINDS)
+
+    def members_of(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The variables behind names of variables and groups, each once, in order."""
+        found: dict[str, None] = {}
+        for name in names:
+            found.update(dict.fromkeys(self.groups.get(name, (name,))))
+        return tuple(found)
+
+
+def mappings_root() -> Path:
+    """The folder of the packaged tables, found from this file and never from the current directory."""
+    here = Path(__file__).resolve().parent
+    for candidate in (here / "hcc_mappings", here.parent.parent / "hcc_mappings"):
+        if candidate.is_dir():
+            return candidate
+    raise TableError(
+        "the packaged tables are missing from this installation; install hccore again", here
+    )
+
+
+def available_models(root: Path | None = None) -> list[tuple[str, int]]:
+    """Every (model, year) that has a folder of tables, sorted."""
+    found = (root or mappings_root()).glob("*/[0-9][0-9][0-9][0-9]/model.toml")
+    return sorted((path.parent.parent.name, int(path.parent.name)) for path in found)
+
+
+def model_folder(model: str, year: int, root: Path | None = None) -> Path:
+    """The folder of a model's tables.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is none; the message lists the models or years that exist.
+    """
+    folder = (root or mappings_root()) / str(model) / str(year)
+    if re.fullmatch(r"\w+", str(model)) and (folder / "model.toml").is_file():
+        return folder
+    years = [y for name, y in available_models(root) if name == model]
+    if years:
+        known = f"{model} exists for the years {', '.join(map(str, years))}"
+    else:
+        names = sorted({name for name, _ in available_models(root)})
+        known = f"the models are {', '.join(names)}"
+    raise UnknownModelError(f"there is no model {model!r} for the year {year!r}; {known}")
+
+
+def load_tables(model: str, year: int, root: Path | str | None = None) -> ModelTables:
+    """Read and check the tables of a model.
+
+    Parameters
+    ----------
+    model : str
+        Such as ``cms_hcc_v28``.
+    year : int
+        Payment year (Medicare) or benefit year (HHS).
+    root : path, optional
+        Another folder in the place of the packaged `hcc_mappings`.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is no such folder.
+    TableError
+        For the first fault found, with file, line and column.
+    """
+    return _load(model_folder(model, year, None if root is None else Path(root)))
+
+
+@lru_cache(maxsize=64)
+def _load(folder: Path) -> ModelTables:
+    return read_folder(folder)
+
+
+def read_folder(folder: Path) -> ModelTables:
+    """Read and check one model folder (see `load_tables`), without remembering it."""
+    return _FolderReader(Path(folder)).read()
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A row of a table as a mapping that knows its place."""
+
+    file: Path
+    line: int
+    cells: dict[str, str]
+
+    def __getitem__(self, column: str) -> str:
+        return self.cells.get(column, "")
+
+    def names(self, column: str) -> tuple[str, ...]:
+        return tuple(self[column].split())
+
+    def fault(self, column: str | None, message: str) -> TableError:
+        return TableError(message, self.file, self.line, column)
+
+    def condition(self, column: str) -> Condition:
+        try:
+            return parse_condition(self[column])
+        except ConditionError as error:
+            raise self.fault(column, str(error)) from None
+
+    def whole_number(self, column: str) -> int | None:
+        text = self[column]
+        if not text:
+            return None
+        if not (text.isascii() and text.isdigit()):
+            raise self.fault(column, f"{text!r} is not a whole number")
+        return int(text)
+
+    def thousandths(self, column: str) -> int | None:
+        text = self[column]
+        if not text:
+            return None
+        match = re.fullmatch(r"(-?)(\d+)(?:\.(\d*))?", text)
+        if match is None:
+            raise self.fault(column, f"{text!r} is not a decimal number")
+        sign, whole, decimals = match[1], match[2], (match[3] or "").rstrip("0")
+        if len(decimals) > 3:
+            raise self.fault(column, f"{text!r} has more than three decimals")
+        value = int(whole) * 1000 + int((decimals + "000")[:3])
+        return -value if sign else value
+
+
+class _FolderReader:
+    """Reads the tables of one folder in the order in which they refer to each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, str] = {}
+        self.include: dict[str, str] = {}
+
+    def read(self) -> ModelTables:
+        about = self._model_toml()
+        variables = self._variables()
+        flags = self._flags(variables)
+        groups = self._groups(variables)
+        segments = self._segments()
+        tables = ModelTables(
+            folder=self.folder,
+            model=about["model"],
+            year=about["year"],
+            title=about["title"],
+            program=about["program"],
+            age_as_of=about["age_as_of"],
+            sequential_hierarchy=about["hierarchy"] == "sequential",
+            notes=tuple(about.get("notes", ())),
+            accepted=about.get("accepted", {}),
+            sources=tuple(about.get("sources", ())),
+            variables=variables,
+            flags=flags,
+            groups=groups,
+            rules=self._rules(variables, groups),
+            hierarchy=self._hierarchy(variables, about.get("accepted", {})),
+            codes=self._codes(variables),
+            coefficients=self._coefficients(variables, segments),
+            segments=segments,
+            files=self.files,
+        )
+        _check_effects(tables, self)
+        return tables
+
+    # ---------------------------------------------------------------- files
+
+    def path(self, name: str) -> Path:
+        """Where a table stands, after `[include]`."""
+        stem = name.removesuffix(".csv")
+        return (self.folder / self.include[stem] / name) if stem in self.include else self.folder / name
+
+    def _bytes(self, name: str) -> bytes:
+        data = self.path(name).read_bytes()
+        self.files[name] = hashlib.sha256(data).hexdigest()
+        return data
+
+    def _rows(
+        self, name: str, columns: Sequence[str], *, required: bool = False, more: bool = False
+    ) -> Iterable[_Row]:
+        """Rows of a table; `more` allows further columns (the segments of coefficients.csv)."""
+        file = self.path(name)
+        try:
+            text = self._bytes(name).decode("utf-8")
+        except FileNotFoundError:
+            if required or name.removesuffix(".csv") in self.include:
+                raise TableError("this table is missing", file) from None
+            return
+        except UnicodeDecodeError as error:
+            raise TableError(f"not UTF-8 text ({error.reason} at byte {error.start})", file) from None
+        reader = csv.reader(text.splitlines(), strict=True)
+        header = next(reader, [])
+        if header[: len(columns)] != list(columns) or (len(header) > len(columns) and not more):
+            raise TableError(
+                f"the columns must be {', '.join(columns)}{' and one per segment' if more else ''}, "
+                f"not {', '.join(header)}",
+                file,
+                1,
+            )
+        if len(set(header)) != len(header):
+            raise TableError("a column appears twice", file, 1)
+        width = len(header)
+        for cells in reader:
+            if len(cells) != width:
+                raise TableError(
+                    f"{len(cells)} cells where the header has {width}", file, reader.line_num
+                )
+            yield _Row(file, reader.line_num, dict(zip(header, cells, strict=True)))
+
+    # ---------------------------------------------------------------- model.toml
+
+    def _model_toml(self) -> dict[str, Any]:
+        file = self.folder / "model.toml"
+        try:
+            about = tomllib.loads(self._bytes("model.toml").decode("utf-8"))
+        except FileNotFoundError:
+            raise TableError("this table is missing", file) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise TableError(f"not TOML ({error})", file) from None
+
+        def need(key: str, kind: type, allowed: Sequence[Any] | None = None) -> None:
+            value = about.get(key)
+            if not isinstance(value, kind) or (allowed is not None and value not in allowed):
+                choice = f" one of {', '.join(map(str, allowed))}" if allowed else f" a {kind.__name__}"
+                raise TableError(f"key {key!r} must be{choice}, not {value!r}", file)
+
+        need("format", int, [FORMAT])
+        need("model", str, [self.folder.parent.name])
+        need("year", int, [int(self.folder.name)] if self.folder.name.isdigit() else None)
+        need("title", str)
+        need("program", str, FAMILIES)
+        need("hierarchy", str, ("initial", "sequential"))
+        known = {"format", "model", "year", "title", "program", "age_as_of", "hierarchy"}
+        known |= {"notes", "include", "accepted", "sources"}
+        if unknown := sorted(set(about) - known):
+            raise TableError(f"unknown key {unknown[0]!r}", file)
+        if "age_as_of" in about:
+            match = re.fullmatch(r"(\d\d)-(\d\d)", str(about["age_as_of"]))
+            if match is None or not (1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 28):
+                raise TableError("age_as_of must be MM-DD, up to day 28", file)
+            about["age_as_of"] = (int(match[1]), int(match[2]))
+        else:
+            about["age_as_of"] = None
+        for fault in about.get("accepted", {}):
+            if fault not in ("intransitive_hierarchy", "unreachable", "no_effect"):
+                raise TableError(f"unknown kind of accepted fault {fault!r}", file)
+        self.include = dict(about.get("include", {}))
+        return about
+
+    # ---------------------------------------------------------------- names
+
+    def _variables(self) -> dict[str, Variable]:
+        variables: dict[str, Variable] = {}
+        columns = ("variable", "kind", "number", "label")
+        for row in self._rows("variables.csv", columns, required=True):
+            name = row["variable"]
+            if not re.fullmatch(r"\w+", name):
+                raise row.fault("variable", f"{name!r} is not a name (letters, digits, underscores)")
+            if name in variables:
+                raise row.fault("variable", f"{name} is there twice")
+            if row["kind"] not in KINDS:
+                raise row.fault("kind", f"unknown kind {row['kind']!r} (there are {', '.join(sorted(KINDS))})")
+            if row["number"] and row["kind"] not in CODED_KINDS:
+                raise row.fault("number", "only categories have a number")
+            variables[name] = Variable(name, row["kind"], row["number"], row["label"])
+        return variables
+
+    @staticmethod
+    def _check_names(row: _Row, column: str, known: Iterable[str]) -> tuple[str, ...]:
+        names = row.names(column)
+        for name in names:
+            if name not in known:
+                raise row.fault(column, f"unknown name {name!r}")
+        return names
+
+    def _flags(self, variables: Mapping[str, Variable]) -> tuple[Flag, ...]:
+        flags = []
+        for row in self._rows("flags.csv", ("variable", "condition", "partition")):
+            (name,) = self._check_names(row, "variable", variables) or ("",)
+            if not name or variables[name].kind not in ("flag", "demographic"):
+                raise row.fault("variable", "must be a variable of kind flag or demographic")
+            flags.append(Flag(name, row.condition("condition"), row["partition"], row.line))
+        self._check_partitions(flags)
+        return tuple(flags)
+
+    def _check_partitions(self, flags: Sequence[Flag]) -> None:
+        """Every possible member has exactly one variable of each partition (no gap between age bands)."""
+        file = self.path("flags.csv")
+        for partition in dict.fromkeys(flag.partition for flag in flags if flag.partition):
+            rows = [flag for flag in flags if flag.partition == partition]
+            for facts in possible_facts(flag.condition for flag in rows):
+                hit = [flag for flag in rows if flag.condition(facts)]
+                if len(hit) == 1:
+                    continue
+                who = ", ".join(f"{name} {value}" for name, value in facts.items())
+                if not hit:
+                    raise TableError(
+                        f"partition {partition} has a gap: no variable for a member of {who}",
+                        file,
+                        rows[0].line,
+                        "condition",
+                    )
+                raise TableError(
+                    f"partition {partition} overlaps: {hit[0].variable} and {hit[1].variable} for {who}",
+                    file,
+                    hit[1].line,
+                    "condition",
+                )
+
+    def _groups(self, variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
+        groups: dict[str, dict[str, None]] = {}
+        for row in self._rows("groups.csv", ("group", "member")):
+            name, member = row["group"], row["member"]
+            if not re.fullmatch(r"\w+", name) or name in variables:
+                raise row.fault("group", f"{name!r} must be a name of its own, not a variable's")
+            if member in groups and member != name:
+                new = groups[member]
+            elif member in variables:
+                new = {member: None}
+            else:
+                raise row.fault("member", f"unknown name {member!r}")
+            members = groups.setdefault(name, {})
+            if len(new) == 1 and member in members:
+                raise row.fault("member", f"{member} is in {name} twice")
+            members.update(new)
+        return {name: tuple(members) for name, members in groups.items()}
+
+    def _rules(
+        self, variables: Mapping[str, Variable], groups: Mapping[str, tuple[str, ...]]
+    ) -> tuple[Rule, ...]:
+        columns = ("stage", "variable", "when", "unless", "count_of", "min", "max", "clears")
+        rules: list[Rule] = []
+        known = {**variables, **groups}
+        for row in self._rows("rules.csv", columns):
+            if row["stage"] not in STAGES:
+                raise row.fault("stage", f"unknown stage {row['stage']!r} (there are {', '.join(STAGES)})")
+            target = self._check_names(row, "variable", variables)
+            if len(target) > 1:
+                raise row.fault("variable", "one variable a rule")
+            rule = Rule(
+                row["stage"],
+                target[0] if target else "",
+                self._check_names(row, "when", known),
+                self._check_names(row, "unless", known),
+                self._check_names(row, "count_of", known),
+                row.whole_number("min"),
+                row.whole_number("max"),
+                self._check_names(row, "clears", known),
+                row.line,
+            )
+            if not rule.variable and not rule.clears:
+                raise row.fault("variable", "the rule neither sets nor clears anything")
+            if not rule.when and not rule.count_of:
+                raise row.fault("when", "the rule has neither a term nor a count")
+            if bool(rule.count_of) != (rule.low is not None or rule.high is not None):
+                raise row.fault("count_of", "count_of and its bounds go together")
+            if rule.low is not None and rule.high is not None and rule.low > rule.high:
+                raise row.fault("min", f"min {rule.low} is above max {rule.high}")
+            if rules and STAGES.index(rule.stage) < STAGES.index(rules[-1].stage):
+                raise row.fault("stage", f"stage {rule.stage} after stage {rules[-1].stage}")
+            if rule.stage == "member":
+                self._check_member_rule(row, rule, variables, groups)
+            elif rule.variable and variables[rule.variable].kind == "demographic":
+                raise row.fault("variable", "a demographic variable depends on member facts alone")
+            rules.append(rule)
+        return tuple(rules)
+
+    @staticmethod
+    def _check_member_rule(
+        row: _Row, rule: Rule, variables: Mapping[str, Variable], groups: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        for column, names in (
+            ("variable", (rule.variable,) if rule.variable else ()),
+            ("when", rule.when),
+            ("unless", rule.unless),
+            ("count_of", rule.count_of),
+            ("clears", rule.clears),
+        ):
+            for name in names:
+                for member in groups.get(name, (name,)):
+                    if variables[member].kind in CODED_KINDS:
+                        raise row.fault(column, f"{member} depends on codes: not in stage member")
+
+    # ---------------------------------------------------------------- codes and categories
+
+    def _hierarchy(
+        self, variables: Mapping[str, Variable], accepted: Mapping[str, Mapping[str, str]]
+    ) -> tuple[tuple[str, str], ...]:
+        edges: dict[tuple[str, str], _Row] = {}
+        for row in self._rows("hierarchy.csv", ("parent", "child")):
+            for column in ("parent", "child"):
+                if row[column] not in variables or variables[row[column]].kind not in CODED_KINDS:
+                    raise row.fault(column, f"{row[column]!r} is not a category")
+            edge = (row["parent"], row["child"])
+            if edge[0] == edge[1]:
+                raise row.fault("child", f"{edge[0]} drops itself")
+            if edge in edges:
+                raise row.fault("child", f"{edge[0]} drops {edge[1]} twice")
+            edges[edge] = row
+        children: dict[str, list[str]] = {}
+        for parent, child in edges:
+            children.setdefault(parent, []).append(child)
+        allowed = accepted.get("intransitive_hierarchy", {})
+        for (parent, child), row in edges.items():
+            for grandchild in children.get(child, ()):
+                if grandchild == parent:
+                    raise row.fault("child", f"{parent} and {child} drop each other")
+                if (parent, grandchild) not in edges and f"{parent} {child} {grandchild}" not in allowed:
+                    raise row.fault(
+                        "child",
+                        f"{parent} drops {child} and {child} drops {grandchild}, but {parent} does not drop "
+                        f"{grandchild} (list '{parent} {child} {grandchild}' under "
+                        "accepted.intransitive_hierarchy in model.toml if CMS says so)",
+                    )
+        return tuple(edges)
+
+    def _codes(
+        self, variables: Mapping[str, Variable]
+    ) -> dict[str, dict[str, tuple[CodeTarget, ...]]]:
+        codes: dict[str, dict[str, tuple[CodeTarget, ...]]] = {}
+        targets: dict[tuple[str, str], CodeTarget] = {}
+        for row in self._rows("codes.csv", ("system", "code", "category", "condition")):
+            system, code, category, text = row.cells.values()
+            target = targets.get((category, text))
+            if target is None:
+                if category not in variables or variables[category].kind not in {*CODED_KINDS, "flag"}:
+                    raise row.fault("category", f"{category!r} is not a category")
+                condition = row.condition("condition")
+                if not any(condition(facts) for facts in possible_facts([condition])):
+                    raise row.fault("condition", f"{text!r} holds for no member")
+                target = targets[category, text] = CodeTarget(category, condition)
+            if system not in SYSTEMS:
+                raise row.fault("system", f"unknown code system {system!r}")
+            if _CODE_SHAPE.fullmatch(code) is None:
+                raise row.fault("code", f"{code!r}: a code is upper-case letters and digits")
+            by_code = codes.setdefault(system, {})
+            earlier = by_code.get(code)
+            if earlier is None:
+                by_code[code] = (target,)
+                continue
+            for other in earlier:
+                if other.category == category and self._overlap(other.condition, target.condition):
+                    raise row.fault(
+                        "condition", f"{code} is mapped to {category} twice for the same member"
+                    )
+            by_code[code] = (*earlier, target)
+        return codes
+
+    @staticmethod
+    def _overlap(first: Condition, second: Condition) -> bool:
+        return any(first(facts) and second(facts) for facts in possible_facts([first, second]))
+
+    # ---------------------------------------------------------------- scores
+
+    def _segments(self) -> tuple[Segment, ...]:
+        segments: dict[str, Segment] = {}
+        columns = ("segment", "condition", "reason", "score_column", "divisor")
+        for row in self._rows("segments.csv", columns, required=True):
+            name = row["segment"]
+            if not re.fullmatch(r"\w+", name) or name in segments:
+                raise row.fault("segment", f"{name!r} must be a name, once")
+            divisor = row.thousandths("divisor")
+            if divisor is not None and divisor <= 0:
+                raise row.fault("divisor", "must be positive")
+            if not re.fullmatch(r"\w+", row["score_column"]):
+                raise row.fault("score_column", f"{row['score_column']!r} is not a name")
+            segments[name] = Segment(
+                name,
+                row.condition("condition"),
+                bool(row["condition"]),
+                row["reason"],
+                row["score_column"],
+                divisor,
+            )
+        if not segments:
+            raise TableError("there is no segment", self.path("segments.csv"))
+        return tuple(segments.values())
+
+    def _coefficients(
+        self, variables: Mapping[str, Variable], segments: Sequence[Segment]
+    ) -> dict[str, tuple[int | None, ...]]:
+        names = [segment.name for segment in segments]
+        file = self.path("coefficients.csv")
+        coefficients: dict[str, tuple[int | None, ...]] = {}
+        for row in self._rows("coefficients.csv", ("variable",), required=True, more=True):
+            if not coefficients:
+                given = list(row.cells)[1:]
+                for name in given:
+                    if name not in names:
+                        raise TableError(f"{name} is no segment of segments.csv", file, 1, name)
+                for name in names:
+                    if name not in given:
+                        raise TableError(f"segment {name} has no column", file, 1)
+            variable = row["variable"]
+            if variable not in variables:
+                raise row.fault("variable", f"unknown name {variable!r}")
+            if variable in coefficients:
+                raise row.fault("variable", f"{variable} is there twice")
+            if variables[variable].kind not in SCORED_KINDS:
+                raise row.fault("variable", f"{variable} is a {variables[variable].kind}: not scored")
+            coefficients[variable] = tuple(row.thousandths(name) for name in names)
+        for name, variable_ in variables.items():
+            if variable_.kind in SCORED_KINDS and name not in coefficients:
+                raise TableError(f"{variable_.kind} {name} has no row of coefficients", file)
+        return coefficients
+
+
+# -------------------------------------------------------------------- what can happen at all
+
+
+def _check_effects(tables: ModelTables, reader: _FolderReader) -> None:
+    """Every coefficient can be produced by some input, and everything produced is used."""
+    reachable, produced = _reachable(tables)
+    accepted = tables.accepted.get("unreachable", {})
+    for name, row in tables.coefficients.items():
+        if name in accepted:
+            continue
+        line = _line_of(reader, "coefficients.csv", name)
+        if name not in produced:
+            raise TableError(
+                f"nothing produces {name}: no code, flag or rule sets it",
+                reader.path("coefficients.csv"),
+                line,
+                "variable",
+            )
+        if name not in reachable:
+            raise TableError(
+                f"no possible input sets {name}", reader.path("coefficients.csv"), line, "variable"
+            )
+        if all(value is None for value in row) and name not in tables.accepted.get("no_effect", {}):
+            raise TableError(
+                f"{name} has no coefficient in any segment",
+                reader.path("coefficients.csv"),
+                line,
+                "variable",
+            )
+    _check_used(tables, reader)
+
+
+def _line_of(reader: _FolderReader, table: str, name: str) -> int | None:
+    """Line of the row whose first cell is `name` (read again, for an error message only)."""
+    lines = reader.path(table).read_text("utf-8").splitlines()
+    return next((n for n, text in enumerate(lines, 1) if text.split(",")[0] == name), None)
+
+
+def _reachable(tables: ModelTables) -> tuple[set[str], set[str]]:
+    """Variables that some possible member with some codes sets, and variables that anything sets at all."""
+    reachable = {
+        target.category
+        for system in tables.codes.values()
+        for targets in system.values()
+        for target in targets
+    }
+    produced = set(reachable) | {flag.variable for flag in tables.flags}
+    produced |= {rule.variable for rule in tables.rules if rule.variable}
+    for flag in tables.flags:
+        if any(flag.condition(facts) for facts in possible_facts([flag.condition])):
+            reachable.add(flag.variable)
+    facts_that_set = _member_rule_solver(tables)
+    for rule in tables.rules:
+        if not rule.variable:
+            continue
+        if not all(reachable & set(tables.members_of([term])) for term in rule.when):
+            continue
+        if rule.low is not None and len(reachable & set(tables.members_of(rule.count_of))) < rule.low:
+            continue
+        if rule.stage == "member" and not facts_that_set(rule):
+            continue
+        reachable.add(rule.variable)
+    return reachable, produced
+
+
+def _member_rule_solver(tables: ModelTables) -> Callable[[Rule], bool]:
+    """A test whether any possible member's facts fire a member rule (flags alone; others are assumed)."""
+    conditions: dict[str, list[Condition]] = {}
+    for flag in tables.flags:
+        conditions.setdefault(flag.variable, []).append(flag.condition)
+
+    def is_set(name: str, facts: Mapping[str, int]) -> bool:
+        return any(condition(facts) for condition in conditions[name])
+
+    def solvable(rule: Rule) -> bool:
+        when = [tables.members_of([term]) for term in rule.when]
+        when = [terms for terms in when if all(name in conditions for name in terms)]
+        unless = [name for name in tables.members_of(rule.unless) if name in conditions]
+        used = [c for name in {*unless, *(n for terms in when for n in terms)} for c in conditions[name]]
+        return any(
+            all(any(is_set(name, facts) for name in terms) for terms in when)
+            and not any(is_set(name, facts) for name in unless)
+            for facts in possible_facts(used)
+        )
+
+    return solvable
+
+
+def _check_used(tables: ModelTables, reader: _FolderReader) -> None:
+    """A variable that is not scored must be looked at by some rule."""
+    used: set[str] = set()
+    for rule in tables.rules:
+        for names in (rule.when, rule.unless, rule.count_of):
+            used.update(tables.members_of(names))
+    accepted = tables.accepted.get("no_effect", {})
+    for name, variable in tables.variables.items():
+        if variable.kind == "flag" and name not in used and name not in accepted:
+            raise TableError(
+                f"flag {name} is used by no rule",
+                reader.path("variables.csv"),
+                _line_of(reader, "variables.csv", name),
+                "variable",
+            )

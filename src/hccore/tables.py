@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -325,7 +326,7 @@ class _FolderReader:
             return
         except UnicodeDecodeError as error:
             raise TableError(f"not UTF-8 text ({error.reason} at byte {error.start})", file) from None
-        reader = csv.reader(text.splitlines(), strict=True)
+        reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = next(reader, [])
         if header[: len(columns)] != list(columns) or (len(header) > len(columns) and not more):
             raise TableError(

@@ -1,0 +1,231 @@
+"""Tables to flat integer arrays: where every name becomes a bit.
+
+Layout of a member's bits, lowest first:
+
+1. categories, in table order;
+2. conditional categories: one bit per (category, condition) that some code leads to. Reading diagnoses sets
+   them without knowing the member; whether the member meets the condition is decided when the member is scored;
+3. the member variables that rules look at;
+4. the variables that rules set.
+
+Parts 1 and 2 are what is kept per member while diagnoses are read (`state_words`); all four are the working set
+of one member while it is scored (`work_words`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hccore.conditions import Condition
+from hccore.tables import ModelTables, Rule, load_tables
+
+Words = NDArray[np.uint64]
+Ints = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class RuleArrays:
+    """The rules of one stage as sparse masks (a part is a word number and a mask in that word).
+
+    Attributes
+    ----------
+    spans : int32[n_rules, 8]
+        Half-open ranges of parts: when, unless, count_of, clears.
+    bounds : int32[n_rules, 4]
+        Lowest and highest count, and the word and bit in it that is set (-1: none).
+    part_word : int32[n_parts]
+    part_mask : uint64[n_parts]
+    part_last : bool[n_parts]
+        Of the parts of `when`: the last one of its term (a term is hit when any of its parts is).
+    """
+
+    spans: Ints
+    bounds: Ints
+    part_word: Ints
+    part_mask: Words
+    part_last: NDArray[np.bool_]
+
+    def arrays(self) -> tuple[Ints, Ints, Ints, Words, NDArray[np.bool_]]:
+        """In the order of the kernels' parameters."""
+        return self.spans, self.bounds, self.part_word, self.part_mask, self.part_last
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """A model as the kernels see it. Never changes after it is made, so threads may share it.
+
+    Attributes
+    ----------
+    bits : dict of str to int
+        Bit of every variable that has one.
+    conditional : tuple of (category, Condition)
+        What the conditional bits stand for, the first at bit `n_categories`.
+    codes : dict of str to dict of str to tuple of int
+        Per code system and code, the bits it sets.
+    code_words, code_masks : dict per system
+        See `CodeEntries`.
+    hierarchy_parent : int32[n_parents], hierarchy_drop : uint64[n_parents, state_words]
+        In table order: the parent's bit and the categories it drops.
+    coefficients : int32[n_bits, n_segments]
+        Thousandths; 0 where the variable is not in the segment.
+    in_segment : bool[n_bits, n_segments]
+        Whether the variable is in the segment.
+    divisors : int32[n_segments]
+        Thousandths; 0: no division.
+    """
+
+    tables: ModelTables
+    bits: Mapping[str, int]
+    names: tuple[str, ...]
+    n_categories: int
+    conditional: tuple[tuple[str, Condition], ...]
+    state_words: int
+    work_words: int
+    codes: Mapping[str, Mapping[str, tuple[int, ...]]]
+    hierarchy_parent: Ints
+    hierarchy_drop: Words
+    conditional_target: Ints
+    before: RuleArrays
+    after: RuleArrays
+    coefficients: Ints
+    in_segment: NDArray[np.bool_]
+    divisors: Ints
+    counted: Words
+
+    @property
+    def segment_names(self) -> tuple[str, ...]:
+        """Names of the segments, in the order of the coefficient columns."""
+        return tuple(segment.name for segment in self.tables.segments)
+
+    def mask(self, names: Iterable[str], n_words: int | None = None) -> Words:
+        """Bits of variables as a mask of `n_words` words (default: the working set)."""
+        mask = np.zeros(self.work_words if n_words is None else n_words, np.uint64)
+        for name in names:
+            bit = self.bits[name]
+            mask[bit >> 6] |= np.uint64(1 << (bit & 63))
+        return mask
+
+
+@lru_cache(maxsize=64)
+def compile_tables(model: str, year: int, root: str | None = None) -> CompiledModel:
+    """The compiled model of a folder (remembered: compiling is done once per process)."""
+    return compile_model(load_tables(model, year, root))
+
+
+def compile_model(tables: ModelTables) -> CompiledModel:
+    """Give every name a bit and turn the tables into arrays."""
+    categories = tables.categories
+    conditional: dict[tuple[str, Condition], int] = {}
+    codes: dict[str, dict[str, tuple[int, ...]]] = {}
+    bits = {name: bit for bit, name in enumerate(categories)}
+    for system, by_code in tables.codes.items():
+        compiled = codes[system] = {}
+        for code, targets in by_code.items():
+            compiled[code] = tuple(
+                bits[target.category]
+                if not target.condition.text and target.category in bits
+                else len(categories)
+                + conditional.setdefault((target.category, target.condition), len(conditional))
+                for target in targets
+            )
+    n_state = len(categories) + len(conditional)
+
+    names = [*categories, *(f"{category} if {condition.text}" for category, condition in conditional)]
+    coded = {category for category, _ in conditional}
+    later = [rule for rule in tables.rules if rule.stage != "member"]
+    looked_at = tables.members_of(
+        name for rule in later for name in (*rule.when, *rule.unless, *rule.count_of, *rule.clears)
+    )
+    for name in (*looked_at, *coded, *(rule.variable for rule in later if rule.variable)):
+        if name not in bits:
+            bits[name] = len(names)
+            names.append(name)
+
+    n_words = (len(names) + 63) // 64
+    n_segments = len(tables.segments)
+    coefficients = np.zeros((len(names), n_segments), np.int32)
+    in_segment = np.zeros((len(names), n_segments), np.bool_)
+    for name, row in tables.coefficients.items():
+        bit = bits.get(name)
+        if bit is None or tables.variables[name].kind == "demographic":
+            continue
+        coefficients[bit] = [value or 0 for value in row]
+        in_segment[bit] = [value is not None for value in row]
+
+    state_words = (n_state + 63) // 64
+    parents = list(dict.fromkeys(parent for parent, _ in tables.hierarchy))
+    if tables.sequential_hierarchy:
+        parents.sort(key=bits.__getitem__)
+    drop = np.zeros((len(parents), state_words), np.uint64)
+    row_of = {parent: row for row, parent in enumerate(parents)}
+    for parent, child in tables.hierarchy:
+        bit = bits[child]
+        drop[row_of[parent], bit >> 6] |= np.uint64(1 << (bit & 63))
+
+    counted = np.zeros(state_words, np.uint64)
+    for name in categories:
+        if tables.variables[name].kind == "category":
+            counted[bits[name] >> 6] |= np.uint64(1 << (bits[name] & 63))
+
+    return CompiledModel(
+        tables=tables,
+        bits=bits,
+        names=tuple(names),
+        n_categories=len(categories),
+        conditional=tuple(conditional),
+        state_words=state_words,
+        work_words=n_words,
+        codes=codes,
+        hierarchy_parent=np.array([bits[parent] for parent in parents], np.int32),
+        hierarchy_drop=drop,
+        conditional_target=np.array([bits[category] for category, _ in conditional], np.int32),
+        before=_rule_arrays([rule for rule in later if rule.stage == "before"], tables, bits),
+        after=_rule_arrays([rule for rule in later if rule.stage == "after"], tables, bits),
+        coefficients=coefficients,
+        in_segment=in_segment,
+        divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
+        counted=counted,
+    )
+
+
+def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]) -> RuleArrays:
+    words: list[int] = []
+    masks: list[int] = []
+    lasts: list[bool] = []
+
+    def add(names: Iterable[str]) -> tuple[int, int]:
+        """Append the parts of one mask; returns their range."""
+        start = len(words)
+        by_word: dict[int, int] = {}
+        for name in tables.members_of(names):
+            by_word[bits[name] >> 6] = by_word.get(bits[name] >> 6, 0) | 1 << (bits[name] & 63)
+        for word, mask in sorted(by_word.items()):
+            words.append(word)
+            masks.append(mask)
+            lasts.append(False)
+        if len(words) > start:
+            lasts[-1] = True
+        return start, len(words)
+
+    spans, bounds = [], []
+    for rule in rules:
+        start = len(words)
+        for term in rule.when:
+            add([term])
+        when = (start, len(words))
+        spans.append([*when, *add(rule.unless), *add(rule.count_of), *add(rule.clears)])
+        target = bits[rule.variable] if rule.variable else -1
+        high = np.iinfo(np.int32).max if rule.high is None else rule.high
+        bounds.append([rule.low or 0, high, target >> 6, target & 63])
+    return RuleArrays(
+        np.array(spans, np.int32).reshape(-1, 8),
+        np.array(bounds, np.int32).reshape(-1, 4),
+        np.array(words, np.int32),
+        np.array(masks, np.uint64),
+        np.array(lasts, np.bool_),
+    )

@@ -1,0 +1,154 @@
+"""The algorithm in plain Python, on sets of names: the readable specification, the oracle, the explainer.
+
+It computes what the kernels compute, one member at a time and over the same tables, and keeps a trace of how
+each variable came about. It needs neither NumPy nor a compiler.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from hccore.tables import CodeTarget, ModelTables, Rule, Segment
+
+
+@dataclass
+class Trace:
+    """What happened to one member on the way to the score.
+
+    Attributes
+    ----------
+    variables : set of str
+        Everything set at the end.
+    found : dict of str to list of str
+        Categories that codes led to, with those codes.
+    failed : list of (code, category, condition)
+        Mappings whose condition the member does not meet.
+    dropped : dict of str to str
+        Categories that are no longer set, with the parent that dropped them, or the rule in words.
+    unmapped : list of str
+        Codes that are not in the model.
+    """
+
+    variables: set[str] = field(default_factory=set)
+    found: dict[str, list[str]] = field(default_factory=dict)
+    failed: list[tuple[str, str, str]] = field(default_factory=list)
+    dropped: dict[str, str] = field(default_factory=dict)
+    unmapped: list[str] = field(default_factory=list)
+
+    def hccs(self, tables: ModelTables) -> list[str]:
+        """Numbers of the categories that remain, in table order."""
+        return [
+            variable.number
+            for name, variable in tables.variables.items()
+            if name in self.variables and variable.number
+        ]
+
+
+def trace_member(
+    tables: ModelTables, facts: Mapping[str, int], codes: Mapping[str, Iterable[str]]
+) -> Trace:
+    """Every variable of one member.
+
+    Parameters
+    ----------
+    tables : ModelTables
+    facts : mapping of column name to int
+        Coded member facts (see `columns.py`), all that the tables ask for.
+    codes : mapping of code system to codes
+        Compared exactly as they are; clean them first.
+
+    Returns
+    -------
+    Trace
+    """
+    trace = Trace()
+    for flag in tables.flags:
+        if flag.condition(facts):
+            trace.variables.add(flag.variable)
+    _run_rules(tables, "member", trace)
+    for system, given in codes.items():
+        known: Mapping[str, tuple[CodeTarget, ...]] = tables.codes.get(system, {})
+        for code in dict.fromkeys(given):
+            if code not in known:
+                trace.unmapped.append(code)
+            for target in known.get(code, ()):
+                if target.condition(facts):
+                    trace.found.setdefault(target.category, []).append(code)
+                else:
+                    trace.failed.append((code, target.category, target.condition.text))
+    trace.variables.update(trace.found)
+    _run_rules(tables, "before", trace)
+    _apply_hierarchy(tables, trace)
+    _run_rules(tables, "after", trace)
+    return trace
+
+
+def _apply_hierarchy(tables: ModelTables, trace: Trace) -> None:
+    """Drop the lesser categories; `sequential` looks at what is left, else at what was there at first."""
+    present = frozenset(trace.variables)
+    edges: Iterable[tuple[str, str]] = tables.hierarchy
+    if tables.sequential_hierarchy:
+        order = {name: position for position, name in enumerate(tables.categories)}
+        edges = sorted(edges, key=lambda edge: order[edge[0]])
+    for parent, child in edges:
+        drops = trace.variables if tables.sequential_hierarchy else present
+        if parent in drops and child in trace.variables:
+            trace.variables.discard(child)
+            trace.dropped[child] = parent
+
+
+def _run_rules(tables: ModelTables, stage: str, trace: Trace) -> None:
+    for rule in tables.rules:
+        if rule.stage == stage and _fires(tables, rule, trace.variables):
+            for name in tables.members_of(rule.clears):
+                if name in trace.variables:
+                    trace.variables.discard(name)
+                    if name in trace.found:
+                        trace.dropped[name] = rule.variable or _in_words(rule)
+            if rule.variable:
+                trace.variables.add(rule.variable)
+
+
+def _fires(tables: ModelTables, rule: Rule, variables: set[str]) -> bool:
+    for term in rule.when:
+        if not any(name in variables for name in tables.groups.get(term, (term,))):
+            return False
+    if any(name in variables for name in tables.members_of(rule.unless)):
+        return False
+    if rule.count_of:
+        count = sum(name in variables for name in tables.members_of(rule.count_of))
+        return (rule.low is None or count >= rule.low) and (rule.high is None or count <= rule.high)
+    return True
+
+
+def _in_words(rule: Rule) -> str:
+    words = f"rule: {' and '.join(rule.when)}"
+    return f"{words} without {', '.join(rule.unless)}" if rule.unless else words
+
+
+def choose_segment(tables: ModelTables, facts: Mapping[str, int]) -> Segment | None:
+    """The first segment whose condition the member meets, None if there is none."""
+    for segment in tables.segments:
+        if segment.automatic and segment.condition(facts):
+            return segment
+    return None
+
+
+def coefficient_of(tables: ModelTables, variable: str, segment: int) -> int | None:
+    """Thousandths of a variable in a segment, None where it does not count."""
+    row = tables.coefficients.get(variable)
+    return None if row is None else row[segment]
+
+
+def score_of(tables: ModelTables, variables: Iterable[str], segment: int) -> int:
+    """The raw score of a segment in thousandths."""
+    total = sum(coefficient_of(tables, name, segment) or 0 for name in variables)
+    divisor = tables.segments[segment].divisor
+    return total if divisor is None else divide_half_away(total * 1000, divisor)
+
+
+def divide_half_away(numerator: int, denominator: int) -> int:
+    """Quotient rounded to the nearest whole number, halves away from zero (SAS ROUND)."""
+    quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
+    return quotient if numerator >= 0 else -quotient

@@ -1,0 +1,636 @@
+"""Every compiled function, and nothing else.
+
+All kernels stand in this one file because Numba's cache notices changes only in the file where a function is
+defined. They take arrays and scalars, never objects, and work on a range of members or rows, so that plain
+threads can share the work (`nogil`). Member states are ORed atomically: rows of one member may be read by two
+threads at once, and an OR gives the same result in any order.
+"""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def kernel(function: F) -> F:
+    """Compile on first use, without the interpreter lock, cached on disk where a cache can be written."""
+    try:
+        compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    except RuntimeError:  # no writable folder for the cache: compile in every process instead
+        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    return compiled  # type: ignore[no-any-return]
+
+
+@intrinsic
+def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> Any:
+    """`array[row, column] |= mask` as one indivisible step (C-contiguous uint64[:, :])."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        array_value, row_value, column_value, mask_value = args
+        struct = context.make_array(array_type)(context, builder, array_value)
+        pointer = cgutils.get_item_pointer(
+            context, builder, array_type, struct, [row_value, column_value]
+        )
+        builder.atomic_rmw("or", pointer, mask_value, "monotonic")
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, types.intp, types.uint64), codegen
+
+
+@kernel
+def popcount(word: np.uint64) -> int:
+    """Number of set bits of a word."""
+    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
+    word = (word & np.uint64(0x3333333333333333)) + (
+        (word >> np.uint64(2)) & np.uint64(0x3333333333333333)
+    )
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return int((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@kernel
+def lowest_bit(word: np.uint64) -> int:
+    """Position of the lowest set bit of a word that is not zero."""
+    return popcount((word & (~word + np.uint64(1))) - np.uint64(1))
+
+
+# -------------------------------------------------------------------- member ids
+
+
+@kernel
+def mix(value: np.uint64) -> np.uint64:
+    """A 64-bit value with its bits well spread (the finalizer of MurmurHash3)."""
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xFF51AFD7ED558CCD)
+    value ^= value >> np.uint64(33)
+    value *= np.uint64(0xC4CEB9FE1A85EC53)
+    return value ^ (value >> np.uint64(33))
+
+
+@kernel
+def pack_id(data: Any, start: int, stop: int) -> tuple[np.uint64, np.uint64]:
+    """An id of up to 15 bytes as two words, one-to-one; of a longer one two hashes marked as such.
+
+    The top byte of the second word is the length, or 255 for a longer id (whose bytes must then be compared).
+    """
+    low = np.uint64(0)
+    high = np.uint64(0)
+    length = stop - start
+    if length <= 15:
+        for i in range(min(length, 8)):
+            low |= np.uint64(data[start + i]) << np.uint64(8 * i)
+        for i in range(8, length):
+            high |= np.uint64(data[start + i]) << np.uint64(8 * (i - 8))
+        return low, high | (np.uint64(length) << np.uint64(56))
+    for i in range(start, stop):
+        low = mix(low ^ np.uint64(data[i])) + np.uint64(i - start)
+        high = mix(high + np.uint64(data[i]) * np.uint64(0x9E3779B97F4A7C15))
+    return low, high | (np.uint64(255) << np.uint64(56))
+
+
+@kernel
+def pack_strings(offsets: Any, data: Any, keys: Any) -> None:
+    """Ids of an Arrow string array as pairs of words.
+
+    Parameters
+    ----------
+    offsets : int64[n + 1]
+    data : uint8[]
+    keys : uint64[n, 2]         written
+    """
+    for i in range(keys.shape[0]):
+        keys[i, 0], keys[i, 1] = pack_id(data, offsets[i], offsets[i + 1])
+
+
+@kernel
+def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: int) -> bool:
+    """Whether two byte ranges are equal."""
+    if a_stop - a_start != b_stop - b_start:
+        return False
+    for i in range(a_stop - a_start):
+        if a[a_start + i] != b[b_start + i]:
+            return False
+    return True
+
+
+@kernel
+def build_index(
+    keys: Any, skip: Any, offsets: Any, data: Any, slot_keys: Any, slot_rows: Any, duplicate_of: Any
+) -> int:
+    """Open-addressing hash table from packed id to row.
+
+    Parameters
+    ----------
+    keys : uint64[n, 2]         packed ids
+    skip : bool[n]              rows without an id
+    offsets, data               the ids' bytes (empty for integer ids), compared for ids over 15 bytes
+    slot_keys : uint64[size, 2] written; size is a power of two
+    slot_rows : int32[size]     all -1, written
+    duplicate_of : int32[n]     all -1; the first row with the same id is written for later ones
+
+    Returns
+    -------
+    int
+        Number of rows whose id an earlier row has.
+    """
+    size_mask = np.uint64(slot_rows.shape[0] - 1)
+    duplicates = 0
+    for row in range(keys.shape[0]):
+        if skip[row]:
+            continue
+        low, high = keys[row, 0], keys[row, 1]
+        slot = mix(low + mix(high)) & size_mask
+        while slot_rows[slot] >= 0:
+            other = slot_rows[slot]
+            if slot_keys[slot, 0] == low and slot_keys[slot, 1] == high:
+                if (high >> np.uint64(56)) != 255 or same_bytes(
+                    data, offsets[row], offsets[row + 1], data, offsets[other], offsets[other + 1]
+                ):
+                    duplicate_of[row] = other
+                    duplicates += 1
+                    break
+            slot = (slot + np.uint64(1)) & size_mask
+        if slot_rows[slot] < 0:
+            slot_rows[slot] = row
+            slot_keys[slot, 0] = low
+            slot_keys[slot, 1] = high
+    return duplicates
+
+
+@kernel
+def find_row(
+    low: np.uint64,
+    high: np.uint64,
+    slot_keys: Any,
+    slot_rows: Any,
+    offsets: Any,
+    data: Any,
+    id_data: Any,
+    id_start: int,
+    id_stop: int,
+) -> int:
+    """Row of a packed id in the table of `build_index`, -1 if it is not there."""
+    size_mask = np.uint64(slot_rows.shape[0] - 1)
+    slot = mix(low + mix(high)) & size_mask
+    while slot_rows[slot] >= 0:
+        if slot_keys[slot, 0] == low and slot_keys[slot, 1] == high:
+            row = slot_rows[slot]
+            if (high >> np.uint64(56)) != 255 or same_bytes(
+                id_data, id_start, id_stop, data, offsets[row], offsets[row + 1]
+            ):
+                return int(row)
+        slot = (slot + np.uint64(1)) & size_mask
+    return -1
+
+
+@kernel
+def find_rows(
+    code_of: Any,
+    code_index: Any,
+    id_valid: Any,
+    id_keys: Any,
+    id_offsets: Any,
+    id_data: Any,
+    slot_keys: Any,
+    slot_rows: Any,
+    offsets: Any,
+    data: Any,
+    found: Any,
+    counts: Any,
+) -> None:
+    """Member row of each diagnosis row whose code is in a model; -1 for all others, which are counted.
+
+    The code is looked at first: most rows carry no payment code and need no member.
+
+    Parameters
+    ----------
+    code_of : int32[n_distinct]   code number, or -1 - reason for a code that does not count
+    code_index : int32[n]         distinct value of each row; -1 for a null
+    id_valid : bool[n] or bool[0] empty: all ids are there
+    id_keys : uint64[n]           integer ids, or empty: the ids are bytes
+    id_offsets : int64[n + 1], id_data : uint8[]
+    slot_keys, slot_rows, offsets, data   the member table
+    found : int32[n]              written
+    counts : int64[8]             added to: rows by reason; [0] used, [1] of an unknown member, [2] without an
+                                  id, from [3] on the reasons of `code_of`
+    """
+    bytes_ids = id_keys.shape[0] == 0
+    for i in range(code_index.shape[0]):
+        found[i] = -1
+        code = code_of[code_index[i]] if code_index[i] >= 0 else np.int32(-1)
+        if code < 0:
+            counts[2 - code] += 1
+            continue
+        if id_valid.shape[0] > 0 and not id_valid[i]:
+            counts[2] += 1
+            continue
+        start = np.int64(0)
+        stop = np.int64(0)
+        if bytes_ids:
+            start = id_offsets[i]
+            stop = id_offsets[i + 1]
+            low, high = pack_id(id_data, start, stop)
+        else:
+            low, high = id_keys[i], np.uint64(0)
+        row = find_row(low, high, slot_keys, slot_rows, offsets, data, id_data, start, stop)
+        if row < 0:
+            counts[1] += 1
+        else:
+            counts[0] += 1
+            found[i] = row
+
+
+@kernel
+def set_codes(
+    code_of: Any,
+    code_index: Any,
+    found: Any,
+    entry_start: Any,
+    entry_word: Any,
+    entry_mask: Any,
+    state: Any,
+) -> None:
+    """Set the bits of each row's code in its member's state.
+
+    Parameters
+    ----------
+    code_of, code_index, found   as in `find_rows`
+    entry_start : int32[n_codes + 1], entry_word : int32[], entry_mask : uint64[]
+        What each code sets: masks in words of the state.
+    state : uint64[n_members, n_words]   changed, atomically
+    """
+    for i in range(found.shape[0]):
+        row = found[i]
+        if row < 0:
+            continue
+        code = code_of[code_index[i]]
+        for entry in range(entry_start[code], entry_start[code + 1]):
+            word = entry_word[entry]
+            mask = entry_mask[entry]
+            if state[row, word] & mask != mask:
+                atomic_or(state, row, word, mask)
+
+
+# -------------------------------------------------------------------- scoring
+
+
+@kernel
+def run_rules(
+    work: Any, spans: Any, bounds: Any, part_word: Any, part_mask: Any, part_last: Any
+) -> None:
+    """Run the rules of a stage on one member (see `compile.RuleArrays`).
+
+    Parameters
+    ----------
+    work : uint64[work_words]    the member's bits, changed in place
+    """
+    for rule in range(spans.shape[0]):
+        fires = True
+        hit = False
+        for part in range(spans[rule, 0], spans[rule, 1]):
+            hit = hit or (work[part_word[part]] & part_mask[part]) != 0
+            if part_last[part]:
+                if not hit:
+                    fires = False
+                    break
+                hit = False
+        if not fires:
+            continue
+        for part in range(spans[rule, 2], spans[rule, 3]):
+            if (work[part_word[part]] & part_mask[part]) != 0:
+                fires = False
+                break
+        if not fires:
+            continue
+        if spans[rule, 4] < spans[rule, 5]:
+            count = 0
+            for part in range(spans[rule, 4], spans[rule, 5]):
+                count += popcount(work[part_word[part]] & part_mask[part])
+            if count < bounds[rule, 0] or count > bounds[rule, 1]:
+                continue
+        for part in range(spans[rule, 6], spans[rule, 7]):
+            work[part_word[part]] &= ~part_mask[part]
+        if bounds[rule, 2] >= 0:
+            work[bounds[rule, 2]] |= np.uint64(1) << np.uint64(bounds[rule, 3])
+
+
+@kernel
+def apply_hierarchy(work: Any, present: Any, parent: Any, drop: Any, sequential: bool) -> None:
+    """Drop the lesser categories of every hierarchy, in table order.
+
+    Parameters
+    ----------
+    work : uint64[work_words]     the member's bits, changed in place
+    present : uint64[n_words]     scratch: the bits before any hierarchy
+    parent : int32[n_parents]     bit of the dropping category
+    drop : uint64[n_parents, n_words]
+    sequential : bool
+        Whether a category that is already dropped still drops others: not if sequential (CMS's SAS macros read
+        the live flags), yes otherwise (CMS's Python programs read the flags before any hierarchy).
+    """
+    n_words = drop.shape[1]
+    for word in range(n_words):
+        present[word] = work[word]
+    for row in range(parent.shape[0]):
+        bit = parent[row]
+        live = work[bit >> 6] if sequential else present[bit >> 6]
+        if (live >> np.uint64(bit & 63)) & np.uint64(1):
+            for word in range(n_words):
+                work[word] &= ~drop[row, word]
+
+
+@kernel
+def find_variables(
+    work: Any,
+    present: Any,
+    state: Any,
+    accepts: Any,
+    member_bits: Any,
+    n_categories: int,
+    conditional_target: Any,
+    parent: Any,
+    drop: Any,
+    sequential: bool,
+    before_spans: Any,
+    before_bounds: Any,
+    before_word: Any,
+    before_mask: Any,
+    before_last: Any,
+    after_spans: Any,
+    after_bounds: Any,
+    after_word: Any,
+    after_mask: Any,
+    after_last: Any,
+) -> None:
+    """All variables of one member: conditions, rules, hierarchies, rules.
+
+    Parameters
+    ----------
+    work : uint64[work_words]          written
+    present : uint64[state_words]      written: the categories before rules and hierarchies
+    state : uint64[state_words]        what the member's codes set
+    accepts : uint64[state_words]      the conditional bits whose condition the member meets, and all others
+    member_bits : uint64[work_words]   variables that depend on the member alone
+    """
+    n_state = state.shape[0]
+    for word in range(work.shape[0]):
+        work[word] = member_bits[word]
+    first_word = n_categories >> 6
+    for word in range(n_state):
+        bits = state[word] & accepts[word]
+        if word >= first_word:  # conditional bits count through the category they stand for
+            keep = np.uint64(0)
+            if word == first_word:
+                keep = (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
+            extra = bits & ~keep
+            bits &= keep
+            while extra != 0:
+                target = conditional_target[word * 64 + lowest_bit(extra) - n_categories]
+                work[target >> 6] |= np.uint64(1) << np.uint64(target & 63)
+                extra &= extra - np.uint64(1)
+        work[word] |= bits
+    run_rules(work, before_spans, before_bounds, before_word, before_mask, before_last)
+    apply_hierarchy(work, present, parent, drop, sequential)
+    run_rules(work, after_spans, after_bounds, after_word, after_mask, after_last)
+
+
+@kernel
+def divide_half_away(numerator: int, denominator: int) -> int:
+    """Quotient rounded to the nearest whole number, halves away from zero."""
+    if numerator >= 0:
+        return (2 * numerator + denominator) // (2 * denominator)
+    return -((2 * -numerator + denominator) // (2 * denominator))
+
+
+@kernel
+def score_members(
+    start: int,
+    stop: int,
+    state: Any,
+    first_word: int,
+    profile: Any,
+    segment: Any,
+    base: Any,
+    accepts: Any,
+    member_bits: Any,
+    n_categories: int,
+    conditional_target: Any,
+    parent: Any,
+    drop: Any,
+    sequential: bool,
+    before_spans: Any,
+    before_bounds: Any,
+    before_word: Any,
+    before_mask: Any,
+    before_last: Any,
+    after_spans: Any,
+    after_bounds: Any,
+    after_word: Any,
+    after_mask: Any,
+    after_last: Any,
+    coefficients: Any,
+    divisors: Any,
+    counted: Any,
+    scores: Any,
+    demographic: Any,
+    n_hccs: Any,
+    hccs: Any,
+) -> None:
+    """Scores of the members [start, stop).
+
+    Parameters
+    ----------
+    state : uint64[n, all_words]        member states; this model's words start at `first_word`
+    profile : int32[n]                  profile of each member, -1: not scored
+    segment : int16[n]                  the segment to score, or -1 for all of them
+    base : int32[n_profiles, n_segments]       demographic score in thousandths
+    accepts, member_bits                per profile, see `find_variables`
+    coefficients : int32[n_bits, n_segments]   thousandths
+    divisors : int32[n_segments]        thousandths, 0 for none
+    counted : uint64[state_words]       the payment HCCs
+    scores : int32[n, 1 or n_segments]  written, thousandths
+    demographic : int32[n]              written, thousandths (the chosen segment only)
+    n_hccs : int16[n]                   written
+    hccs : uint64[n, state_words]       written: the categories that remain
+    """
+    n_segments = coefficients.shape[1]
+    n_state = accepts.shape[1]
+    work = np.zeros(member_bits.shape[1], np.uint64)
+    present = np.zeros(n_state, np.uint64)
+    total = np.zeros(n_segments, np.int64)
+    for row in range(start, stop):
+        p = profile[row]
+        if p < 0:
+            continue
+        find_variables(
+            work,
+            present,
+            state[row, first_word : first_word + n_state],
+            accepts[p],
+            member_bits[p],
+            n_categories,
+            conditional_target,
+            parent,
+            drop,
+            sequential,
+            before_spans,
+            before_bounds,
+            before_word,
+            before_mask,
+            before_last,
+            after_spans,
+            after_bounds,
+            after_word,
+            after_mask,
+            after_last,
+        )
+        count = 0
+        for word in range(n_state):
+            bits = work[word]
+            if word > n_categories >> 6:
+                bits = np.uint64(0)
+            elif word == n_categories >> 6:
+                bits &= (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
+            hccs[row, word] = bits
+            count += popcount(bits & counted[word])
+        n_hccs[row] = count
+        chosen = segment[row]
+        if chosen >= 0:
+            sum_ = np.int64(base[p, chosen])
+            part = sum_
+            for word in range(work.shape[0]):
+                bits = work[word]
+                while bits != 0:
+                    sum_ += coefficients[word * 64 + lowest_bit(bits), chosen]
+                    bits &= bits - np.uint64(1)
+            if divisors[chosen] > 0:
+                sum_ = divide_half_away(sum_ * 1000, divisors[chosen])
+                part = divide_half_away(part * 1000, divisors[chosen])
+            scores[row, 0] = sum_
+            demographic[row] = part
+        else:
+            for s in range(n_segments):
+                total[s] = base[p, s]
+            for word in range(work.shape[0]):
+                bits = work[word]
+                while bits != 0:
+                    bit = word * 64 + lowest_bit(bits)
+                    for s in range(n_segments):
+                        total[s] += coefficients[bit, s]
+                    bits &= bits - np.uint64(1)
+            for s in range(n_segments):
+                if divisors[s] > 0:
+                    scores[row, s] = divide_half_away(total[s] * 1000, divisors[s])
+                else:
+                    scores[row, s] = total[s]
+
+
+@kernel
+def variables_of_members(
+    start: int,
+    stop: int,
+    state: Any,
+    first_word: int,
+    profile: Any,
+    accepts: Any,
+    member_bits: Any,
+    n_categories: int,
+    conditional_target: Any,
+    parent: Any,
+    drop: Any,
+    sequential: bool,
+    before_spans: Any,
+    before_bounds: Any,
+    before_word: Any,
+    before_mask: Any,
+    before_last: Any,
+    after_spans: Any,
+    after_bounds: Any,
+    after_word: Any,
+    after_mask: Any,
+    after_last: Any,
+    variables: Any,
+    found: Any,
+) -> None:
+    """Final bits and found categories of the members [start, stop), for contributions.
+
+    Parameters
+    ----------
+    variables : uint64[stop - start, work_words]   written
+    found : uint64[stop - start, state_words]      written: the categories that codes led to
+    """
+    n_state = accepts.shape[1]
+    present = np.zeros(n_state, np.uint64)
+    for row in range(start, stop):
+        p = profile[row]
+        if p < 0:
+            continue
+        mine = state[row, first_word : first_word + n_state]
+        for word in range(n_state):
+            found[row - start, word] = mine[word] & accepts[p, word]
+        find_variables(
+            variables[row - start],
+            present,
+            mine,
+            accepts[p],
+            member_bits[p],
+            n_categories,
+            conditional_target,
+            parent,
+            drop,
+            sequential,
+            before_spans,
+            before_bounds,
+            before_word,
+            before_mask,
+            before_last,
+            after_spans,
+            after_bounds,
+            after_word,
+            after_mask,
+            after_last,
+        )
+
+
+@kernel
+def list_bits(words: Any, start: int, stop: int, mask: Any, offsets: Any, bits: Any) -> int:
+    """Positions of the set bits of each row of `words`, as an Arrow list.
+
+    Parameters
+    ----------
+    words : uint64[n, n_words]
+    start, stop : int                rows to list
+    mask : uint64[n_words]           bits to leave out are 0
+    offsets : int32[stop - start + 1]   written
+    bits : int16[]                   written; with length 0 only the offsets are
+
+    Returns
+    -------
+    int
+        How many bits there are in all.
+    """
+    total = 0
+    offsets[0] = 0
+    fill = bits.shape[0] > 0
+    for row in range(start, stop):
+        for word in range(mask.shape[0]):
+            rest = words[row, word] & mask[word]
+            if not fill:
+                total += popcount(rest)
+                continue
+            while rest != 0:
+                bits[total] = word * 64 + lowest_bit(rest)
+                total += 1
+                rest &= rest - np.uint64(1)
+        offsets[row - start + 1] = total
+    return total

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,7 @@ Words = NDArray[np.uint64]
 Ints = NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class RuleArrays:
+class RuleArrays(NamedTuple):
     """The rules of one stage as sparse masks (a part is a word number and a mask in that word).
 
     Attributes
@@ -50,9 +50,42 @@ class RuleArrays:
     part_mask: Words
     part_last: NDArray[np.bool_]
 
-    def arrays(self) -> tuple[Ints, Ints, Ints, Words, NDArray[np.bool_]]:
-        """In the order of the kernels' parameters."""
-        return self.spans, self.bounds, self.part_word, self.part_mask, self.part_last
+
+class KernelTables(NamedTuple):
+    """All that the kernels need of a model.
+
+    Attributes
+    ----------
+    n_categories : int
+        Bits [0, n_categories) are categories, the conditional bits follow.
+    conditional_target : int32[n_conditional]
+        The variable that each conditional bit stands for.
+    hierarchy_parent : int32[n_parents]
+        Bits of the dropping categories, in table order.
+    hierarchy_drop : uint64[n_parents, state_words]
+        The categories that each of them drops.
+    sequential_hierarchy : bool
+        Whether a dropped category drops nothing.
+    before, after : RuleArrays
+        The rules before and after the hierarchies.
+    coefficients : int32[n_bits, n_segments]
+        Thousandths; 0 where the variable is not in the segment, and for demographic variables.
+    divisors : int32[n_segments]
+        Thousandths; 0: no division.
+    counted : uint64[state_words]
+        The payment HCCs: categories that are not drugs.
+    """
+
+    n_categories: int
+    conditional_target: Ints
+    hierarchy_parent: Ints
+    hierarchy_drop: Words
+    sequential_hierarchy: bool
+    before: RuleArrays
+    after: RuleArrays
+    coefficients: Ints
+    divisors: Ints
+    counted: Words
 
 
 @dataclass(frozen=True)
@@ -63,39 +96,27 @@ class CompiledModel:
     ----------
     bits : dict of str to int
         Bit of every variable that has one.
+    names : tuple of str
+        Name of every bit.
     conditional : tuple of (category, Condition)
         What the conditional bits stand for, the first at bit `n_categories`.
     codes : dict of str to dict of str to tuple of int
         Per code system and code, the bits it sets.
-    code_words, code_masks : dict per system
-        See `CodeEntries`.
-    hierarchy_parent : int32[n_parents], hierarchy_drop : uint64[n_parents, state_words]
-        In table order: the parent's bit and the categories it drops.
-    coefficients : int32[n_bits, n_segments]
-        Thousandths; 0 where the variable is not in the segment.
     in_segment : bool[n_bits, n_segments]
         Whether the variable is in the segment.
-    divisors : int32[n_segments]
-        Thousandths; 0: no division.
+    kernel : KernelTables
+        The arrays.
     """
 
     tables: ModelTables
     bits: Mapping[str, int]
     names: tuple[str, ...]
-    n_categories: int
     conditional: tuple[tuple[str, Condition], ...]
     state_words: int
     work_words: int
     codes: Mapping[str, Mapping[str, tuple[int, ...]]]
-    hierarchy_parent: Ints
-    hierarchy_drop: Words
-    conditional_target: Ints
-    before: RuleArrays
-    after: RuleArrays
-    coefficients: Ints
     in_segment: NDArray[np.bool_]
-    divisors: Ints
-    counted: Words
+    kernel: KernelTables
 
     @property
     def segment_names(self) -> tuple[str, ...]:
@@ -176,20 +197,23 @@ def compile_model(tables: ModelTables) -> CompiledModel:
         tables=tables,
         bits=bits,
         names=tuple(names),
-        n_categories=len(categories),
         conditional=tuple(conditional),
         state_words=state_words,
         work_words=n_words,
         codes=codes,
-        hierarchy_parent=np.array([bits[parent] for parent in parents], np.int32),
-        hierarchy_drop=drop,
-        conditional_target=np.array([bits[category] for category, _ in conditional], np.int32),
-        before=_rule_arrays([rule for rule in later if rule.stage == "before"], tables, bits),
-        after=_rule_arrays([rule for rule in later if rule.stage == "after"], tables, bits),
-        coefficients=coefficients,
         in_segment=in_segment,
-        divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
-        counted=counted,
+        kernel=KernelTables(
+            n_categories=len(categories),
+            conditional_target=np.array([bits[name] for name, _ in conditional], np.int32),
+            hierarchy_parent=np.array([bits[parent] for parent in parents], np.int32),
+            hierarchy_drop=drop,
+            sequential_hierarchy=tables.sequential_hierarchy,
+            before=_rule_arrays([rule for rule in later if rule.stage == "before"], tables, bits),
+            after=_rule_arrays([rule for rule in later if rule.stage == "after"], tables, bits),
+            coefficients=coefficients,
+            divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
+            counted=counted,
+        ),
     )
 
 

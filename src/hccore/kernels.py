@@ -171,15 +171,13 @@ def build_index(
 def find_row(
     low: np.uint64,
     high: np.uint64,
-    slot_keys: Any,
-    slot_rows: Any,
-    offsets: Any,
-    data: Any,
+    table: Any,
     id_data: Any,
     id_start: int,
     id_stop: int,
 ) -> int:
     """Row of a packed id in the table of `build_index`, -1 if it is not there."""
+    slot_keys, slot_rows, offsets, data = table
     size_mask = np.uint64(slot_rows.shape[0] - 1)
     slot = mix(low + mix(high)) & size_mask
     while slot_rows[slot] >= 0:
@@ -201,10 +199,7 @@ def find_rows(
     id_keys: Any,
     id_offsets: Any,
     id_data: Any,
-    slot_keys: Any,
-    slot_rows: Any,
-    offsets: Any,
-    data: Any,
+    table: Any,
     found: Any,
     counts: Any,
 ) -> None:
@@ -219,7 +214,7 @@ def find_rows(
     id_valid : bool[n] or bool[0] empty: all ids are there
     id_keys : uint64[n]           integer ids, or empty: the ids are bytes
     id_offsets : int64[n + 1], id_data : uint8[]
-    slot_keys, slot_rows, offsets, data   the member table
+    table : IdTable               see `inputs.py`
     found : int32[n]              written
     counts : int64[8]             added to: rows by reason; [0] used, [1] of an unknown member, [2] without an
                                   id, from [3] on the reasons of `code_of`
@@ -242,7 +237,7 @@ def find_rows(
             low, high = pack_id(id_data, start, stop)
         else:
             low, high = id_keys[i], np.uint64(0)
-        row = find_row(low, high, slot_keys, slot_rows, offsets, data, id_data, start, stop)
+        row = find_row(low, high, table, id_data, start, stop)
         if row < 0:
             counts[1] += 1
         else:
@@ -285,15 +280,15 @@ def set_codes(
 
 
 @kernel
-def run_rules(
-    work: Any, spans: Any, bounds: Any, part_word: Any, part_mask: Any, part_last: Any
-) -> None:
-    """Run the rules of a stage on one member (see `compile.RuleArrays`).
+def run_rules(work: Any, rules: Any) -> None:
+    """Run the rules of a stage on one member.
 
     Parameters
     ----------
     work : uint64[work_words]    the member's bits, changed in place
+    rules : RuleArrays           see `compile.py`
     """
+    spans, bounds, part_word, part_mask, part_last = rules
     for rule in range(spans.shape[0]):
         fires = True
         hit = False
@@ -356,21 +351,7 @@ def find_variables(
     state: Any,
     accepts: Any,
     member_bits: Any,
-    n_categories: int,
-    conditional_target: Any,
-    parent: Any,
-    drop: Any,
-    sequential: bool,
-    before_spans: Any,
-    before_bounds: Any,
-    before_word: Any,
-    before_mask: Any,
-    before_last: Any,
-    after_spans: Any,
-    after_bounds: Any,
-    after_word: Any,
-    after_mask: Any,
-    after_last: Any,
+    model: Any,
 ) -> None:
     """All variables of one member: conditions, rules, hierarchies, rules.
 
@@ -381,8 +362,10 @@ def find_variables(
     state : uint64[state_words]        what the member's codes set
     accepts : uint64[state_words]      the conditional bits whose condition the member meets, and all others
     member_bits : uint64[work_words]   variables that depend on the member alone
+    model : KernelTables               see `compile.py`
     """
     n_state = state.shape[0]
+    n_categories = model.n_categories
     for word in range(work.shape[0]):
         work[word] = member_bits[word]
     first_word = n_categories >> 6
@@ -395,13 +378,15 @@ def find_variables(
             extra = bits & ~keep
             bits &= keep
             while extra != 0:
-                target = conditional_target[word * 64 + lowest_bit(extra) - n_categories]
+                target = model.conditional_target[word * 64 + lowest_bit(extra) - n_categories]
                 work[target >> 6] |= np.uint64(1) << np.uint64(target & 63)
                 extra &= extra - np.uint64(1)
         work[word] |= bits
-    run_rules(work, before_spans, before_bounds, before_word, before_mask, before_last)
-    apply_hierarchy(work, present, parent, drop, sequential)
-    run_rules(work, after_spans, after_bounds, after_word, after_mask, after_last)
+    run_rules(work, model.before)
+    apply_hierarchy(
+        work, present, model.hierarchy_parent, model.hierarchy_drop, model.sequential_hierarchy
+    )
+    run_rules(work, model.after)
 
 
 @kernel
@@ -420,27 +405,8 @@ def score_members(
     first_word: int,
     profile: Any,
     segment: Any,
-    base: Any,
-    accepts: Any,
-    member_bits: Any,
-    n_categories: int,
-    conditional_target: Any,
-    parent: Any,
-    drop: Any,
-    sequential: bool,
-    before_spans: Any,
-    before_bounds: Any,
-    before_word: Any,
-    before_mask: Any,
-    before_last: Any,
-    after_spans: Any,
-    after_bounds: Any,
-    after_word: Any,
-    after_mask: Any,
-    after_last: Any,
-    coefficients: Any,
-    divisors: Any,
-    counted: Any,
+    profiles: Any,
+    model: Any,
     scores: Any,
     demographic: Any,
     n_hccs: Any,
@@ -453,19 +419,18 @@ def score_members(
     state : uint64[n, all_words]        member states; this model's words start at `first_word`
     profile : int32[n]                  profile of each member, -1: not scored
     segment : int16[n]                  the segment to score, or -1 for all of them
-    base : int32[n_profiles, n_segments]       demographic score in thousandths
-    accepts, member_bits                per profile, see `find_variables`
-    coefficients : int32[n_bits, n_segments]   thousandths
-    divisors : int32[n_segments]        thousandths, 0 for none
-    counted : uint64[state_words]       the payment HCCs
+    profiles : ProfileArrays            see `members.py`
+    model : KernelTables                see `compile.py`
     scores : int32[n, 1 or n_segments]  written, thousandths
     demographic : int32[n]              written, thousandths (the chosen segment only)
     n_hccs : int16[n]                   written
     hccs : uint64[n, state_words]       written: the categories that remain
     """
+    coefficients, divisors, base = model.coefficients, model.divisors, profiles.base
+    n_categories = model.n_categories
     n_segments = coefficients.shape[1]
-    n_state = accepts.shape[1]
-    work = np.zeros(member_bits.shape[1], np.uint64)
+    n_state = profiles.accepts.shape[1]
+    work = np.zeros(profiles.member_bits.shape[1], np.uint64)
     present = np.zeros(n_state, np.uint64)
     total = np.zeros(n_segments, np.int64)
     for row in range(start, stop):
@@ -476,23 +441,9 @@ def score_members(
             work,
             present,
             state[row, first_word : first_word + n_state],
-            accepts[p],
-            member_bits[p],
-            n_categories,
-            conditional_target,
-            parent,
-            drop,
-            sequential,
-            before_spans,
-            before_bounds,
-            before_word,
-            before_mask,
-            before_last,
-            after_spans,
-            after_bounds,
-            after_word,
-            after_mask,
-            after_last,
+            profiles.accepts[p],
+            profiles.member_bits[p],
+            model,
         )
         count = 0
         for word in range(n_state):
@@ -502,7 +453,7 @@ def score_members(
             elif word == n_categories >> 6:
                 bits &= (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
             hccs[row, word] = bits
-            count += popcount(bits & counted[word])
+            count += popcount(bits & model.counted[word])
         n_hccs[row] = count
         chosen = segment[row]
         if chosen >= 0:
@@ -542,23 +493,8 @@ def variables_of_members(
     state: Any,
     first_word: int,
     profile: Any,
-    accepts: Any,
-    member_bits: Any,
-    n_categories: int,
-    conditional_target: Any,
-    parent: Any,
-    drop: Any,
-    sequential: bool,
-    before_spans: Any,
-    before_bounds: Any,
-    before_word: Any,
-    before_mask: Any,
-    before_last: Any,
-    after_spans: Any,
-    after_bounds: Any,
-    after_word: Any,
-    after_mask: Any,
-    after_last: Any,
+    profiles: Any,
+    model: Any,
     variables: Any,
     found: Any,
 ) -> None:
@@ -569,7 +505,7 @@ def variables_of_members(
     variables : uint64[stop - start, work_words]   written
     found : uint64[stop - start, state_words]      written: the categories that codes led to
     """
-    n_state = accepts.shape[1]
+    n_state = profiles.accepts.shape[1]
     present = np.zeros(n_state, np.uint64)
     for row in range(start, stop):
         p = profile[row]
@@ -577,28 +513,14 @@ def variables_of_members(
             continue
         mine = state[row, first_word : first_word + n_state]
         for word in range(n_state):
-            found[row - start, word] = mine[word] & accepts[p, word]
+            found[row - start, word] = mine[word] & profiles.accepts[p, word]
         find_variables(
             variables[row - start],
             present,
             mine,
-            accepts[p],
-            member_bits[p],
-            n_categories,
-            conditional_target,
-            parent,
-            drop,
-            sequential,
-            before_spans,
-            before_bounds,
-            before_word,
-            before_mask,
-            before_last,
-            after_spans,
-            after_bounds,
-            after_word,
-            after_mask,
-            after_last,
+            profiles.accepts[p],
+            profiles.member_bits[p],
+            model,
         )
 
 

@@ -146,8 +146,8 @@ def render(where: dict[str, Any], figures: Figures) -> str:
     packages = ", ".join(f"{name} {number}" for name, number in where["packages"].items())
     return f"""# Benchmark results
 
-Written by `make bench` on {where["date"]}: {where["processor"]}, {where["cores"]} cores, {where["memory_gib"]} GiB,
-{where["system"]}, Python {where["python"]}, {packages}. Medians; files in the page cache. The population is
+Written by `make bench` on {where["date"]}: {where["processor"]}, {where["cores"]} cores,
+{where["memory_gib"]} GiB, {where["system"]}, Python {where["python"]}, {packages}. Medians; files in the page cache. The population is
 synthetic (`population.py`): about 11 diagnosis rows a member, a quarter of them with a payment code. Each run's
 scores were compared with the plain-Python reference on a sample of the members.
 

@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from benchmarks.measure import age_on
+from benchmarks.measure import age_on, reference_score
 from benchmarks.population import (
     MODEL,
     YEAR,
@@ -120,3 +121,12 @@ def test_sample_has_what_its_readme_says(root: Path):
     orphans = {row["member_id"] for row in rows} - {member["member_id"] for member in members}
     assert orphans == {"S9999"}
     assert {row["service_date"][:4] for row in rows} == {str(YEAR - 1)}
+
+
+def test_sample_meets_every_segment(root: Path):
+    tables = load_tables(MODEL, YEAR)
+    met = set()
+    for member in read(root / "data_samples" / "members.csv"):
+        person = {**member, "birth_date": date.fromisoformat(member["birth_date"])}
+        met.add(reference_score(tables, person, [])[0])
+    assert met == {segment.name for segment in tables.segments}

@@ -7,11 +7,23 @@ reader: a choice is its code, a yes/no column is 0 or 1.
 
 from __future__ import annotations
 
+import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 MAX_AGE = 130
+EPOCH = datetime.date(1970, 1, 1)
+_MONTHS = dict(
+    zip("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), range(1, 13), strict=True)
+)
+_DATE_SHAPES = (
+    re.compile(r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)(?:[T ][0-9:.]*(?:Z|[+-]\d\d:?\d\d)?)?"),
+    re.compile(r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})"),
+    re.compile(r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)"),
+    re.compile(r"(?P<d>\d{1,2})-?(?P<m>[A-Za-z]{3})-?(?P<y>\d{4})"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,8 @@ class Column:
         Code for every member where the column is absent (the run report says so); None: it must be there.
     blank : int or None
         Code of a null or empty value (counted in the run report); None: a blank is an invalid value.
+    parts : mapping of str to int
+        The column may instead be given as yes/no columns of these names, one for each of the codes.
     doc : str
         What the column says.
     """
@@ -47,6 +61,7 @@ class Column:
     spellings: Mapping[str, int] = field(default_factory=dict)
     default: int | None = None
     blank: int | None = None
+    parts: Mapping[str, int] = field(default_factory=dict)
 
     def code(self, value: object) -> int | None:
         """Code of one value as a user may spell it, None if it is not one of the column's values."""
@@ -134,6 +149,7 @@ _COLUMNS = [
             "na": 0,
         },
         blank=0,
+        parts={"fbdual": 2, "pbdual": 1},
     ),
     _flag("institutional", "long-term institutional (LTI)", "lti"),
     _flag("new_enrollee", "fewer than 12 months of Part B in the data collection year"),
@@ -177,3 +193,34 @@ _COLUMNS = [
 ]
 
 COLUMNS: Mapping[str, Column] = MappingProxyType({column.name: column for column in _COLUMNS})
+
+
+def parse_date(value: object) -> int | None:
+    """Days since 1970-01-01 of a date in any accepted form, None if it is not a date.
+
+    Accepted: dates and timestamps, ISO (`1956-01-31`, with or without a time), CMS's `01/31/1956` and
+    `19560131` (also as a number), and SAS's `31JAN1956`.
+    """
+    if isinstance(value, datetime.datetime):
+        return (value.date() - EPOCH).days
+    if isinstance(value, datetime.date):
+        return (value - EPOCH).days
+    if isinstance(value, float) and value == value and value == int(value):
+        value = int(value)
+    text = "" if value is None else str(value).strip()
+    for shape in _DATE_SHAPES:
+        match = shape.fullmatch(text)
+        if match:
+            month = match["m"]
+            number = int(month) if month.isdigit() else _MONTHS.get(month.upper(), 0)
+            try:
+                return (datetime.date(int(match["y"]), number, int(match["d"])) - EPOCH).days
+            except ValueError:
+                return None
+    return None
+
+
+def age_on(days: int, year: int, month: int, day: int) -> int:
+    """Completed years on a date of someone born `days` after 1970-01-01; negative if not yet born."""
+    born = EPOCH + datetime.timedelta(days)
+    return year - born.year - ((born.month, born.day) > (month, day))

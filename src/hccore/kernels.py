@@ -411,7 +411,7 @@ def score_members(
     demographic: Any,
     n_hccs: Any,
     hccs: Any,
-) -> None:
+) -> int:
     """Scores of the members [start, stop).
 
     Parameters
@@ -425,7 +425,13 @@ def score_members(
     demographic : int32[n]              written, thousandths (the chosen segment only)
     n_hccs : int16[n]                   written
     hccs : uint64[n, state_words]       written: the categories that remain
+
+    Returns
+    -------
+    int
+        Conditional categories that codes led to and whose condition the member does not meet.
     """
+    failed = 0
     coefficients, divisors, base = model.coefficients, model.divisors, profiles.base
     n_categories = model.n_categories
     n_segments = coefficients.shape[1]
@@ -447,6 +453,7 @@ def score_members(
         )
         count = 0
         for word in range(n_state):
+            failed += popcount(state[row, first_word + word] & ~profiles.accepts[p, word])
             bits = work[word]
             if word > n_categories >> 6:
                 bits = np.uint64(0)
@@ -484,6 +491,7 @@ def score_members(
                     scores[row, s] = divide_half_away(total[s] * 1000, divisors[s])
                 else:
                     scores[row, s] = total[s]
+    return failed
 
 
 @kernel
@@ -497,6 +505,7 @@ def variables_of_members(
     model: Any,
     variables: Any,
     found: Any,
+    before: Any,
 ) -> None:
     """Final bits and found categories of the members [start, stop), for contributions.
 
@@ -504,19 +513,26 @@ def variables_of_members(
     ----------
     variables : uint64[stop - start, work_words]   written
     found : uint64[stop - start, state_words]      written: the categories that codes led to
+    before : uint64[stop - start, state_words]     written: those that were left before the hierarchies
     """
     n_state = profiles.accepts.shape[1]
-    present = np.zeros(n_state, np.uint64)
+    n_categories = model.n_categories
     for row in range(start, stop):
         p = profile[row]
         if p < 0:
             continue
         mine = state[row, first_word : first_word + n_state]
         for word in range(n_state):
-            found[row - start, word] = mine[word] & profiles.accepts[p, word]
+            for bit in range(64):
+                if (mine[word] & profiles.accepts[p, word]) >> np.uint64(bit) & np.uint64(1):
+                    target = word * 64 + bit
+                    if target >= n_categories:
+                        target = model.conditional_target[target - n_categories]
+                    if target < n_categories:
+                        found[row - start, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
         find_variables(
             variables[row - start],
-            present,
+            before[row - start],
             mine,
             profiles.accepts[p],
             profiles.member_bits[p],

@@ -18,26 +18,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore.arrow import values_of
-from hccore.columns import COLUMNS, MAX_AGE, Column
+from hccore.columns import COLUMNS, EPOCH, MAX_AGE, Column, parse_date
 from hccore.compile import CompiledModel, Words
 from hccore.conditions import Condition
 from hccore.errors import InputError
 from hccore.tables import ModelTables
 
 Bools = NDArray[np.bool_]
-EPOCH = datetime.date(1970, 1, 1)
 NO_DATE = np.iinfo(np.int32).min
 _DENSE_KEYS = 1 << 24
-_MONTHS = dict(
-    zip("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), range(1, 13), strict=True)
-)
-_DATE_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)(?:[T ][0-9:.]*(?:Z|[+-]\d\d:?\d\d)?)?"), "ISO"),
-    (re.compile(r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})"), "US"),
-    (re.compile(r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)"), "compact"),
-    (re.compile(r"(?P<d>\d{1,2})-?(?P<m>[A-Za-z]{3})-?(?P<y>\d{4})"), "SAS"),
-)
-
 
 @dataclass
 class Problems:
@@ -151,31 +140,6 @@ def code_column(
     if column.blank is not None and values.null_count:
         blanks[column.name] = values.null_count
     return codes, bad
-
-
-def parse_date(value: object) -> int | None:
-    """Days since 1970-01-01 of a date in any accepted form, None if it is not a date.
-
-    Accepted: dates and timestamps, ISO (`1956-01-31`, with or without a time), CMS's `01/31/1956` and
-    `19560131` (also as a number), and SAS's `31JAN1956`.
-    """
-    if isinstance(value, datetime.datetime):
-        return (value.date() - EPOCH).days
-    if isinstance(value, datetime.date):
-        return (value - EPOCH).days
-    if isinstance(value, float) and value == value and value == int(value):
-        value = int(value)
-    text = "" if value is None else str(value).strip()
-    for shape, _ in _DATE_SHAPES:
-        match = shape.fullmatch(text)
-        if match:
-            month = match["m"]
-            number = int(month) if month.isdigit() else _MONTHS.get(month.upper(), 0)
-            try:
-                return (datetime.date(int(match["y"]), number, int(match["d"])) - EPOCH).days
-            except ValueError:
-                return None
-    return None
 
 
 def code_dates(values: pa.ChunkedArray, name: str, problems: Problems) -> tuple[NDArray[np.int32], Bools]:

@@ -105,7 +105,7 @@ def _run_rules(tables: ModelTables, stage: str, trace: Trace) -> None:
                 if name in trace.variables:
                     trace.variables.discard(name)
                     if name in trace.found:
-                        trace.dropped[name] = rule.variable or _in_words(rule)
+                        trace.dropped[name] = rule.variable or in_words(rule)
             if rule.variable:
                 trace.variables.add(rule.variable)
 
@@ -122,7 +122,8 @@ def _fires(tables: ModelTables, rule: Rule, variables: set[str]) -> bool:
     return True
 
 
-def _in_words(rule: Rule) -> str:
+def in_words(rule: Rule) -> str:
+    """A clearing rule as a phrase, for traces."""
     words = f"rule: {' and '.join(rule.when)}"
     return f"{words} without {', '.join(rule.unless)}" if rule.unless else words
 

@@ -1,0 +1,337 @@
+"""Every term of every member's score, worked out for all members at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hccore import kernels
+from hccore.inputs import CodeBatch, CodeTable, read_codes
+from hccore.reference import in_words
+from hccore.scoring import ModelRun, Run
+
+_MEMBERS = 1 << 17
+DIVISOR = "DIVISOR"
+
+
+class Pairs(NamedTuple):
+    """Distinct (member row, code) pairs, sorted: which codes each member has.
+
+    Attributes
+    ----------
+    member : int32[n], code : int32[n]    code numbers over all systems
+    """
+
+    member: NDArray[np.int32]
+    code: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """Parallel arrays, a row per contribution of a range of members, member rows counted within the range."""
+
+    member: NDArray[np.int64]
+    variable: NDArray[np.int64]
+    coefficient: NDArray[np.int64]
+    dropped_by: NDArray[np.int64]  # index into the list of droppers, -1: not dropped
+
+
+def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
+    """Contributions in batches of whole members, model by model (see `Result.contributions`)."""
+    pairs, names = _member_codes(run)
+    for done in run.models:
+        expander = _Expander(done, run, pairs, names)
+        for start in range(0, len(run.ids), _MEMBERS):
+            yield expander.batch(start, min(len(run.ids), start + _MEMBERS))
+
+
+def _member_codes(run: Run) -> tuple[Pairs, list[str]]:
+    """Read the codes again and keep the distinct pairs of member and code."""
+    keys: list[NDArray[np.int64]] = []
+    names: list[str] = []
+    total = sum(len(table.codes) for _, table in run.codes.values())
+    for source, table in run.codes.values():
+        first = len(names)
+        names += table.codes
+
+        def use(batch: CodeBatch, first: int = first) -> None:
+            rows = np.flatnonzero(batch.found >= 0)
+            code = batch.code_of[batch.code_index[rows]].astype(np.int64) + first
+            keys.append(np.unique(batch.found[rows] * np.int64(total) + code))
+
+        read_codes(source, table, run.index, use, threads=run.options.workers)
+    key = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+    return Pairs((key // max(total, 1)).astype(np.int32), (key % max(total, 1)).astype(np.int32)), names
+
+
+class _Expander:
+    """Expands the bits of one model's members into rows."""
+
+    def __init__(self, done: ModelRun, run: Run, pairs: Pairs, code_names: list[str]) -> None:
+        self.done = done
+        self.run = run
+        self.pairs = pairs
+        self.code_names = pa.array(code_names, pa.string())
+        model = done.model
+        tables = model.tables
+        self.names = list(tables.variables)
+        self.number = {name: i for i, name in enumerate(self.names)}
+        self.kinds = [tables.variables[name].kind for name in self.names] + ["adjustment"]
+        self.bit_number = np.array(
+            [self.number.get(name, -1) for name in model.names], np.int64
+        )
+        self.code_start, self.code_bit = self._code_bits([t for _, t in run.codes.values()])
+        self.droppers, self.dropped_how = self._droppers()
+
+    def _code_bits(self, systems: list[CodeTable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The model's bits of each code: bits of code c are `bit[start[c]:start[c + 1]]`."""
+        counts, bits = [0], []
+        for table in systems:
+            mine = self.done.model.codes.get(table.system, {})
+            for code in table.codes:
+                own = mine.get(code, ())
+                counts.append(len(own))
+                bits.extend(own)
+        return np.cumsum(counts), np.array(bits, np.int64)
+
+    def _droppers(self) -> tuple[list[str], dict[int, list[tuple[int, int]]]]:
+        """Who can drop each category: its parents in table order, then rules that clear it.
+
+        Returns the names of the droppers, and per category bit the (bit of a parent or -1, dropper) to try.
+        """
+        tables = self.done.model.tables
+        bits = self.done.model.bits
+        names: dict[str, int] = {}
+        how: dict[int, list[tuple[int, int]]] = {}
+        for rule in tables.rules:
+            if rule.stage == "before":
+                text = rule.variable or in_words(rule)
+                for child in tables.members_of(rule.clears):
+                    if child in bits:
+                        how.setdefault(bits[child], []).append((-2, names.setdefault(text, len(names))))
+        for parent, child in tables.hierarchy:
+            how.setdefault(bits[child], []).append(
+                (bits[parent], names.setdefault(parent, len(names)))
+            )
+        for rule in tables.rules:
+            if rule.stage == "after":
+                text = rule.variable or in_words(rule)
+                for child in tables.members_of(rule.clears):
+                    if child in bits:
+                        bit = bits[rule.variable] if rule.variable else -1
+                        how.setdefault(bits[child], []).append(
+                            (bit, names.setdefault(text, len(names)))
+                        )
+        return list(names), how
+
+    def batch(self, start: int, stop: int) -> pa.RecordBatch:
+        """The rows of the members [start, stop)."""
+        done = self.done
+        model = done.model
+        n = stop - start
+        variables = np.zeros((n, model.work_words), np.uint64)
+        found = np.zeros((n, model.state_words), np.uint64)
+        before = np.zeros((n, model.state_words), np.uint64)
+        kernels.variables_of_members(
+            start,
+            stop,
+            self.run.state,
+            done.first_word,
+            done.profiles.of_member,
+            done.profiles.arrays,
+            model.kernel,
+            variables,
+            found,
+            before,
+        )
+        terms = [
+            self._demographic(start, stop),
+            self._counted(start, stop, variables),
+            self._dropped(variables, found, before),
+        ]
+        terms.append(self._divided(start, stop, terms))
+        member = np.concatenate([t.member for t in terms])
+        variable = np.concatenate([t.variable for t in terms])
+        coefficient = np.concatenate([t.coefficient for t in terms])
+        dropped_by = np.concatenate([t.dropped_by for t in terms])
+        order = np.lexsort((variable, dropped_by >= 0, member))
+        member, variable = member[order], variable[order]
+        coefficient, dropped_by = coefficient[order], dropped_by[order]
+        dropped = dropped_by >= 0
+        row = pa.array(member + start)
+        tables = model.tables
+        return pa.RecordBatch.from_arrays(
+            [
+                _one(self.run.ids.take(row)),
+                _words(np.zeros(len(member), np.int32), [tables.model]),
+                pa.array(np.full(len(member), tables.year, np.int16)),
+                _words(variable, [*self.names, DIVISOR]),
+                _words(variable, self.kinds),
+                pa.array(coefficient / 1000, mask=dropped),
+                self._codes(start, stop, member, variable, found),
+                _words(dropped_by, self.droppers, ~dropped),
+            ],
+            ["member_id", "model", "year", "variable", "kind", "coefficient", "codes", "dropped_by"],
+        )
+
+    def _segment(self, start: int, stop: int) -> NDArray[np.int64]:
+        return self.done.segment[start:stop].astype(np.int64)
+
+    def _demographic(self, start: int, stop: int) -> _Terms:
+        """Member variables that have a coefficient in the member's segment."""
+        profile = self.done.profiles.of_member[start:stop]
+        segment = self._segment(start, stop)
+        tables = self.done.model.tables
+        members, variables, coefficients = [], [], []
+        for name, is_set in self.done.profiles.variables.items():
+            row = tables.coefficients.get(name)
+            if row is None:
+                continue
+            value = np.array([c or 0 for c in row], np.int64)
+            counts = np.array([c is not None for c in row], np.bool_)
+            hit = np.flatnonzero((profile >= 0) & is_set[profile] & counts[segment])
+            members.append(hit)
+            variables.append(np.full(len(hit), self.number[name], np.int64))
+            coefficients.append(value[segment[hit]])
+        return _terms(members, variables, coefficients)
+
+    def _counted(self, start: int, stop: int, variables: NDArray[np.uint64]) -> _Terms:
+        """Set bits that have a coefficient in the member's segment."""
+        member, bit = _set_bits(variables)
+        model = self.done.model
+        segment = self._segment(start, stop)[member]
+        keep = model.in_segment[bit, segment]
+        member, bit, segment = member[keep], bit[keep], segment[keep]
+        return _terms([member], [self.bit_number[bit]], [model.kernel.coefficients[bit, segment]])
+
+    def _dropped(
+        self, variables: NDArray[np.uint64], found: NDArray[np.uint64], before: NDArray[np.uint64]
+    ) -> _Terms:
+        """Categories that codes led to and that are not set at the end."""
+        model = self.done.model
+        n_words = found.shape[1]
+        member, bit = _set_bits(found & ~variables[:, :n_words])
+        dropper = np.full(len(member), -1, np.int64)
+        for child in np.unique(bit):
+            rows = np.flatnonzero(bit == child)
+            for parent, name in self.dropped_how.get(int(child), ()):
+                who = member[rows]
+                if parent == -2:  # cleared before the hierarchies
+                    hit = ~_has_bit(before, who, int(child))
+                elif parent == -1:
+                    hit = np.ones(len(rows), np.bool_)
+                elif parent < model.kernel.n_categories:
+                    hit = _has_bit(before, who, parent)
+                else:
+                    hit = _has_bit(variables, who, parent)
+                dropper[rows[hit & (dropper[rows] < 0)]] = name
+        return _Terms(member, self.bit_number[bit], np.zeros(len(member), np.int64), dropper)
+
+    def _divided(self, start: int, stop: int, terms: list[_Terms]) -> _Terms:
+        """The difference that a segment's divisor makes, so that all terms add up to the score."""
+        segment = self._segment(start, stop)
+        divided = self.done.scored[start:stop] & (self.done.model.kernel.divisors[segment] > 0)
+        total = np.zeros(stop - start, np.int64)
+        for part in terms:
+            np.add.at(total, part.member, part.coefficient)
+        difference = self.done.scores[start:stop, 0] - total
+        hit = np.flatnonzero(divided)
+        return _terms([hit], [np.full(len(hit), len(self.names), np.int64)], [difference[hit]])
+
+    def _codes(
+        self,
+        start: int,
+        stop: int,
+        member: NDArray[np.int64],
+        variable: NDArray[np.int64],
+        found: NDArray[np.uint64],
+    ) -> pa.Array:
+        """For each contribution the codes that led to its category, as an Arrow list."""
+        model = self.done.model
+        first, last = np.searchsorted(self.pairs.member, [start, stop])
+        who = self.pairs.member[first:last].astype(np.int64) - start
+        code = self.pairs.code[first:last]
+        counts = self.code_start[code + 1] - self.code_start[code]
+        who = np.repeat(who, counts)
+        bit = self.code_bit[
+            np.repeat(self.code_start[code], counts)
+            + np.arange(counts.sum())
+            - np.repeat(np.cumsum(counts) - counts, counts)
+        ]
+        code = np.repeat(code, counts)
+        profile = self.done.profiles.of_member[start:stop][who]
+        accepted = (profile >= 0) & _has_bits(self.done.profiles.arrays.accepts, profile, bit)
+        who, bit, code = who[accepted], bit[accepted], code[accepted]
+        n_categories = model.kernel.n_categories
+        target = bit.copy()
+        conditional = bit >= n_categories
+        target[conditional] = model.kernel.conditional_target[bit[conditional] - n_categories]
+        width = len(self.names) + 1
+        key = who * width + self.bit_number[target]
+        order = np.lexsort((code, key))
+        key, code = key[order], code[order]
+        wanted = member * width + variable
+        low = np.searchsorted(key, wanted, side="left")
+        high = np.searchsorted(key, wanted, side="right")
+        counts = high - low
+        offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+        index = np.repeat(low, counts) + np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+        return pa.ListArray.from_arrays(
+            pa.array(offsets), self.code_names.take(pa.array(code[index]))
+        )
+
+
+def _terms(
+    members: list[NDArray[np.int64]],
+    variables: list[NDArray[np.int64]],
+    coefficients: list[NDArray[np.int64]],
+) -> _Terms:
+    member = np.concatenate(members) if members else np.zeros(0, np.int64)
+    return _Terms(
+        member.astype(np.int64),
+        np.concatenate(variables) if variables else np.zeros(0, np.int64),
+        (np.concatenate(coefficients) if coefficients else np.zeros(0, np.int64)).astype(np.int64),
+        np.full(len(member), -1, np.int64),
+    )
+
+
+def _set_bits(words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row and position of every set bit, row by row."""
+    n, width = words.shape
+    offsets = np.zeros(n + 1, np.int32)
+    everything = np.full(width, np.uint64(0xFFFFFFFFFFFFFFFF))
+    total = kernels.list_bits(words, 0, n, everything, offsets, np.zeros(0, np.int16))
+    bits = np.zeros(total, np.int16)
+    if total:
+        kernels.list_bits(words, 0, n, everything, offsets, bits)
+    return np.repeat(np.arange(n), np.diff(offsets)), bits.astype(np.int64)
+
+
+def _has_bit(words: NDArray[np.uint64], rows: NDArray[np.int64], bit: int) -> NDArray[np.bool_]:
+    return (words[rows, bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1) != 0
+
+
+def _has_bits(
+    words: NDArray[np.uint64], rows: NDArray[np.int32], bits: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    return (words[rows, bits >> 6] >> (bits & 63).astype(np.uint64)) & np.uint64(1) != 0
+
+
+def _one(values: pa.ChunkedArray) -> pa.Array:
+    if values.num_chunks == 1:
+        return values.chunk(0)
+    return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+
+
+def _words(
+    index: NDArray[np.int64], words: list[str], mask: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    index32 = np.where(mask, 0, index).astype(np.int32) if mask is not None else index.astype(np.int32)
+    return pa.DictionaryArray.from_arrays(
+        pa.array(index32, mask=mask), pa.array(words or [""], pa.string())
+    ).cast(pa.string())

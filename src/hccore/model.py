@@ -1,0 +1,228 @@
+"""The public face: a model that scores populations and explains single members."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hccore.columns import COLUMNS
+from hccore.tables import ModelTables, available_models, load_tables, read_folder
+
+if TYPE_CHECKING:
+    from hccore.compile import CompiledModel
+    from hccore.explanation import Explanation
+    from hccore.results import Result
+
+Progress = Callable[[str, int], None]
+
+
+class Model:
+    """One model of one year. It never changes, and any number of threads may share it.
+
+    Attributes
+    ----------
+    name, year, title : str, int, str
+    tables : ModelTables
+    """
+
+    def __init__(self, tables: ModelTables) -> None:
+        self.tables = tables
+        self._compiled: CompiledModel | None = None
+
+    @property
+    def name(self) -> str:
+        """Such as `cms_hcc_v28`."""
+        return self.tables.model
+
+    @property
+    def year(self) -> int:
+        """Payment year (Medicare) or benefit year (HHS)."""
+        return self.tables.year
+
+    @property
+    def title(self) -> str:
+        """The model in words."""
+        return self.tables.title
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """Names of the scores, in CMS's order."""
+        return tuple(segment.name for segment in self.tables.segments)
+
+    @property
+    def member_columns(self) -> dict[str, str]:
+        """The member columns that this model looks at, with what they mean."""
+        from hccore.members import columns_of
+
+        needed = columns_of(self.tables, segments=True)
+        return {name: column.doc for name, column in COLUMNS.items() if name in needed}
+
+    @property
+    def compiled(self) -> CompiledModel:
+        """The model as arrays."""
+        if self._compiled is None:
+            from hccore.compile import compile_model
+
+            self._compiled = compile_model(self.tables)
+        return self._compiled
+
+    def __repr__(self) -> str:
+        return f"<hccore model {self.name} {self.year}>"
+
+    def score(
+        self,
+        members: object,
+        diagnoses: object,
+        *,
+        ndc: object = None,
+        hcpcs: object = None,
+        all_segments: bool = False,
+        on_invalid: str = "error",
+        threads: int = 0,
+        exact_codes: bool = False,
+        assume: Mapping[str, object] | None = None,
+        progress: Progress | None = None,
+    ) -> Result:
+        """Score a population.
+
+        Parameters
+        ----------
+        members : path or frame
+            One row per member (see the README for the columns). A path ends in .parquet, .csv, .csv.gz or
+            .arrow or is a folder of Parquet files; a frame is anything with `__arrow_c_stream__`.
+        diagnoses : path or frame
+            `member_id` and `icd10`, one row per code, in any order, any number of times.
+        ndc, hcpcs : path or frame, optional
+            Drug and procedure codes, for models that use them.
+        all_segments : bool
+            Every segment's score under CMS's column names instead of one score in the segment that applies.
+        on_invalid : {"error", "null"}
+            Refuse the run if a member has an invalid value, or leave such members unscored (null scores).
+        threads : int
+            0: as many as there are processors.
+        exact_codes : bool
+            Compare codes exactly as written, as CMS's programs do. Otherwise dots, case and blanks do not matter.
+        assume : mapping of column to value
+            Member columns that are absent and have this one value for everybody.
+
+        Returns
+        -------
+        Result
+            `scores` (a row per member), `contributions()` and `report`.
+
+        Raises
+        ------
+        InputError
+            If columns are missing, values invalid or files unreadable; nothing is scored then.
+        """
+        return score(
+            members,
+            diagnoses,
+            models=[self],
+            ndc=ndc,
+            hcpcs=hcpcs,
+            all_segments=all_segments,
+            on_invalid=on_invalid,
+            threads=threads,
+            exact_codes=exact_codes,
+            assume=assume,
+            progress=progress,
+        )
+
+    def explain(
+        self,
+        member: Mapping[str, object],
+        diagnoses: Iterable[str] = (),
+        *,
+        ndc: Iterable[str] = (),
+        hcpcs: Iterable[str] = (),
+        exact_codes: bool = False,
+    ) -> Explanation:
+        """Explain one member in plain Python, without compiling anything.
+
+        Parameters
+        ----------
+        member : mapping of column to value
+            As a row of the members table, such as
+            ``{"birth_date": "1956-01-31", "sex": "F", "orec": 0, "dual_status": "none"}``. Yes/no facts that
+            are absent are no.
+        diagnoses, ndc, hcpcs : iterable of str
+            The member's codes.
+
+        Raises
+        ------
+        InputError
+            If a fact is missing or impossible.
+        """
+        from hccore.explanation import explain
+        from hccore.codes import clean_code
+
+        given = {"icd10cm": diagnoses, "ndc": ndc, "hcpcs": hcpcs}
+        codes = {
+            system: [text if exact_codes else clean_code(system, str(text)) for text in texts]
+            for system, texts in given.items()
+        }
+        return explain(self.tables, member, codes)
+
+
+def load_model(model: str, year: int, *, tables: str | Path | None = None) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    model : str
+        Such as ``cms_hcc_v28``; see `hccore.models()`.
+    year : int
+        Payment year (Medicare) or benefit year (HHS).
+    tables : path, optional
+        A folder of model folders to use instead of the packaged tables, or one model folder.
+
+    Raises
+    ------
+    UnknownModelError
+        If there is no such model or year; the message lists those that exist.
+    TableError
+        If the tables are faulty.
+    """
+    if tables is not None and (Path(tables) / "model.toml").is_file():
+        return Model(read_folder(Path(tables)))
+    return Model(load_tables(model, int(year), tables))
+
+
+def models() -> list[tuple[str, int]]:
+    """Every packaged (model, year)."""
+    return available_models()
+
+
+def score(
+    members: object,
+    diagnoses: object,
+    *,
+    models: Sequence[Model | tuple[str, int]],
+    ndc: object = None,
+    hcpcs: object = None,
+    all_segments: bool = False,
+    on_invalid: str = "error",
+    threads: int = 0,
+    exact_codes: bool = False,
+    assume: Mapping[str, object] | None = None,
+    progress: Progress | None = None,
+) -> Result:
+    """Score a population by several models in one pass over the input (see `Model.score`).
+
+    Parameters
+    ----------
+    models : sequence of Model or (name, year)
+        The result has a row per model and member.
+    """
+    from hccore.results import Result
+    from hccore.scoring import Options, run
+
+    loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
+    codes: dict[str, Any] = {"icd10cm": diagnoses}
+    codes.update(
+        {system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None}
+    )
+    options = Options(all_segments, on_invalid, threads, exact_codes, assume)
+    return Result(run([model.compiled for model in loaded], members, codes, options, progress))

@@ -1,0 +1,434 @@
+"""What a run gives back: scores, contributions, the report, and files written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hccore import kernels
+from hccore.arrow import values_of
+from hccore.errors import InputError, OutputError
+from hccore.scoring import ModelRun, Run
+
+_ROWS = 1 << 20
+SCORE_COLUMNS = (
+    "member_id",
+    "model",
+    "year",
+    "segment",
+    "raw_score",
+    "demographic_score",
+    "disease_score",
+    "normalized_score",
+    "payment_score",
+    "payment_hcc_count",
+    "hccs",
+)
+EXTRA_COLUMNS = ("segment_reason",)
+
+
+class Result:
+    """A scored population.
+
+    Attributes
+    ----------
+    report : dict
+        The run report: inputs, tables, counts of everything unusual, timings. Plain values, ready for JSON.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.report = run.report
+
+    def __repr__(self) -> str:
+        models = ", ".join(f"{m['model']} {m['year']}" for m in self.report["models"])
+        return f"<hccore result: {self.report['members']['rows']:,} members, {models}>"
+
+    # ---------------------------------------------------------------- scores
+
+    @cached_property
+    def scores(self) -> Any:
+        """One row per member and model, in input order, as the kind of frame that the members came in.
+
+        Columns: `member_id`, `model`, `year`, `segment`, `raw_score`, `demographic_score`, `disease_score`,
+        `normalized_score`, `payment_score` (null until payment factors are applied), `payment_hcc_count`, `hccs`
+        (list of category numbers). With all segments: `ID`, every segment's score under CMS's name, `hccs`.
+        Scores are the doubles nearest to whole thousandths. Members that were not scored have nulls.
+        """
+        return self._frame(self.table())
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The scores as an Arrow table, all columns or the named ones (also `segment_reason`)."""
+        batches = list(self.batches(columns))
+        return pa.Table.from_batches(batches)
+
+    def column_names(self) -> list[str]:
+        """Columns of the scores, without the extra ones."""
+        if not self._run.options.all_segments:
+            return list(SCORE_COLUMNS)
+        several = ["model", "year"] if len(self._run.models) > 1 else []
+        names = dict.fromkeys(
+            segment.score_column
+            for done in self._run.models
+            for segment in done.model.tables.segments
+        )
+        return ["ID", *several, *names, "hccs"]
+
+    def batches(
+        self, columns: Sequence[str] | None = None, *, text: bool = False
+    ) -> Iterator[pa.RecordBatch]:
+        """The scores in pieces of about a million rows.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Names to give, in this order.
+        text : bool
+            For CSV: scores as decimals with three places, `hccs` as numbers separated by blanks.
+
+        Raises
+        ------
+        InputError
+            If a column is unknown.
+        """
+        names = self.column_names() if columns is None else list(columns)
+        known = {*self.column_names(), *(() if self._run.options.all_segments else EXTRA_COLUMNS)}
+        for name in names:
+            if name not in known:
+                raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
+        n = len(self._run.ids)
+        for done in self._run.models:
+            for start in range(0, n, _ROWS):
+                stop = min(n, start + _ROWS)
+                arrays = [self._column(name, done, start, stop, text=text) for name in names]
+                yield pa.RecordBatch.from_arrays(arrays, names)
+
+    def _column(
+        self, name: str, done: ModelRun, start: int, stop: int, *, text: bool
+    ) -> pa.Array:
+        rows = slice(start, stop)
+        n = stop - start
+        tables = done.model.tables
+        scored = done.scored[rows]
+        if name in ("member_id", "ID"):
+            return _one_chunk(self._run.ids.slice(start, n))
+        if name == "model":
+            return _repeated(tables.model, n)
+        if name == "year":
+            return pa.array(np.full(n, tables.year, np.int16))
+        if name in ("segment", "segment_reason"):
+            return self._segment_column(name, done, rows)
+        if name == "payment_hcc_count":
+            return pa.array(done.n_hccs[rows], mask=~scored)
+        if name == "hccs":
+            hccs = _hcc_lists(done, start, stop)
+            return _join(hccs) if text else hccs
+        if name in ("normalized_score", "payment_score"):
+            return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
+        raw = done.scores[rows]
+        if name == "raw_score":
+            thousandths = raw[:, 0]
+        elif name == "demographic_score":
+            thousandths = done.demographic[rows]
+        elif name == "disease_score":
+            thousandths = raw[:, 0] - done.demographic[rows]
+        else:
+            by_name = {segment.score_column: i for i, segment in enumerate(tables.segments)}
+            if name not in by_name:
+                return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
+            thousandths = raw[:, by_name[name]]
+        return _decimals(thousandths, scored) if text else pa.array(thousandths / 1000, mask=~scored)
+
+    @staticmethod
+    def _segment_column(name: str, done: ModelRun, rows: slice) -> pa.Array:
+        segments = done.model.tables.segments
+        number = done.segment[rows].astype(np.int32)
+        mask = ~done.scored[rows] | (number < 0)
+        if name == "segment":
+            words = [segment.name for segment in segments]
+        else:
+            words = [*(segment.reason for segment in segments), "given with the member"]
+            number = np.where(done.chosen[rows], len(segments), number).astype(np.int32)
+        index = pa.array(np.where(mask, 0, number), mask=mask)
+        return pa.DictionaryArray.from_arrays(index, pa.array(words)).cast(pa.string())
+
+    def _frame(self, table: pa.Table) -> Any:
+        if self._run.library == "pandas":
+            return table.to_pandas()
+        if self._run.library == "polars":
+            import polars
+
+            return polars.from_arrow(table)
+        return table
+
+    # ---------------------------------------------------------------- contributions
+
+    def contributions(self) -> Any:
+        """Every term of every score, as the kind of frame that the members came in.
+
+        Long form: `member_id`, `model`, `year`, `variable`, `kind`, `coefficient`, `codes` (list: the codes behind
+        a category), `dropped_by` (for categories that do not count: the parent or rule that dropped them; their
+        coefficient is null). The coefficients of a member add up to `raw_score` exactly (as thousandths). Reads
+        the diagnoses a second time.
+
+        Raises
+        ------
+        InputError
+            With `all_segments`, or if the diagnoses came as a stream that cannot be read twice.
+        """
+        return self._frame(pa.Table.from_batches(list(self.contribution_batches())))
+
+    def contribution_batches(self, *, text: bool = False) -> Iterator[pa.RecordBatch]:
+        """The contributions in pieces of whole members (see `contributions`)."""
+        from hccore.contributions import contribution_batches
+
+        if self._run.options.all_segments:
+            raise InputError("contributions belong to one segment; score without all_segments")
+        for source, _ in self._run.codes.values():
+            if not source.repeatable:
+                raise InputError(
+                    f"{source.name} came as a stream that can be read once; pass a table or a file"
+                )
+        for batch in contribution_batches(self._run):
+            if text:
+                batch = _texts(batch)
+            yield batch
+
+    # ---------------------------------------------------------------- files
+
+    def write(
+        self,
+        out: str | Path,
+        *,
+        columns: Sequence[str] | None = None,
+        contributions: str | Path | None = None,
+        report: str | Path | None = None,
+    ) -> None:
+        """Write scores, and contributions and the report if asked for; all of them or none.
+
+        Parameters
+        ----------
+        out, contributions : path
+            Ending in .parquet, .csv, .csv.gz or .arrow.
+        report : path
+            JSON.
+
+        Raises
+        ------
+        OutputError
+            If a file cannot be written.
+        """
+        with whole_files([out, contributions, report]) as paths:
+            write_batches(paths[0], lambda text: self.batches(columns, text=text), Path(out))
+            if contributions is not None:
+                write_batches(
+                    paths[1], lambda text: self.contribution_batches(text=text), Path(contributions)
+                )
+            if report is not None:
+                paths[2].write_text(json.dumps(self.report, indent=2) + "\n", "utf-8")
+
+
+# -------------------------------------------------------------------- columns
+
+
+def _one_chunk(values: pa.ChunkedArray) -> pa.Array:
+    if values.num_chunks == 1:
+        return values.chunk(0)
+    if values.num_chunks == 0:
+        return pa.array([], values.type)
+    return pa.concat_arrays(values.chunks)
+
+
+def _repeated(text: str, n: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(
+        pa.array(np.zeros(n, np.int8)), pa.array([text])
+    ).cast(pa.string())
+
+
+def _decimals(thousandths: NDArray[np.int32], scored: NDArray[np.bool_]) -> pa.Array:
+    """Whole thousandths as decimals with three places."""
+    words = np.empty((len(thousandths), 2), np.int64)
+    words[:, 0] = thousandths
+    words[:, 1] = words[:, 0] >> 63
+    bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.decimal128(12, 3), len(thousandths), [bitmap, pa.py_buffer(words)]
+    )
+
+
+def _hcc_lists(done: ModelRun, start: int, stop: int) -> pa.Array:
+    """The remaining categories as lists of their numbers; categories without a number are left out."""
+    variables = done.model.tables.variables
+    numbers = [variables[name].number for name in done.model.tables.categories]
+    shown = done.model.mask(
+        (name for name in done.model.tables.categories if variables[name].number),
+        done.model.state_words,
+    )
+    offsets = np.zeros(stop - start + 1, np.int32)
+    nothing = np.zeros(0, np.int16)
+    total = kernels.list_bits(done.hccs, start, stop, shown, offsets, nothing)
+    bits = np.zeros(total, np.int16)
+    if total:
+        kernels.list_bits(done.hccs, start, stop, shown, offsets, bits)
+    values = pa.DictionaryArray.from_arrays(pa.array(bits), pa.array(numbers, pa.string()))
+    scored = done.scored[start:stop]
+    bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), values.cast(pa.string())
+    ) if bitmap is None else pa.Array.from_buffers(
+        pa.list_(pa.string()),
+        stop - start,
+        [bitmap, pa.py_buffer(offsets)],
+        children=[values.cast(pa.string())],
+    )
+
+
+def _join(lists: pa.Array) -> pa.Array:
+    import pyarrow.compute as compute
+
+    return compute.binary_join(lists, " ")
+
+
+def _texts(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A contribution batch for CSV."""
+    arrays = []
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        if name == "codes":
+            array = _join(array)
+        elif name == "coefficient":
+            thousandths = np.rint(values_of(array, null=0) * 1000).astype(np.int32)
+            array = _decimals(thousandths, np.asarray(array.is_valid().to_pylist(), np.bool_))
+        arrays.append(array)
+    return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
+
+
+# -------------------------------------------------------------------- files
+
+
+@contextmanager
+def whole_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
+    """Temporary paths beside the wanted ones, renamed on success and removed on any failure.
+
+    Raises
+    ------
+    OutputError
+        If a folder does not exist or cannot be written to.
+    """
+    wanted = [None if out is None else Path(out) for out in outs]
+    paths: list[Path] = []
+    try:
+        for out in wanted:
+            if out is None:
+                paths.append(Path(os.devnull))
+                continue
+            if out.is_dir():
+                raise OutputError(f"{out} is a folder, not a file")
+            try:
+                handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+            except OSError as error:
+                raise OutputError(f"{out} cannot be written: {error.strerror}") from None
+            os.close(handle)
+            paths.append(Path(name))
+        yield paths
+        umask = os.umask(0)
+        os.umask(umask)
+        for path, out in zip(paths, wanted, strict=True):
+            if out is not None:
+                path.chmod(0o666 & ~umask)
+                path.replace(out)
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror or error}") from None
+    finally:
+        for path in paths:
+            if path != Path(os.devnull):
+                path.unlink(missing_ok=True)
+
+
+def check_output(out: str | Path) -> None:
+    """Refuse an output path early, before any work.
+
+    Raises
+    ------
+    OutputError
+        If the ending is not a known format or the folder cannot be written to.
+    """
+    path = Path(out)
+    if _format(path) is None:
+        raise OutputError(
+            f"{path}: the format is told by the ending, one of .parquet, .csv, .csv.gz, .arrow"
+        )
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, not a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written: no permission to write in {path.parent}")
+
+
+def _format(path: Path) -> str | None:
+    name = path.name.lower()
+    for ending in (".parquet", ".csv.gz", ".csv", ".arrow"):
+        if name.endswith(ending):
+            return ending
+    return None
+
+
+def write_batches(path: Path, batches: Any, out: Path) -> None:
+    """Write batches in the format that `out` ends in.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    batches : function of `text`
+        Gives the batches; with text=True in the form for CSV.
+    """
+    kind = _format(out)
+    if kind == ".parquet":
+        import pyarrow.parquet as parquet
+
+        writer = None
+        try:
+            for batch in batches(False):
+                if writer is None:
+                    writer = parquet.ParquetWriter(path, batch.schema)
+                writer.write_batch(batch)
+        finally:
+            if writer is not None:
+                writer.close()
+    elif kind == ".arrow":
+        first = True
+        sink = None
+        for batch in batches(False):
+            if first:
+                sink = pa.ipc.new_file(str(path), batch.schema)
+                first = False
+            sink.write_batch(batch)
+        if sink is not None:
+            sink.close()
+    elif kind in (".csv", ".csv.gz"):
+        import pyarrow.csv as arrow_csv
+
+        compression = "gzip" if kind == ".csv.gz" else None
+        with pa.output_stream(str(path), compression=compression) as stream:
+            header = True
+            for batch in batches(True):
+                arrow_csv.write_csv(
+                    batch,
+                    stream,
+                    arrow_csv.WriteOptions(include_header=header, quoting_style="needed"),
+                )
+                header = False
+    else:
+        raise OutputError(f"{out}: unknown format")
+

@@ -1,0 +1,554 @@
+"""Score a population: read members, stream their codes, run the kernels, keep the run report.
+
+The only module that calls the scoring kernels.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+import hccore
+from hccore import kernels
+from hccore.columns import COLUMNS, MAX_AGE
+from hccore.compile import CompiledModel
+from hccore.errors import InputError
+from hccore.inputs import (
+    ID_COLUMN,
+    CodeBatch,
+    CodeTable,
+    MemberIndex,
+    Source,
+    find_column,
+    index_members,
+    need_column,
+    open_source,
+    read_codes,
+)
+from hccore.members import (
+    Bools,
+    Problems,
+    Profiles,
+    ages_on,
+    build_profiles,
+    code_column,
+    code_dates,
+    code_values,
+    columns_of,
+)
+from hccore.tables import ModelTables
+
+_RANGE = 1 << 16
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a population is scored; the same for all models of a run.
+
+    Attributes
+    ----------
+    all_segments : bool
+        Score every segment for every member, as CMS's programs do, and choose none.
+    on_invalid : {"error", "null"}
+        Refuse members with invalid values, or leave them unscored and say so in the report.
+    threads : int
+        Threads for decoding and scoring.
+    exact_codes : bool
+        Compare codes exactly as written.
+    assume : mapping of column to value
+        Member columns that are absent, with one value for everybody.
+    """
+
+    all_segments: bool = False
+    on_invalid: str = "error"
+    threads: int = 0
+    exact_codes: bool = False
+    assume: Mapping[str, object] | None = None
+
+    @property
+    def workers(self) -> int:
+        """Number of threads to use."""
+        return self.threads or len(os.sched_getaffinity(0)) if hasattr(
+            os, "sched_getaffinity"
+        ) else self.threads or os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class ModelRun:
+    """What one model made of the members. Arrays have a row per member.
+
+    Attributes
+    ----------
+    first_word : int                    where the model's words begin in the member states
+    profiles : Profiles
+    segment : int16[n]                  -1: all segments, or not scored
+    chosen : bool[n]                    the segment was given with the member
+    scored : bool[n]
+    scores : int32[n, 1 or n_segments]  thousandths
+    demographic : int32[n]              thousandths
+    n_hccs : int16[n]
+    hccs : uint64[n, state_words]
+    """
+
+    model: CompiledModel
+    first_word: int
+    profiles: Profiles
+    segment: NDArray[np.int16]
+    chosen: Bools
+    scored: Bools
+    scores: NDArray[np.int32]
+    demographic: NDArray[np.int32]
+    n_hccs: NDArray[np.int16]
+    hccs: NDArray[np.uint64]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A scored population, before it is made into tables (see `results.py`)."""
+
+    options: Options
+    ids: pa.ChunkedArray
+    index: MemberIndex
+    state: NDArray[np.uint64]
+    models: tuple[ModelRun, ...]
+    codes: Mapping[str, tuple[Source, CodeTable]]
+    library: str
+    report: dict[str, Any]
+
+
+class Stopwatch:
+    """Wall seconds by stage, for the run report."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time spent inside to a stage."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - start
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 6)
+
+
+def run(
+    models: Sequence[CompiledModel],
+    members: object,
+    codes: Mapping[str, object],
+    options: Options,
+    progress: Callable[[str, int], None] | None = None,
+) -> Run:
+    """Score members by several models in one pass over the input.
+
+    Parameters
+    ----------
+    models : sequence of CompiledModel
+    members : path or frame
+        One row per member.
+    codes : mapping of code system to path or frame
+        `icd10cm` and, for models that know them, `ndc` and `hcpcs`.
+    options : Options
+    progress : function of (stage, rows), optional
+
+    Raises
+    ------
+    InputError
+        If columns are missing, values invalid (unless `on_invalid` is "null") or files unreadable.
+    """
+    if options.on_invalid not in ("error", "null"):
+        raise InputError(f'on_invalid must be "error" or "null", not {options.on_invalid!r}')
+    watch = Stopwatch()
+    with watch.stage("open"):
+        member_source = open_source(members, "members")
+        sources = {
+            system: open_source(table, "diagnoses" if system == "icd10cm" else system)
+            for system, table in codes.items()
+        }
+    with watch.stage("members"):
+        people = _read_members(member_source, [model.tables for model in models], options)
+    problems = people.problems
+    n = len(people.ids)
+    first_words = np.cumsum([0, *(model.state_words for model in models)])
+    state = np.zeros((n, int(first_words[-1])), np.uint64)
+
+    with watch.stage("profiles"):
+        prepared = [_prepare(model, people, problems, options) for model in models]
+        if options.on_invalid == "error":
+            problems.raise_if_any(member_source.name)
+
+    counts: dict[str, dict[str, int]] = {}
+    code_tables: dict[str, tuple[Source, CodeTable]] = {}
+    with watch.stage("codes"):
+        for system, source in sources.items():
+            table = CodeTable(
+                system,
+                [
+                    (model.codes.get(system, {}), int(first))
+                    for model, first in zip(models, first_words, strict=False)
+                ],
+                exact=options.exact_codes,
+            )
+            code_tables[system] = (source, table)
+
+            def use(batch: CodeBatch, table: CodeTable = table) -> None:
+                kernels.set_codes(*batch, table.start, table.word, table.mask, state)
+
+            counted = read_codes(
+                source,
+                table,
+                people.index,
+                use,
+                threads=options.workers,
+                progress=None if progress is None else (lambda rows: progress("codes", rows)),
+            )
+            counts[source.name.split(" ")[0]] = counted.as_report()
+
+    runs = []
+    edits: dict[str, int] = {}
+    with watch.stage("score"):
+        for model, first, (profiles, segment, chosen, valid) in zip(
+            models, first_words, prepared, strict=False
+        ):
+            done, lost = _score(model, int(first), state, profiles, segment, chosen, valid, options)
+            runs.append(done)
+            edits[_label(model.tables)] = lost
+
+    report: dict[str, Any] = {
+        "hccore": hccore.__version__,
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "pyarrow": pa.__version__,
+        "threads": options.workers,
+        "options": {
+            "all_segments": options.all_segments,
+            "on_invalid": options.on_invalid,
+            "exact_codes": options.exact_codes,
+        },
+        "models": [
+            {
+                "model": model.tables.model,
+                "year": model.tables.year,
+                "title": model.tables.title,
+                "folder": str(model.tables.folder),
+                "tables": dict(model.tables.files),
+                "notes": list(model.tables.notes),
+            }
+            for model in models
+        ],
+        "inputs": {
+            source.name.split(" ")[0]: print_
+            for source in (member_source, *sources.values())
+            if (print_ := source.fingerprint()) is not None
+        },
+        "members": {
+            "rows": n,
+            "scored": {_label(done.model.tables): int(done.scored.sum()) for done in runs},
+            "without_model_codes": int(np.count_nonzero(~state.any(axis=1))),
+            "assumed": people.assumed,
+            "blanks": people.blanks,
+            "problems": problems.as_report(),
+            "by_segment": {_label(done.model.tables): _by_segment(done) for done in runs},
+        },
+        "codes": counts,
+        "conditional_mappings_not_met": edits,
+        "timings": watch.seconds,
+    }
+    return Run(
+        options,
+        people.ids,
+        people.index,
+        state,
+        tuple(runs),
+        code_tables,
+        member_source.library,
+        report,
+    )
+
+
+def _label(tables: ModelTables) -> str:
+    return f"{tables.model} {tables.year}"
+
+
+def _by_segment(done: ModelRun) -> dict[str, int]:
+    numbers = done.segment[done.scored & (done.segment >= 0)]
+    counts = np.bincount(numbers, minlength=len(done.model.segment_names))
+    return {
+        name: int(count)
+        for name, count in zip(done.model.segment_names, counts, strict=True)
+        if count
+    }
+
+
+# -------------------------------------------------------------------- members
+
+
+@dataclass
+class People:
+    """Members as read: coded columns, ids and everything wrong with them.
+
+    Attributes
+    ----------
+    facts : dict of str to int32[n]
+    birth : int32[n] or None         days since 1970-01-01
+    valid : bool[n]                  no invalid value, an id of one's own
+    segment : list of str per distinct value, int32[n]; None without such a column
+    """
+
+    ids: pa.ChunkedArray
+    index: MemberIndex
+    facts: dict[str, NDArray[np.int32]]
+    birth: NDArray[np.int32] | None
+    valid: Bools
+    segment: tuple[list[str], NDArray[np.int32]] | None
+    problems: Problems
+    assumed: dict[str, str]
+    blanks: dict[str, int]
+
+
+def _read_members(source: Source, models: Sequence[ModelTables], options: Options) -> People:
+    """Read and code the member columns that the models look at."""
+    assume = dict(options.assume or {})
+    segment_name = None if options.all_segments else find_column(source, "segment")
+    needed: dict[str, str] = {}
+    for tables in models:
+        for name in columns_of(tables, segments=not options.all_segments and segment_name is None):
+            needed.setdefault(name, f"needed by {_label(tables)}")
+        if segment_name is not None:  # looked at only where the segment is left blank
+            for name in columns_of(tables, segments=True):
+                if find_column(source, name) is not None:
+                    needed.setdefault(name, "")
+    for name in assume:
+        if name not in COLUMNS:
+            raise InputError(f"assume: there is no member column {name!r} ({', '.join(COLUMNS)})")
+
+    id_name = need_column(source, ID_COLUMN)
+    birth_name = find_column(source, "birth_date")
+    wants_birth = "age" in needed and any(tables.age_as_of for tables in models)
+    wanted: dict[str, str] = {}
+    parts: dict[str, dict[str, int]] = {}
+    for name in sorted(needed):
+        column = COLUMNS[name]
+        found = find_column(source, name)
+        in_parts = {given: code for given, code in _parts_of(source, column.parts)}
+        if name == "age" and wants_birth and birth_name is not None:
+            if all(tables.age_as_of for tables in models):
+                continue
+        if found is not None:
+            wanted[name] = found
+        elif len(in_parts) == len(column.parts) > 0:
+            parts[name] = in_parts
+        elif name not in assume and column.default is None:
+            if name == "age" and wants_birth:
+                need_column(source, "birth_date", "or a column age")
+            need_column(source, name, needed[name] + _HINTS.get(name, ""))
+    if not wants_birth:
+        birth_name = None
+    read = [id_name, *wanted.values(), *(part for group in parts.values() for part in group)]
+    read += [name for name in (birth_name, segment_name) if name is not None]
+    try:
+        table = source.read(list(dict.fromkeys(read)))
+    except (pa.ArrowException, OSError) as error:
+        raise source.failure(error) from None
+    ids = table.column(id_name)
+    n = len(ids)
+    if n == 0:
+        raise InputError(f"{source.name}: there are no members (no row below the header)")
+    index = index_members(ids, source.name)
+    problems = Problems()
+    problems.add(ID_COLUMN, "no member id", index.missing)
+    problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
+    valid = ~(index.missing | index.duplicate)
+    facts: dict[str, NDArray[np.int32]] = {}
+    blanks: dict[str, int] = {}
+    assumed: dict[str, str] = {}
+    for name in sorted(needed):
+        column = COLUMNS[name]
+        if name in wanted:
+            facts[name], bad = code_column(table.column(wanted[name]), column, problems, blanks)
+            valid &= ~bad
+        elif name in parts:
+            facts[name] = np.zeros(n, np.int32)
+            given = np.zeros(n, np.int32)
+            for part, code in parts[name].items():
+                flag, bad = code_column(table.column(part), _YES_NO_PART(part), problems, blanks)
+                valid &= ~bad
+                given += flag
+                facts[name] = np.where(flag == 1, np.int32(code), facts[name])
+            problems.add(name, f"{' and '.join(parts[name])} both set", given > 1)
+            valid &= given <= 1
+        elif name != "age" or birth_name is None:
+            code = column.code(assume[name]) if name in assume else column.default
+            if code is None:
+                raise InputError(
+                    f"assume: {assume[name]!r} is no value of {name} ({column.expects()})"
+                )
+            facts[name] = np.full(n, code, np.int32)
+            why = "as asked" if name in assume else "the column is absent"
+            assumed[name] = f"{column.show(code)} for all members ({why})"
+    birth = None
+    if birth_name is not None:
+        birth, bad = code_dates(table.column(birth_name), "birth_date", problems)
+        valid &= ~bad
+    segment = None
+    if segment_name is not None:
+        segment = _given_segments(table.column(segment_name), models, problems, valid)
+    return People(ids, index, facts, birth, valid, segment, problems, assumed, blanks)
+
+
+_HINTS = {
+    "dual_status": " to choose the segment; or give a column segment, or ask for all segments",
+}
+
+
+def _YES_NO_PART(name: str) -> Any:
+    from hccore.columns import Column
+
+    return Column(name, "", spellings=COLUMNS["institutional"].spellings)
+
+
+def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    by_key = {name.strip().lower(): name for name in source.schema.names}
+    for part, code in parts.items():
+        if part in by_key:
+            yield by_key[part], code
+
+
+def _given_segments(
+    values: pa.ChunkedArray, models: Sequence[ModelTables], problems: Problems, valid: Bools
+) -> tuple[list[str], NDArray[np.int32]]:
+    """Number of each member's own segment in a list of names (0: blank, to be chosen)."""
+    names = [""] + sorted({segment.name for tables in models for segment in tables.segments})
+    number = {name.upper(): i for i, name in enumerate(names)}
+    codes, bad, wrong = code_values(
+        values, lambda value: number.get("" if value is None else str(value).strip().upper()), "segment", 0
+    )
+    if wrong:
+        listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
+        problems.add("segment", f"a value that is none of {', '.join(names[1:])}: {listed}", bad)
+    valid &= ~bad
+    return names, codes
+
+
+def _prepare(
+    model: CompiledModel, people: People, problems: Problems, options: Options
+) -> tuple[Profiles, NDArray[np.int16], Bools, Bools]:
+    """Profiles, segments and valid members of one model."""
+    tables = model.tables
+    valid = people.valid.copy()
+    facts = dict(people.facts)
+    if people.birth is not None and tables.age_as_of is not None:
+        month, day = tables.age_as_of
+        age = ages_on(people.birth, tables.year, month, day)
+        after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
+        problems.add("birth_date", after, valid & (age < 0))
+        problems.add("birth_date", f"an age above {MAX_AGE}", valid & (age > MAX_AGE))
+        valid &= (age >= 0) & (age <= MAX_AGE)
+        facts["age"] = age
+    n = len(valid)
+    segment = np.full(n, -1, np.int16)
+    chosen = np.zeros(n, np.bool_)
+    choose = not options.all_segments
+    if people.segment is not None:
+        names, numbers = people.segment
+        of_name = {segment_.name: i for i, segment_ in enumerate(tables.segments)}
+        own = np.array([of_name.get(name, -1) for name in names], np.int16)[numbers]
+        chosen = own >= 0
+        segment[chosen] = own[chosen]
+        choose = bool((valid & ~chosen).any())
+        missing = columns_of(tables, segments=True) - set(facts)
+        if choose and missing:
+            problems.add(
+                "segment", f"no segment, and no column {', '.join(sorted(missing))} to choose one", valid & ~chosen
+            )
+            valid &= chosen
+            choose = False
+    profiles = build_profiles(model, facts, valid, segments=choose)
+    if choose:
+        automatic = profiles.segment[profiles.of_member]
+        take = valid & ~chosen
+        segment[take] = automatic[take]
+        problems.add("segment", f"facts for which {_label(tables)} has no segment", take & (segment < 0))
+        valid &= segment >= 0
+        if not valid.all():
+            profiles.of_member[~valid] = -1
+    return profiles, segment, chosen, valid
+
+
+# -------------------------------------------------------------------- scores
+
+
+def in_ranges(n: int, threads: int, work: Callable[[int, int], None]) -> None:
+    """Call `work(start, stop)` over ranges that cover n rows, on a few threads."""
+    starts = range(0, n, _RANGE)
+    if threads <= 1 or len(starts) <= 1:
+        for start in starts:
+            work(start, min(n, start + _RANGE))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(lambda start: work(start, min(n, start + _RANGE)), starts):
+            pass
+
+
+def _score(
+    model: CompiledModel,
+    first_word: int,
+    state: NDArray[np.uint64],
+    profiles: Profiles,
+    segment: NDArray[np.int16],
+    chosen: Bools,
+    valid: Bools,
+    options: Options,
+) -> tuple[ModelRun, int]:
+    """Run the scoring kernel over all members; also returns how many category conditions were not met."""
+    n = len(valid)
+    done = ModelRun(
+        model,
+        first_word,
+        profiles,
+        segment,
+        chosen,
+        valid,
+        scores=np.zeros((n, len(model.segment_names) if options.all_segments else 1), np.int32),
+        demographic=np.zeros(n, np.int32),
+        n_hccs=np.zeros(n, np.int16),
+        hccs=np.zeros((n, model.state_words), np.uint64),
+    )
+    lock = threading.Lock()
+    lost = 0
+
+    def work(start: int, stop: int) -> None:
+        nonlocal lost
+        failed = kernels.score_members(
+            start,
+            stop,
+            state,
+            first_word,
+            profiles.of_member,
+            segment,
+            profiles.arrays,
+            model.kernel,
+            done.scores,
+            done.demographic,
+            done.n_hccs,
+            done.hccs,
+        )
+        with lock:
+            lost += failed
+
+    in_ranges(n, options.workers, work)
+    return done, lost

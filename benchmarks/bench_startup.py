@@ -17,8 +17,9 @@ from benchmarks.measure import python, run
 from benchmarks.population import MODEL, YEAR
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data_samples"
+MEMBER = {"age": 71, "sex": "F", "orec": 1, "dual_status": "full"}
 LOAD = f"import hccore; hccore.load_model({MODEL!r}, {YEAR})"
-EXPLAIN = f"{LOAD}.explain(member={{'age': 71, 'sex': 'F', 'orec': 0}}, diagnoses=['E11.9'])"
+EXPLAIN = f"{LOAD}.explain(member={MEMBER}, diagnoses=['E11.9'])"
 SCORE = f"{LOAD}.score({str(SAMPLE / 'members.csv')!r}, {str(SAMPLE / 'diagnoses.csv')!r})"
 STEPS = {
     "bare interpreter": python("pass"),
@@ -31,8 +32,7 @@ STEPS = {
     "import pyarrow": python("import pyarrow"),
     "import numba": python("import numba"),
 }
-MEMBER = {"age": 71, "sex": "F", "orec": 1, "dual_status": "full", "medicaid": 0}
-CODES = {
+CODES: dict[str, list[str]] = {
     "no codes": [],
     "3 codes": ["E11.22", "I50.9", "N18.31"],
     "12 codes": [

@@ -148,9 +148,9 @@ def render(where: dict[str, Any], figures: Figures) -> str:
 
 Written by `make bench` on {where["date"]}: {where["processor"]}, {where["cores"]} cores,
 {where["memory_gib"]} GiB, {where["system"]}, Python {where["python"]}, {packages}.
-Medians; files in the page cache. The population is synthetic (`population.py`): about 11 diagnosis rows a member, a
-quarter of them with a payment code. Each run's scores were compared with the plain-Python reference on a sample of
-the members.
+Medians; files in the page cache. The population is synthetic (`population.py`): about 11 diagnosis rows a member,
+a quarter of them with a payment code. The scores of each run were compared with the plain-Python reference on a
+sample of the members.
 
 ## The whole job
 

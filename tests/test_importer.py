@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from hccore.columns import COLUMNS
 from hccore.conditions import parse_condition, possible_facts
@@ -20,12 +19,6 @@ from hccore.errors import TableError
 from hccore.importer import import_all, import_package, releases
 from hccore.importer.common import Region, SourceRow, age_condition, catalogue, parse_ages
 from hccore.tables import ModelTables, load_tables, mappings_root, read_folder
-
-ROOT = Path(__file__).resolve().parents[1]
-CMS_TABLES = ROOT.parent / "shared" / "cms_tables" / "medicare"
-needs_cms_tables = pytest.mark.skipif(
-    not CMS_TABLES.is_dir(), reason="CMS's tables are not beside the repository"
-)
 
 Files = dict[str, list[list[str]]]
 CE_BANDS = [
@@ -823,10 +816,14 @@ def _segments_expected(tables: ModelTables, facts: dict[str, int]) -> int:
     )
 
 
-@needs_cms_tables
-def test_byte_for_byte(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cms_tables(shared: Path) -> Path:
+    return shared / "cms_tables" / "medicare"
+
+
+def test_byte_for_byte(cms_tables: Path, tmp_path: Path) -> None:
     """Importing CMS's files again reproduces every file of every Medicare folder."""
-    folders = import_all(CMS_TABLES, tmp_path)
+    folders = import_all(cms_tables, tmp_path)
     assert {(folder.parent.name, int(folder.name)) for folder in folders} == set(MEDICARE)
     for folder in folders:
         kept = mappings_root() / folder.parent.name / folder.name
@@ -835,19 +832,17 @@ def test_byte_for_byte(tmp_path: Path) -> None:
         assert [name for name in fresh if fresh[name] != old[name]] == [], kept
 
 
-@needs_cms_tables
-def test_releases_of_a_tree() -> None:
-    found = {(model, year) for _, model, year in releases(CMS_TABLES)}
+def test_releases_of_a_tree(cms_tables: Path) -> None:
+    found = {(model, year) for _, model, year in releases(cms_tables)}
     assert ("rxhcc_v08_t", 2026) in found
     assert ("rxhcc_v08", 2023) in found
     assert ("rxhcc_v08_y1", 2027) in found
 
 
-@needs_cms_tables
-def test_codes_mean_what_cms_rows_mean() -> None:
+def test_codes_mean_what_cms_rows_mean(cms_tables: Path) -> None:
     """Every code, age and sex: the categories of the folder are those of CMS's rows, read naively."""
     seen = set()
-    for source, model, year in releases(CMS_TABLES):
+    for source, model, year in releases(cms_tables):
         targets = load_tables(model, year).codes["icd10cm"]
         only_sex = dict(_plain_rows(source / "MCE_Sex_Edits.csv"))
         rows: dict[str, list[tuple[str, ...]]] = {}

@@ -1,0 +1,59 @@
+# Everything here needs make and Python >= 3.11, nothing else.
+#   make demo PYTHON=python3.12     another interpreter
+#   make test ARGS="-k hierarchy"   arguments for pytest
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test lint bench bench-short clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo         install into $(VENV) and score the sample population"
+	@echo "make test         run the tests"
+	@echo "make lint         ruff and mypy"
+	@echo "make bench        measure, and write benchmarks/results.md and results.json"
+	@echo "make bench-short  the same on 20,000 members; fails only on a wrong answer"
+	@echo "make clean        remove $(VENV), caches and generated data"
+
+demo: $(VENV)/.base
+	@$(BIN)/hccore demo
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.report $(ARGS)
+
+bench-short: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.report --short $(ARGS)
+
+# --- set-up: one stamp per set of dependencies, renewed when pyproject.toml changes --------------
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "hccore needs Python 3.11 or newer, but '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)." >&2; \
+	  echo "Name a newer one: make $(or $(MAKECMDGOALS),demo) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/.base: pyproject.toml | $(VENV)/.python
+	@echo "Installing hccore into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/.python
+	@echo "Installing hccore[$*] into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist benchmarks/.data .benchmarks .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

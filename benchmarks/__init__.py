@@ -1,0 +1,1 @@
+"""A realistic synthetic population, and what hccore does with it in how much time."""

@@ -1,0 +1,43 @@
+"""Scoring in memory, in a warm process: the call as a whole and its stages, so that the kernels stand apart."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import hccore
+from benchmarks.conftest import Files
+from benchmarks.population import MODEL, YEAR
+
+
+@pytest.mark.benchmark(group="in memory")
+@pytest.mark.parametrize("order", ["shuffled", "sorted"])
+def test_score_in_memory(
+    benchmark: Any, make_files: Callable[..., Files], size: int, order: str, rounds: int
+) -> None:
+    files = make_files(size, order)
+    members = pq.read_table(files.members)
+    diagnoses = pq.read_table(files.diagnoses, columns=["member_id", "icd10"])
+    model = hccore.load_model(MODEL, YEAR)
+    results: list[Any] = []
+
+    def score() -> None:
+        results.append(model.score(members, diagnoses))
+        del results[:-1]
+        timings.append(dict(results[-1].report["timings"]))
+
+    timings: list[dict[str, float]] = []
+    benchmark.pedantic(score, rounds=rounds, warmup_rounds=1)
+    measured = timings[-rounds:]
+    benchmark.extra_info.update(
+        members=size,
+        rows=files.rows,
+        order=order,
+        stages={stage: statistics.median(run[stage] for run in measured) for stage in measured[0]},
+        total=files.expected.check(pa.table(results[-1].scores)),
+    )

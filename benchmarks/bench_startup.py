@@ -1,0 +1,92 @@
+"""Start-up and single members: what a script, a service or a person at a prompt waits for."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+import hccore
+from benchmarks.measure import hccore as command
+from benchmarks.measure import python, run
+from benchmarks.population import MODEL, YEAR
+
+SAMPLE = Path(__file__).resolve().parents[1] / "data_samples"
+MEMBER = {"age": 71, "sex": "F", "orec": 1, "dual_status": "full"}
+LOAD = f"import hccore; hccore.load_model({MODEL!r}, {YEAR})"
+EXPLAIN = f"{LOAD}.explain(member={MEMBER}, diagnoses=['E11.9'])"
+SCORE = f"{LOAD}.score({str(SAMPLE / 'members.csv')!r}, {str(SAMPLE / 'diagnoses.csv')!r})"
+STEPS = {
+    "bare interpreter": python("pass"),
+    "import hccore": python("import hccore"),
+    "load a model": python(LOAD),
+    "explain one member": python(EXPLAIN),
+    "score the sample": python(SCORE),
+    "hccore --help": command("--help"),
+    "import numpy": python("import numpy"),
+    "import pyarrow": python("import pyarrow"),
+    "import numba": python("import numba"),
+}
+CODES: dict[str, list[str]] = {
+    "no codes": [],
+    "3 codes": ["E11.22", "I50.9", "N18.31"],
+    "12 codes": [
+        "E1122",
+        "E119",
+        "I509",
+        "I10",
+        "J449",
+        "N1831",
+        "F331",
+        "C61",
+        "I4891",
+        "I739",
+        "Z7901",
+        "E785",
+    ],
+}
+
+
+def measure(benchmark: Any, step: str, rounds: int, env: Mapping[str, str] | None = None) -> None:
+    """Benchmark a step in new processes, not counting the first."""
+    walls: list[float] = []
+    benchmark.pedantic(lambda: walls.append(run(STEPS[step], env).wall), rounds=rounds, warmup_rounds=1)
+    benchmark.extra_info.update(wall=statistics.median(walls[-rounds:]))
+
+
+@pytest.mark.benchmark(group="new process")
+@pytest.mark.parametrize("step", STEPS)
+def test_new_process(benchmark: Any, step: str, rounds: int) -> None:
+    measure(benchmark, step, rounds)
+    benchmark.extra_info["step"] = step
+
+
+@pytest.mark.benchmark(group="new process")
+def test_first_score_without_cache(benchmark: Any, rounds: int, tmp_path: Path) -> None:
+    """Compile everything: what the very first run of a fresh installation waits for."""
+    walls: list[float] = []
+
+    def cold() -> None:
+        env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / str(len(walls)))}
+        walls.append(run(STEPS["score the sample"], env).wall)
+
+    benchmark.pedantic(cold, rounds=min(rounds, 3))
+    benchmark.extra_info.update(wall=statistics.median(walls), step="score the sample, nothing compiled yet")
+
+
+@pytest.mark.benchmark(group="one member")
+@pytest.mark.parametrize("case", CODES)
+def test_explain(benchmark: Any, case: str) -> None:
+    model = hccore.load_model(MODEL, YEAR)
+    explained = benchmark(model.explain, member=MEMBER, diagnoses=CODES[case])
+    benchmark.extra_info["case"] = case
+    members = pa.table({"member_id": ["A"], **{name: [value] for name, value in MEMBER.items()}})
+    codes = pa.array(CODES[case], pa.string())
+    diagnoses = pa.table({"member_id": pa.array(["A"] * len(codes), pa.string()), "icd10": codes})
+    scores = pa.table(model.score(members, diagnoses).scores)
+    assert float(explained.raw_score) == float(scores["raw_score"][0].as_py())

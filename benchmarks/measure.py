@@ -1,0 +1,140 @@
+"""What a process takes, and whether scores are right."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from hccore.columns import COLUMNS
+from hccore.reference import choose_segment, score_of, trace_member
+from hccore.tables import ModelTables, load_tables
+
+CHECKED = 500  # members whose score is compared with the plain-Python reference
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+@dataclass(frozen=True)
+class Took:
+    """Wall time and processor time in seconds, peak memory in bytes."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Took:
+    """Run a command in a new process and measure it; raise with its messages if it fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "took.json"
+        launch = [sys.executable, "-I", "-S", LAUNCHER, result, *command]
+        done = subprocess.run(launch, capture_output=True, text=True, check=False, env=env)
+        if done.returncode:
+            raise RuntimeError(f"{command} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return Took(**json.loads(result.read_text()))
+
+
+def python(code: str, *arguments: str | Path) -> list[str | Path]:
+    """Return a command that runs code in a new interpreter."""
+    return [sys.executable, "-c", code, *arguments]
+
+
+def hccore(*arguments: str | Path) -> list[str | Path]:
+    """Return the command line `hccore ...`, whatever folder the script stands in."""
+    return python("import sys; from hccore.cli import main; sys.exit(main())", *arguments)
+
+
+def median(runs: Sequence[Took]) -> Took:
+    """Return the median of each figure."""
+    return Took(
+        statistics.median(run.wall for run in runs),
+        statistics.median(run.cpu for run in runs),
+        int(statistics.median(run.peak for run in runs)),
+    )
+
+
+# -------------------------------------------------------------------------- right answers
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Scores in thousandths and segments by member id, for a sample of the members."""
+
+    members: int
+    scores: dict[Any, tuple[str, int]]
+
+    def check(self, scores: pa.Table) -> int:
+        """Compare with the scores of everyone and return their total in thousandths.
+
+        Raises
+        ------
+        AssertionError
+            If a member is missing or any score of the sample differs.
+        """
+        assert scores.num_rows == self.members, f"{scores.num_rows} scores, {self.members} members"
+        thousandths = in_thousandths(scores["raw_score"])
+        wanted = pa.array(list(self.scores))
+        rows = pc.index_in(wanted, scores["member_id"].combine_chunks().cast(wanted.type)).to_pylist()
+        segments = scores["segment"]
+        for (member, expected), row in zip(self.scores.items(), rows, strict=True):
+            assert row is not None, f"no score for {member}"
+            got = (segments[row].as_py(), int(thousandths[row]))
+            assert got == expected, f"{member}: {got}, expected {expected}"
+        return int(thousandths.sum())
+
+
+def in_thousandths(scores: pa.ChunkedArray) -> Any:
+    """Return scores as whole thousandths; refuse any that is not whole."""
+    exact = scores.cast(pa.float64()).to_numpy() * 1000
+    whole = np.rint(exact)
+    assert np.abs(exact - whole).max(initial=0) < 1e-6, "a score with more than three decimals"
+    return whole.astype(np.int64)
+
+
+def expected_scores(members: Path, diagnoses: Path, model: str, year: int) -> Expected:
+    """Score an evenly spread sample of the members with the plain-Python reference."""
+    tables = load_tables(model, year)
+    people = pq.read_table(members)
+    sample = people.take(np.unique(np.linspace(0, people.num_rows - 1, CHECKED).astype(np.int64)))
+    codes: dict[Any, list[str]] = {person: [] for person in sample["member_id"].to_pylist()}
+    wanted = sample["member_id"].combine_chunks()
+    for batch in pq.ParquetFile(diagnoses).iter_batches(columns=["member_id", "icd10"]):
+        rows = batch.filter(pc.is_in(batch["member_id"], wanted))
+        for person, code in zip(rows["member_id"].to_pylist(), rows["icd10"].to_pylist(), strict=True):
+            codes[person].append(code)
+    scores = {
+        person["member_id"]: reference_score(tables, person, codes[person["member_id"]])
+        for person in sample.to_pylist()
+    }
+    return Expected(people.num_rows, scores)
+
+
+def reference_score(tables: ModelTables, person: Mapping[str, Any], codes: Sequence[str]) -> tuple[str, int]:
+    """Score one member with the plain-Python reference: segment, thousandths."""
+    facts = {"age": age_on(person["birth_date"], datetime.date(tables.year, 2, 1))}
+    for name, column in COLUMNS.items():
+        code = column.code(person[name]) if name in person else column.default
+        if code is not None:
+            facts[name] = code
+    segment = choose_segment(tables, facts)
+    assert segment is not None, f"no segment for {person}"
+    trace = trace_member(tables, facts, {"icd10cm": codes})
+    position = tables.segments.index(segment)
+    return segment.name, score_of(tables, trace.variables, position)
+
+
+def age_on(birth_date: datetime.date, day: datetime.date) -> int:
+    """Return completed years."""
+    return day.year - birth_date.year - ((day.month, day.day) < (birth_date.month, birth_date.day))

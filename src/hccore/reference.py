@@ -17,6 +17,7 @@ from hccore.tables import CodeTarget, ModelTables, Multiplier, Rule, Segment
 
 Coded = str | tuple[str, int]
 
+
 @dataclass
 class Trace:
     """What happened to one member on the way to the score.
@@ -135,9 +136,7 @@ def _unmet(
     return None
 
 
-def _service_facts(
-    columns: Iterable[str], date: int | None, birth_date: int | None
-) -> dict[str, int]:
+def _service_facts(columns: Iterable[str], date: int | None, birth_date: int | None) -> dict[str, int]:
     """What a row condition may look at: the service date, and the age in completed years on it."""
     if date is None:
         raise InputError("a code that counts only on certain dates needs its service date")

@@ -24,6 +24,7 @@ from hccore.importer.common import (
     SourceFile,
     SourceRow,
     age_condition,
+    catalogue,
     joined,
     parse_ages,
     read_package,
@@ -168,7 +169,7 @@ def build(source: Path, entry: Entry, *, model: str, year: int) -> ModelFolder:
         year=year,
         title=f"{entry.model['title']}, payment year {year}",
         program=program,
-        hierarchy_mode=entry.model["hierarchy"],
+        hierarchy_mode="sequential" if year <= catalogue()["sas_programs_through"] else "initial",
         age_as_of="02-01",
         notes=entry.notes,
         include=dict(entry.year.get("include", {})),
@@ -693,12 +694,12 @@ class _Builder:
 
 def _same_columns(file: SourceFile, found: Iterable[str], wanted: Iterable[str]) -> None:
     """Refuse a file whose columns of factors are not exactly the scores that are understood."""
-    if wrong := [*(set(found) - set(wanted)), *(set(wanted) - set(found))]:
+    if wrong := sorted(set(found) - set(wanted)) or sorted(set(wanted) - set(found)):
         raise TableError(
             f"the columns of factors are {', '.join(found)}, but those understood are {', '.join(wanted)}",
             file.path,
             1,
-            min(wrong),
+            wrong[0],
         )
 
 

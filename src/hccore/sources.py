@@ -1,0 +1,450 @@
+"""Where rows come from: files and frames as Arrow batches, with columns matched to the contract.
+
+A table is read as independent pieces (row groups, batches) that a few threads decode, so that nothing has to be
+held whole. Messages never quote the contents of a row.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import functools
+import gzip
+import hashlib
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+
+from hccore.columns import COLUMNS
+from hccore.errors import InputError
+
+BATCH_ROWS = 1 << 20
+ID_COLUMN = "member_id"
+ALIASES: dict[str, tuple[str, ...]] = {
+    ID_COLUMN: ("id", "person_id", "beneficiary_id", "bene_id", "mbi"),
+    "birth_date": ("dob", "date_of_birth"),
+    "segment": (),
+    "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code"),
+    "ndc": ("ndc_code",),
+    "hcpcs": ("hcpcs_code",),
+    **{name: column.aliases for name, column in COLUMNS.items()},
+}
+Tasks = Iterator[Callable[[], Iterable[pa.RecordBatch]]]
+
+
+# -------------------------------------------------------------------- where rows come from
+
+
+class Source:
+    """Rows of one table, from a file, a folder of Parquet files or any Arrow-speaking object.
+
+    Attributes
+    ----------
+    name : str
+        What messages call it: `members` or `diagnoses`, with the path if there is one.
+    schema : pyarrow.Schema
+    library : str
+        `pandas`, `polars` or `arrow`: what results should look like. Files are `arrow`.
+    """
+
+    name: str
+    schema: pa.Schema
+    library = "arrow"
+    repeatable = True
+
+    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+        """Independent pieces of the table, each to be decoded by whoever takes it.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The columns to read, as the file calls them.
+        dictionary : sequence of str
+            Columns worth decoding as dictionaries where the format can.
+        """
+        raise NotImplementedError
+
+    def read(self, columns: Sequence[str]) -> pa.Table:
+        """The whole table, some columns of it."""
+        batches = [batch for task in self.tasks(columns) for batch in task()]
+        schema = pa.schema([self.schema.field(name) for name in columns])
+        if batches:
+            schema = batches[0].schema
+        return pa.Table.from_batches(batches, schema)
+
+    def fingerprint(self) -> dict[str, Any] | None:
+        """Size and hash of the file for the run report; None for frames."""
+        return None
+
+    def failure(self, error: Exception) -> InputError:
+        """The error to raise when decoding fails half-way."""
+        return InputError(f"{self.name} cannot be read: {_plain(error)}")
+
+
+def open_source(table: object, role: str) -> Source:
+    """Open anything that holds rows.
+
+    Parameters
+    ----------
+    table : path or frame
+        A path ending in .parquet, .csv, .csv.gz or .arrow, a folder of Parquet files, or any object with
+        `__arrow_c_stream__` (pyarrow, pandas, polars, duckdb) or a mapping of columns.
+    role : str
+        `members`, `diagnoses`, ...
+
+    Raises
+    ------
+    InputError
+        If it is none of these or cannot be read.
+    """
+    if isinstance(table, str | os.PathLike):
+        path = Path(table)
+        try:
+            return _open_path(path, role)
+        except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
+            raise InputError(f"{role} {path} cannot be read: {_plain(error)}") from None
+    if isinstance(table, Mapping):
+        table = pa.table(dict(table))
+    if not hasattr(table, "__arrow_c_stream__"):
+        raise InputError(
+            f"{role} must be a path or a table that speaks Arrow (pyarrow, pandas, polars, duckdb), "
+            f"not {type(table).__name__}"
+        )
+    return _FrameSource(table, role)
+
+
+def _open_path(path: Path, role: str) -> Source:
+    name = f"{role} {path}"
+    if path.is_dir():
+        files = sorted(path.rglob("*.parquet"))
+        if not files:
+            raise InputError(f"{name}: there is no .parquet file in this folder")
+        return _ParquetSource(name, files)
+    if not path.exists():
+        raise InputError(f"{name}: there is no such file")
+    if path.stat().st_size == 0:
+        raise InputError(f"{name}: the file is empty (not even a header)")
+    suffixes = "".join(path.suffixes[-2:]).lower()
+    if suffixes.endswith((".parquet", ".pq")):
+        return _ParquetSource(name, [path])
+    if suffixes.endswith((".csv", ".csv.gz", ".txt")):
+        return _CsvSource(name, path)
+    if suffixes.endswith((".arrow", ".feather", ".ipc")):
+        return _ArrowSource(name, path)
+    raise InputError(
+        f"{name}: the file's format is told by its ending, and {path.suffix or 'none'!r} is none of .parquet, "
+        ".csv, .csv.gz, .arrow or a folder of Parquet files"
+    )
+
+
+def _plain(error: Exception) -> str:
+    """An error's first line, without the data that Arrow quotes from the file."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].split("Row #")[0][:300]
+
+
+def _pieces(batch: pa.RecordBatch) -> Tasks:
+    """A batch in memory as tasks of a bounded number of rows."""
+    for start in range(0, len(batch), BATCH_ROWS):
+        yield functools.partial(list, [batch.slice(start, BATCH_ROWS)])
+
+
+class _FrameSource(Source):
+    """A pyarrow, pandas, polars or duckdb table, or a stream of batches."""
+
+    def __init__(self, table: Any, role: str) -> None:
+        self.name = role
+        self.library = "arrow"
+        for library in ("pandas", "polars"):
+            if type(table).__module__.split(".")[0] == library:
+                self.library = library
+        self.repeatable = not isinstance(table, pa.RecordBatchReader)
+        try:
+            if self.library == "pandas":
+                table = pa.Table.from_pandas(table, preserve_index=False)
+            reader = pa.RecordBatchReader.from_stream(table)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise InputError(
+                f"{role} cannot be turned into Arrow columns: {_plain(error)} (does a column mix types?)"
+            ) from None
+        self.schema = reader.schema
+        self._table = table
+        self._first: pa.RecordBatchReader | None = reader
+
+    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+        reader = self._first
+        if reader is None:
+            reader = pa.RecordBatchReader.from_stream(self._table)
+        self._first = None
+        for batch in reader:
+            yield from _pieces(batch.select(list(columns)))
+
+
+class _ParquetSource(Source):
+    """One Parquet file or many; a task is a row group."""
+
+    def __init__(self, name: str, files: Sequence[Path]) -> None:
+        import pyarrow.parquet as parquet
+
+        self.name = name
+        self.files = files
+        self.schema = parquet.read_schema(files[0])
+        for file in files[1:]:
+            other = parquet.read_schema(file)
+            if other.names != self.schema.names:
+                raise InputError(f"{name}: {file.name} has other columns than {files[0].name}")
+
+    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+        import pyarrow.parquet as parquet
+
+        texts = [
+            name
+            for name in dictionary
+            if pa.types.is_string(self.schema.field(name).type)
+            or pa.types.is_large_string(self.schema.field(name).type)
+        ]
+
+        def row_group(path: Path, metadata: Any, group: int) -> Iterable[pa.RecordBatch]:
+            file = parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts, memory_map=True)
+            batches: Iterable[pa.RecordBatch] = file.iter_batches(
+                BATCH_ROWS, row_groups=[group], columns=list(columns), use_threads=False
+            )
+            return batches
+
+        for path in self.files:
+            metadata = parquet.read_metadata(path)
+            for group in range(metadata.num_row_groups):
+                yield functools.partial(row_group, path, metadata, group)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return _fingerprint(self.files)
+
+
+class _ArrowSource(Source):
+    """An Arrow IPC (Feather V2) file."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        with pa.ipc.open_file(path) as reader:
+            self.schema = reader.schema
+
+    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+        with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
+            for number in range(reader.num_record_batches):
+                yield from _pieces(reader.get_batch(number).select(list(columns)))
+
+    def fingerprint(self) -> dict[str, Any]:
+        return _fingerprint([self.path])
+
+
+class _CsvSource(Source):
+    """A CSV file with a header row; every column is text (`0012` stays what it is)."""
+
+    def __init__(self, name: str, path: Path) -> None:
+        self.name = name
+        self.path = path
+        opener: Callable[..., IO[bytes]] = gzip.open if path.suffix == ".gz" else open  # type: ignore[assignment]
+        with opener(path, "rb") as file:
+            header_line = file.readline().decode("utf-8-sig")
+        self.delimiter = max(",|\t;", key=header_line.count)
+        header = next(csv.reader([header_line], delimiter=self.delimiter), [])
+        if not any(header):
+            raise InputError(f"{name}: the first line must be a header")
+        repeated = [column for column in header if header.count(column) > 1]
+        if repeated:
+            raise InputError(f"{name}: column {repeated[0]!r} is there twice")
+        self.schema = pa.schema([(column, pa.string()) for column in header])
+
+    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+        import pyarrow.csv as arrow_csv
+
+        broken: list[Any] = []
+
+        def remember(row: Any) -> str:
+            broken.append(row)
+            return "error"
+
+        try:
+            with pa.input_stream(str(self.path), compression="detect") as stream:
+                reader = arrow_csv.open_csv(
+                    stream,
+                    read_options=arrow_csv.ReadOptions(block_size=1 << 24),
+                    parse_options=arrow_csv.ParseOptions(
+                        delimiter=self.delimiter, invalid_row_handler=remember
+                    ),
+                    convert_options=arrow_csv.ConvertOptions(
+                        column_types={name: pa.string() for name in columns},
+                        include_columns=list(columns),
+                        strings_can_be_null=False,
+                    ),
+                )
+                for batch in reader:
+                    yield functools.partial(list, [batch])
+        except pa.ArrowInvalid as error:
+            if broken:
+                row = broken[0]
+                where = "" if row.number is None else f" at line {row.number:,}"
+                raise InputError(
+                    f"{self.name}: a row{where} has {row.actual_columns} cells where the header has "
+                    f"{row.expected_columns}"
+                ) from None
+            raise self.failure(error) from None
+
+    def fingerprint(self) -> dict[str, Any]:
+        return _fingerprint([self.path])
+
+
+def _fingerprint(files: Sequence[Path]) -> dict[str, Any]:
+    """Hash of small files; of large ones the first and last MiB stand for the rest (Parquet's footer is last)."""
+    digest = hashlib.sha256()
+    size = 0
+    whole = True
+    for path in files:
+        with path.open("rb") as file:
+            length = path.stat().st_size
+            size += length
+            if length <= 64 << 20:
+                digest.update(file.read())
+                continue
+            whole = False
+            digest.update(file.read(1 << 20))
+            file.seek(-(1 << 20), os.SEEK_END)
+            digest.update(file.read())
+    return {
+        "path": str(files[0] if len(files) == 1 else files[0].parent),
+        "files": len(files),
+        "bytes": size,
+        "sha256": digest.hexdigest(),
+        "sha256_of": "all bytes" if whole else "the first and last MiB of files above 64 MiB",
+    }
+
+
+# -------------------------------------------------------------------- columns
+
+
+def find_column(source: Source, name: str) -> str | None:
+    """How a source calls a column of the contract: its own name first, then an alias, any case.
+
+    Raises
+    ------
+    InputError
+        If two columns could be meant.
+    """
+    by_key: dict[str, list[str]] = {}
+    for given in source.schema.names:
+        by_key.setdefault(given.strip().lower(), []).append(given)
+    for key in (name, *ALIASES.get(name, ())):
+        given_names = by_key.get(key, [])
+        if len(given_names) > 1:
+            raise InputError(f"{source.name}: {' and '.join(given_names)} could both be {name}; rename one")
+        if given_names:
+            return given_names[0]
+    return None
+
+
+def need_column(source: Source, name: str, why: str = "") -> str:
+    """How a source calls a column that must be there.
+
+    Raises
+    ------
+    InputError
+        With the columns that are there and the nearest name.
+    """
+    found = find_column(source, name)
+    if found is not None:
+        return found
+    names = source.schema.names
+    near: list[str] = []
+    for key in (name, *ALIASES.get(name, ())):
+        close = difflib.get_close_matches(key, [given.strip().lower() for given in names], 1, 0.7)
+        near += [given for given in names if given.strip().lower() in close and given not in near]
+    hint = f"; is it {near[0]!r}?" if near else ""
+    accepted = " or ".join([name, *ALIASES.get(name, ())])
+    raise InputError(
+        f"{source.name}: no column {accepted}{f' ({why})' if why else ''}{hint} "
+        f"The columns are {', '.join(names) or 'none'}."
+    )
+
+
+# -------------------------------------------------------------------- reading
+
+
+def run_tasks(
+    source: Source,
+    columns: Sequence[str],
+    dictionary: Sequence[str],
+    work: Callable[[pa.RecordBatch], None],
+    threads: int,
+) -> None:
+    """Decode the pieces of a source and work on them, in as many threads; the first error stops all.
+
+    Raises
+    ------
+    InputError
+        If a piece cannot be decoded.
+    """
+    tasks = source.tasks(columns, dictionary)
+    lock = threading.Lock()
+    stop = threading.Event()
+
+    def worker() -> None:
+        try:
+            while not stop.is_set():
+                with lock:
+                    task = next(tasks, None)
+                if task is None:
+                    return
+                for batch in task():
+                    if stop.is_set():
+                        return
+                    work(batch)
+        except (pa.ArrowException, OSError) as error:
+            stop.set()
+            raise source.failure(error) from None
+        except BaseException:
+            stop.set()
+            raise
+
+    if threads <= 1:
+        worker()
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        futures = [pool.submit(worker) for _ in range(threads)]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            stop.set()
+            raise
+
+
+def rows_of_member(table: object, role: str, member_id: str, column: str | None = None) -> list[Any]:
+    """All rows of one member: as dictionaries, or one column's values.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or a column is missing.
+    """
+    import pyarrow.compute as compute
+
+    source = open_source(table, role)
+    id_name = need_column(source, ID_COLUMN)
+    names = source.schema.names if column is None else [id_name, need_column(source, column)]
+    rows: list[Any] = []
+    lock = threading.Lock()
+
+    def work(batch: pa.RecordBatch) -> None:
+        ids = batch.column(batch.schema.get_field_index(id_name)).cast(pa.string())
+        found = batch.filter(compute.equal(ids, member_id)).to_pylist()
+        with lock:
+            rows.extend(found)
+
+    run_tasks(source, names, [], work, 1)
+    return rows if column is None else [row[names[1]] for row in rows]

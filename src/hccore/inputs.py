@@ -701,3 +701,29 @@ def run_tasks(
         except BaseException:
             stop.set()
             raise
+
+
+def rows_of_member(table: object, role: str, member_id: str, column: str | None = None) -> list[Any]:
+    """All rows of one member: as dictionaries, or one column's values.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be read or a column is missing.
+    """
+    import pyarrow.compute as compute
+
+    source = open_source(table, role)
+    id_name = need_column(source, ID_COLUMN)
+    names = source.schema.names if column is None else [id_name, need_column(source, column)]
+    rows: list[Any] = []
+    lock = threading.Lock()
+
+    def work(batch: pa.RecordBatch) -> None:
+        ids = batch.column(batch.schema.get_field_index(id_name)).cast(pa.string())
+        found = batch.filter(compute.equal(ids, member_id)).to_pylist()
+        with lock:
+            rows.extend(found)
+
+    run_tasks(source, names, [], work, 1)
+    return rows if column is None else [row[names[1]] for row in rows]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,8 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.arrow import values_of
-from hccore.errors import InputError, OutputError
+from hccore.errors import InputError
+from hccore.output import whole_files, write_batches
 from hccore.scoring import ModelRun, Run
 
 _ROWS = 1 << 20
@@ -310,125 +308,3 @@ def _texts(batch: pa.RecordBatch) -> pa.RecordBatch:
             array = _decimals(thousandths, np.asarray(array.is_valid().to_pylist(), np.bool_))
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, batch.schema.names)
-
-
-# -------------------------------------------------------------------- files
-
-
-@contextmanager
-def whole_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
-    """Temporary paths beside the wanted ones, renamed on success and removed on any failure.
-
-    Raises
-    ------
-    OutputError
-        If a folder does not exist or cannot be written to.
-    """
-    wanted = [None if out is None else Path(out) for out in outs]
-    paths: list[Path] = []
-    try:
-        for out in wanted:
-            if out is None:
-                paths.append(Path(os.devnull))
-                continue
-            if out.is_dir():
-                raise OutputError(f"{out} is a folder, not a file")
-            try:
-                handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
-            except OSError as error:
-                raise OutputError(f"{out} cannot be written: {error.strerror}") from None
-            os.close(handle)
-            paths.append(Path(name))
-        yield paths
-        umask = os.umask(0)
-        os.umask(umask)
-        for path, out in zip(paths, wanted, strict=True):
-            if out is not None:
-                path.chmod(0o666 & ~umask)
-                path.replace(out)
-    except OSError as error:
-        raise OutputError(f"the output cannot be written: {error.strerror or error}") from None
-    finally:
-        for path in paths:
-            if path != Path(os.devnull):
-                path.unlink(missing_ok=True)
-
-
-def check_output(out: str | Path) -> None:
-    """Refuse an output path early, before any work.
-
-    Raises
-    ------
-    OutputError
-        If the ending is not a known format or the folder cannot be written to.
-    """
-    path = Path(out)
-    if _format(path) is None:
-        raise OutputError(
-            f"{path}: the format is told by the ending, one of .parquet, .csv, .csv.gz, .arrow"
-        )
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder, not a file")
-    if not path.parent.is_dir():
-        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path} cannot be written: no permission to write in {path.parent}")
-
-
-def _format(path: Path) -> str | None:
-    name = path.name.lower()
-    for ending in (".parquet", ".csv.gz", ".csv", ".arrow"):
-        if name.endswith(ending):
-            return ending
-    return None
-
-
-def write_batches(path: Path, batches: Any, out: Path) -> None:
-    """Write batches in the format that `out` ends in.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write.
-    batches : function of `text`
-        Gives the batches; with text=True in the form for CSV.
-    """
-    kind = _format(out)
-    if kind == ".parquet":
-        import pyarrow.parquet as parquet
-
-        writer = None
-        try:
-            for batch in batches(False):
-                if writer is None:
-                    writer = parquet.ParquetWriter(path, batch.schema)
-                writer.write_batch(batch)
-        finally:
-            if writer is not None:
-                writer.close()
-    elif kind == ".arrow":
-        first = True
-        sink = None
-        for batch in batches(False):
-            if first:
-                sink = pa.ipc.new_file(str(path), batch.schema)
-                first = False
-            sink.write_batch(batch)
-        if sink is not None:
-            sink.close()
-    elif kind in (".csv", ".csv.gz"):
-        import pyarrow.csv as arrow_csv
-
-        compression = "gzip" if kind == ".csv.gz" else None
-        with pa.output_stream(str(path), compression=compression) as stream:
-            header = True
-            for batch in batches(True):
-                arrow_csv.write_csv(
-                    batch,
-                    stream,
-                    arrow_csv.WriteOptions(include_header=header, quoting_style="needed"),
-                )
-                header = False
-    else:
-        raise OutputError(f"{out}: unknown format")
-

@@ -1,0 +1,311 @@
+"""The command line: `hccore score`, `explain`, `models`, `demo`, `tables`, `warmup`.
+
+Exit code 0 on success, 1 on an error in data, tables or output (one message on stderr, no partial output), 2 on
+wrong usage, 130 when interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from hccore import __version__
+from hccore.errors import HccoreError, InputError
+
+if TYPE_CHECKING:
+    from hccore.model import Model
+    from hccore.results import Result
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        return int(arguments.run(arguments, parser) or 0)
+    except HccoreError as error:
+        print(f"hccore: {error}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(
+            "hccore: out of memory. Memory grows with members and models, not with diagnoses: score fewer of "
+            "either at a time.",
+            file=sys.stderr,
+        )
+        return 1
+    except KeyboardInterrupt:
+        print("hccore: interrupted; nothing was written", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+def _terminate(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hccore", description="Risk-adjustment scores, exact and explained."
+    )
+    parser.add_argument("--version", action="version", version=f"hccore {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, run: Callable[..., int | None], words: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=words, description=words)
+        sub.set_defaults(run=run)
+        return sub
+
+    score = command("score", _score, "Score a population from files to a file.")
+    _inputs(score)
+    score.add_argument("--out", required=True, metavar="FILE", help=".parquet, .csv, .csv.gz or .arrow")
+    score.add_argument(
+        "--all-segments",
+        action="store_true",
+        help="every segment's score under CMS's column names, as CMS's own programs write them",
+    )
+    score.add_argument("--columns", metavar="A,B,C", help="columns to write (default: all)")
+    score.add_argument("--contributions", metavar="FILE", help="also write every term of every score")
+    score.add_argument("--report", metavar="FILE", help="also write the run report (JSON)")
+    score.add_argument(
+        "--on-invalid",
+        choices=["error", "null"],
+        default="error",
+        help="members with invalid values: refuse the run, or leave them unscored",
+    )
+    score.add_argument("--threads", type=int, default=0, metavar="N", help="default: all processors")
+    score.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+    explain = command("explain", _explain, "Explain one member's score.")
+    _inputs(explain)
+    explain.add_argument("--member", required=True, metavar="ID")
+    explain.add_argument("--json", action="store_true", help="as JSON")
+
+    command("models", _models, "List models, years and segments.").add_argument(
+        "--json", action="store_true", help="with segments, columns and sources, as JSON"
+    )
+    command("demo", _demo, "Score the sample population and show what happened.")
+    command("warmup", _warmup, "Compile the kernels and cache them (for container images).")
+    return parser
+
+
+def _inputs(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("members", metavar="MEMBERS", help="one row per member")
+    parser.add_argument("diagnoses", metavar="DIAGNOSES", help="member_id, icd10: one row per code")
+    parser.add_argument("--ndc", metavar="FILE", help="member_id, ndc (HHS models)")
+    parser.add_argument("--hcpcs", metavar="FILE", help="member_id, hcpcs (HHS models)")
+    parser.add_argument(
+        "--model", action="append", required=True, metavar="NAME", help="again for several models"
+    )
+    parser.add_argument(
+        "--year", action="append", required=True, type=int, help="one for all models, or one for each"
+    )
+    parser.add_argument("--tables", metavar="FOLDER", help="other tables than the packaged ones")
+    parser.add_argument(
+        "--exact-codes",
+        action="store_true",
+        help="compare codes exactly as written, as CMS's programs do (default: ignore dots, case, blanks)",
+    )
+    parser.add_argument(
+        "--assume",
+        action="append",
+        default=[],
+        metavar="COLUMN=VALUE",
+        help="a member column that is absent and has this value for everybody",
+    )
+
+
+def _loaded(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Model]:
+    from hccore.model import load_model
+
+    years = arguments.year if len(arguments.year) > 1 else arguments.year * len(arguments.model)
+    if len(years) != len(arguments.model):
+        parser.error("give --year once, or once for each --model")
+    return [
+        load_model(name, year, tables=arguments.tables)
+        for name, year in zip(arguments.model, years, strict=True)
+    ]
+
+
+def _assumed(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
+    assumed: dict[str, object] = {}
+    for text in arguments.assume:
+        name, equals, value = text.partition("=")
+        if not equals:
+            parser.error(f"--assume wants COLUMN=VALUE, not {text!r}")
+        assumed[name.strip()] = value.strip()
+    return assumed
+
+
+# -------------------------------------------------------------------- commands
+
+
+def _score(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    from hccore.model import score
+    from hccore.output import check_output
+
+    start = time.perf_counter()
+    columns = arguments.columns.split(",") if arguments.columns else None
+    for out in (arguments.out, arguments.contributions):
+        if out is not None:
+            check_output(out)
+    if arguments.report is not None:
+        check_output(arguments.report, endings=(".json",))
+    if arguments.all_segments and arguments.contributions:
+        parser.error("--contributions belong to one segment: leave out --all-segments")
+    with _Progress(arguments.quiet) as progress:
+        result = score(
+            arguments.members,
+            arguments.diagnoses,
+            models=_loaded(arguments, parser),
+            ndc=arguments.ndc,
+            hcpcs=arguments.hcpcs,
+            all_segments=arguments.all_segments,
+            on_invalid=arguments.on_invalid,
+            threads=arguments.threads,
+            exact_codes=arguments.exact_codes,
+            assume=_assumed(arguments, parser),
+            progress=progress.update,
+        )
+    result.write(
+        arguments.out,
+        columns=columns,
+        contributions=arguments.contributions,
+        report=arguments.report,
+    )
+    if not arguments.quiet:
+        for line in _remarks(result):
+            print(line, file=sys.stderr)
+        rows = result.report["members"]["rows"]
+        print(f"{rows:,} members scored in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+
+
+class _Progress:
+    """A bar on a terminal, silence in a pipe."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.bar: Any = None
+        self.shown = not quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        if self.shown:
+            from tqdm import tqdm
+
+            self.bar = tqdm(unit=" rows", unit_scale=True, leave=False, desc="diagnoses")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, _stage: str, rows: int) -> None:
+        if self.bar is not None:
+            self.bar.update(rows)
+
+
+def _remarks(result: Result) -> list[str]:
+    """What the user should know of the input, one line each."""
+    report = result.report
+    lines = [
+        f"note: column {name}: {what}" for name, what in report["members"]["assumed"].items()
+    ]
+    lines += [
+        f"note: {item['rows']:,} member rows not scored: {item['column']}: {item['problem']}"
+        for item in report["members"]["problems"]
+    ]
+    for name, counts in report["codes"].items():
+        for what in ("unknown_member", "missing_member_id", "blank_code", "malformed_code", "icd9_code"):
+            if counts[what]:
+                lines.append(
+                    f"note: {name}: {counts[what]:,} of {counts['rows']:,} rows: {what.replace('_', ' ')}"
+                )
+    return lines
+
+
+def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    from hccore.inputs import rows_of_member
+
+    models = _loaded(arguments, parser)
+    rows = rows_of_member(arguments.members, "members", arguments.member)
+    if len(rows) != 1:
+        many = "no row" if not rows else f"{len(rows)} rows"
+        raise InputError(f"members {arguments.members}: {many} for the member asked for")
+    member = {**_assumed(arguments, parser), **rows[0]}
+    given = {"diagnoses": (arguments.diagnoses, "icd10"), "ndc": (arguments.ndc, "ndc")}
+    given["hcpcs"] = (arguments.hcpcs, "hcpcs")
+    codes = {
+        role: rows_of_member(path, role, arguments.member, column)
+        for role, (path, column) in given.items()
+        if path is not None
+    }
+    explanations = [
+        model.explain(member, exact_codes=arguments.exact_codes, **codes) for model in models
+    ]
+    if arguments.json:
+        print(json.dumps([explanation.to_dict() for explanation in explanations], indent=2))
+    else:
+        print("\n\n".join(map(str, explanations)))
+
+
+def _models(arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
+    from hccore.model import load_model, models
+
+    if arguments.json:
+        listed = []
+        for name, year in models():
+            model = load_model(name, year)
+            listed.append(
+                {
+                    "model": name,
+                    "year": year,
+                    "title": model.title,
+                    "segments": list(model.segments),
+                    "member_columns": model.member_columns,
+                    "notes": list(model.tables.notes),
+                    "sources": [dict(source) for source in model.tables.sources],
+                }
+            )
+        print(json.dumps(listed, indent=2))
+        return
+    years: dict[str, list[int]] = {}
+    for name, year in models():
+        years.setdefault(name, []).append(year)
+    for name, found in years.items():
+        newest = load_model(name, found[-1])
+        print(f"{name}: {', '.join(map(str, found))}")
+        statuses = sorted({str(source.get("status", "")) for source in newest.tables.sources})
+        print(f"    {newest.title}; tables of {found[-1]}: {', '.join(statuses)}")
+        print(f"    segments: {', '.join(newest.segments)}")
+
+
+def _demo(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
+    from hccore.demo import run_demo
+
+    run_demo()
+
+
+def _warmup(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
+    from hccore.demo import samples_folder
+    from hccore.model import load_model
+
+    start = time.perf_counter()
+    folder = samples_folder()
+    model = load_model("cms_hcc_v28", 2026)
+    for everything in (False, True):
+        result = model.score(
+            folder / "members.csv", folder / "diagnoses.csv", all_segments=everything, threads=1
+        )
+        result.table()
+    print(f"kernels compiled in {time.perf_counter() - start:.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""`hccore demo`: score the sample population and show what the engine did."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from pathlib import Path
+
+from hccore.errors import InputError
+from hccore.inputs import rows_of_member
+from hccore.model import load_model
+
+MODEL, YEAR = "cms_hcc_v28", 2026
+
+
+def samples_folder() -> Path:
+    """The folder of the sample population, found from this file.
+
+    Raises
+    ------
+    InputError
+        If the installation lacks it.
+    """
+    here = Path(__file__).resolve().parent
+    for candidate in (here / "data_samples", here.parent.parent / "data_samples"):
+        if (candidate / "members.csv").is_file():
+            return candidate
+    raise InputError("the sample population is missing from this installation")
+
+
+def run_demo() -> None:
+    """Score the sample with V28 2026 and print a summary: members, mean scores, categories, one member."""
+    folder = samples_folder()
+    members, diagnoses = folder / "members.csv", folder / "diagnoses.csv"
+    model = load_model(MODEL, YEAR)
+    print(f"hccore demo: {model.title}, the made-up population of {folder.name}/\n")
+    start = time.perf_counter()
+    result = model.score(members, diagnoses)
+    rows = result.scores.to_pylist()
+    seconds = time.perf_counter() - start
+    counts = result.report["codes"]["diagnoses"]
+    print(f"{len(rows):,} members, {counts['rows']:,} diagnosis rows, {seconds:.2f} s (compiling included)")
+    print(
+        f"  {counts['used']:,} rows carry a code of the model, {counts['not_in_model']:,} another code; "
+        f"{counts['unknown_member']:,} belong to no member, "
+        f"{counts['malformed_code'] + counts['icd9_code'] + counts['blank_code']:,} are no ICD-10-CM code"
+    )
+    print(f"\n{'segment':<18}{'members':>8}{'mean score':>12}{'demographic':>13}{'disease':>9}")
+    for segment in [*model.segments, None]:
+        chosen = [row for row in rows if segment in (None, row["segment"])]
+        if not chosen:
+            continue
+        raw, demographic, disease = (
+            sum(row[name] for row in chosen) / len(chosen)
+            for name in ("raw_score", "demographic_score", "disease_score")
+        )
+        name = segment or "all members"
+        print(f"{name:<18}{len(chosen):>8}{raw:>12.3f}{demographic:>13.3f}{disease:>9.3f}")
+    print("\nmost frequent payment HCCs")
+    labels = {v.number: (v.name, v.label) for v in model.tables.variables.values() if v.number}
+    for number, count in Counter(hcc for row in rows for hcc in row["hccs"]).most_common(8):
+        print(f"  {count:>4} members  {labels[number][0]:<8} {labels[number][1]}")
+    continuing = [row for row in rows if row["segment"] in model.segments[:6]]
+    example = min(continuing, key=lambda row: (abs(row["payment_hcc_count"] - 4), row["member_id"]))
+    member = rows_of_member(members, "members", example["member_id"])[0]
+    codes = rows_of_member(diagnoses, "diagnoses", example["member_id"], "icd10")
+    print(f"\nmember {example['member_id']} explained")
+    print(model.explain(member, codes))
+    print("\nNext: hccore score MEMBERS DIAGNOSES --model cms_hcc_v28 --year 2026 --out scores.parquet")

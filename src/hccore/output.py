@@ -1,0 +1,148 @@
+"""Files written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from hccore.errors import OutputError
+
+ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
+
+
+@contextmanager
+def whole_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
+    """Temporary paths beside the wanted ones, renamed on success and removed on any failure.
+
+    Raises
+    ------
+    OutputError
+        If a folder does not exist or cannot be written to.
+    """
+    wanted = [None if out is None else Path(out) for out in outs]
+    paths: list[Path] = []
+    try:
+        for out in wanted:
+            if out is None:
+                paths.append(Path(os.devnull))
+                continue
+            if out.is_dir():
+                raise OutputError(f"{out} is a folder, not a file")
+            try:
+                handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+            except OSError as error:
+                raise OutputError(f"{out} cannot be written: {error.strerror}") from None
+            os.close(handle)
+            paths.append(Path(name))
+        yield paths
+        umask = os.umask(0)
+        os.umask(umask)
+        for path, out in zip(paths, wanted, strict=True):
+            if out is not None:
+                path.chmod(0o666 & ~umask)
+                path.replace(out)
+    except OSError as error:
+        raise OutputError(f"the output cannot be written: {error.strerror or error}") from None
+    finally:
+        for path in paths:
+            if path != Path(os.devnull):
+                path.unlink(missing_ok=True)
+
+
+def check_output(out: str | Path, endings: Sequence[str] = ENDINGS) -> None:
+    """Refuse an output path early, before any work.
+
+    Raises
+    ------
+    OutputError
+        If the ending is not a known format or the folder cannot be written to.
+    """
+    path = Path(out)
+    if not path.name.lower().endswith(tuple(endings)):
+        raise OutputError(
+            f"{path}: the format is told by the ending, which must be {' or '.join(endings)}"
+        )
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, not a file")
+    if not path.parent.is_dir():
+        raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise OutputError(f"{path} cannot be written: no permission to write in {path.parent}")
+
+
+def _format(path: Path) -> str | None:
+    name = path.name.lower()
+    for ending in ENDINGS:
+        if name.endswith(ending):
+            return ending
+    return None
+
+
+def write_batches(path: Path, batches: Any, out: Path) -> None:
+    """Write batches in the format that `out` ends in.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write.
+    batches : function of `text`
+        Gives the batches; with text=True in the form for CSV.
+    """
+    kind = _format(out)
+    if kind == ".parquet":
+        import pyarrow.parquet as parquet
+
+        writer = None
+        try:
+            for batch in batches(False):
+                if writer is None:
+                    writer = parquet.ParquetWriter(path, batch.schema)
+                writer.write_batch(batch)
+        finally:
+            if writer is not None:
+                writer.close()
+    elif kind == ".arrow":
+        first = True
+        sink = None
+        for batch in batches(False):
+            if first:
+                sink = pa.ipc.new_file(str(path), batch.schema)
+                first = False
+            sink.write_batch(batch)
+        if sink is not None:
+            sink.close()
+    elif kind in (".csv", ".csv.gz"):
+        compression = "gzip" if kind == ".csv.gz" else None
+        with pa.output_stream(str(path), compression=compression) as stream:
+            header = True
+            for batch in batches(True):
+                if header:
+                    stream.write((",".join(batch.schema.names) + "\n").encode())
+                    header = False
+                stream.write(_csv(batch))
+    else:
+        raise OutputError(f"{out}: unknown format")
+
+
+def _csv(batch: pa.RecordBatch) -> pa.Buffer:
+    """A batch as CSV lines, quoted only where a value needs it."""
+    import pyarrow.csv as arrow_csv
+
+    for style in ("none", "needed"):
+        sink = pa.BufferOutputStream()
+        try:
+            arrow_csv.write_csv(
+                batch, sink, arrow_csv.WriteOptions(include_header=False, quoting_style=style)
+            )
+        except pa.ArrowInvalid:  # some value holds a comma, a quote or a line end
+            if style == "needed":
+                raise
+            continue
+        break
+    return sink.getvalue()

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pytest
 
 import hccore
-from benchmarks.measure import hccore as command
-from benchmarks.measure import python, run
+from benchmarks.measure import hccore as command, python, run
 from benchmarks.population import MODEL, YEAR
 
 SAMPLE = Path(__file__).resolve().parents[1] / "data_samples"

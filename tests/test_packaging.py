@@ -1,5 +1,6 @@
 """What a wheel and an sdist hold: the package, its tables and the sample, and nothing stray."""
 
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -62,3 +63,12 @@ def test_sdist_holds_what_the_tests_need(sdist: Path):
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     wanted = {"pyproject.toml", "Makefile", "LICENSE", "README.md", "CHANGELOG.md"}
     assert wanted | {"tests/conftest.py", "benchmarks/__init__.py"} <= names
+
+
+def test_nothing_generated_is_in_version_control(root: Path):
+    """A committed compile cache would be loaded on other machines and hide a change of a kernel."""
+    if not (root / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("not a git checkout")
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
+    assert listed.stdout == ""

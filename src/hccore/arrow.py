@@ -42,9 +42,7 @@ def valid_of(array: pa.Array) -> NDArray[np.bool_]:
     bitmap = array.buffers()[0]
     if bitmap is None or array.null_count == 0:
         return np.zeros(0, np.bool_)
-    bits = np.unpackbits(
-        np.frombuffer(bitmap, np.uint8), count=array.offset + len(array), bitorder="little"
-    )
+    bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), count=array.offset + len(array), bitorder="little")
     return bits[array.offset :].astype(np.bool_)
 
 
@@ -56,8 +54,6 @@ def bytes_of(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         return np.zeros(1, np.int64), _NO_BYTES
     dtype = np.dtype(np.int64 if pa.types.is_large_string(array.type) else np.int32)
     _, offset_buffer, data_buffer = array.buffers()
-    offsets = np.frombuffer(
-        offset_buffer, dtype, count=len(array) + 1, offset=array.offset * dtype.itemsize
-    )
+    offsets = np.frombuffer(offset_buffer, dtype, count=len(array) + 1, offset=array.offset * dtype.itemsize)
     data = _NO_BYTES if data_buffer is None else np.frombuffer(data_buffer, np.uint8)
     return offsets.astype(np.int64), data

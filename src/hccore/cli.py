@@ -92,6 +92,18 @@ def _parser() -> argparse.ArgumentParser:
     command("models", _models, "List models, years and segments.").add_argument(
         "--json", action="store_true", help="with segments, columns and sources, as JSON"
     )
+    tables = command("tables", _missing_subcommand, "Import CMS's tables, compare two folders.")
+    actions = tables.add_subparsers(required=True, metavar="ACTION")
+    words = "Write a model folder from CMS's published package (a folder or ZIP)."
+    imported = actions.add_parser("import", help=words, description=words)
+    imported.set_defaults(run=_tables_import)
+    imported.add_argument("package", metavar="PACKAGE")
+    imported.add_argument("--model", metavar="NAME")
+    imported.add_argument("--year", type=int)
+    imported.add_argument("--all", action="store_true", help="PACKAGE is a tree of packages, <model>/<year>")
+    imported.add_argument(
+        "--out", default="hcc_mappings", metavar="FOLDER", help="root of the model folders (hcc_mappings)"
+    )
     command("demo", _demo, "Score the sample population and show what happened.")
     command("warmup", _warmup, "Compile the kernels and cache them (for container images).")
     return parser
@@ -214,9 +226,7 @@ class _Progress:
 def _remarks(result: Result) -> list[str]:
     """What the user should know of the input, one line each."""
     report = result.report
-    lines = [
-        f"note: column {name}: {what}" for name, what in report["members"]["assumed"].items()
-    ]
+    lines = [f"note: column {name}: {what}" for name, what in report["members"]["assumed"].items()]
     lines += [
         f"note: {item['rows']:,} member rows not scored: {item['column']}: {item['problem']}"
         for item in report["members"]["problems"]
@@ -231,7 +241,7 @@ def _remarks(result: Result) -> list[str]:
 
 
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    from hccore.inputs import rows_of_member
+    from hccore.sources import rows_of_member
 
     models = _loaded(arguments, parser)
     rows = rows_of_member(arguments.members, "members", arguments.member)
@@ -246,9 +256,7 @@ def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
         for role, (path, column) in given.items()
         if path is not None
     }
-    explanations = [
-        model.explain(member, exact_codes=arguments.exact_codes, **codes) for model in models
-    ]
+    explanations = [model.explain(member, exact_codes=arguments.exact_codes, **codes) for model in models]
     if arguments.json:
         print(json.dumps([explanation.to_dict() for explanation in explanations], indent=2))
     else:
@@ -284,6 +292,30 @@ def _models(arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> 
         statuses = sorted({str(source.get("status", "")) for source in newest.tables.sources})
         print(f"    {newest.title}; tables of {found[-1]}: {', '.join(statuses)}")
         print(f"    segments: {', '.join(newest.segments)}")
+
+
+def _missing_subcommand(_arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    parser.error("which action?")
+
+
+def _tables_import(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    from hccore.importer import import_all, import_package
+    from hccore.tables import read_folder
+
+    package, out = Path(arguments.package), Path(arguments.out)
+    if arguments.all:
+        folders = import_all(package, out)
+    elif arguments.model is None or arguments.year is None:
+        parser.error("tables import: say what the package is with --model and --year (or use --all)")
+    else:
+        folders = [import_package(package, out, model=arguments.model, year=arguments.year)]
+    for folder in folders:
+        tables = read_folder(folder)
+        codes = sum(map(len, tables.codes.values()))
+        print(
+            f"{folder}: {tables.title}: {codes:,} codes, {len(tables.categories)} categories, "
+            f"{len(tables.rules)} rules, {len(tables.segments)} segments"
+        )
 
 
 def _demo(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:

@@ -15,9 +15,7 @@ from types import MappingProxyType
 
 MAX_AGE = 130
 EPOCH = datetime.date(1970, 1, 1)
-_MONTHS = dict(
-    zip("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), range(1, 13), strict=True)
-)
+_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _DATE_SHAPES = (
     re.compile(r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)(?:[T ][0-9:.]*(?:Z|[+-]\d\d:?\d\d)?)?"),
     re.compile(r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})"),
@@ -103,11 +101,11 @@ class Column:
         return ", ".join(parts)
 
 
-_YES_NO = {"y": 1, "n": 0, "yes": 1, "no": 0, "true": 1, "false": 0, "t": 1, "f": 0}
+YES_NO = {"y": 1, "n": 0, "yes": 1, "no": 0, "true": 1, "false": 0, "t": 1, "f": 0}
 
 
 def _flag(name: str, doc: str, *aliases: str) -> Column:
-    return Column(name, doc, aliases, spellings=_YES_NO, default=0)
+    return Column(name, doc, aliases, spellings=YES_NO, default=0)
 
 
 # CMS dual status codes: full benefit 02, 04, 08; partial 01, 03, 05, 06; none 00, 09, blank
@@ -211,9 +209,9 @@ def parse_date(value: object) -> int | None:
     for shape in _DATE_SHAPES:
         match = shape.fullmatch(text)
         if match:
-            month = match["m"]
-            number = int(month) if month.isdigit() else _MONTHS.get(month.upper(), 0)
+            month = match["m"].upper()
             try:
+                number = int(month) if month.isdigit() else _MONTHS.index(month) + 1
                 return (datetime.date(int(match["y"]), number, int(match["d"])) - EPOCH).days
             except ValueError:
                 return None

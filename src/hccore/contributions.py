@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.inputs import CodeBatch, CodeTable, read_codes
+from hccore.diagnoses import CodeBatch, CodeTable, read_codes
 from hccore.reference import in_words
 from hccore.scoring import ModelRun, Run
 
@@ -82,15 +82,14 @@ class _Expander:
         self.names = list(tables.variables)
         self.number = {name: i for i, name in enumerate(self.names)}
         self.kinds = [tables.variables[name].kind for name in self.names] + ["adjustment"]
-        self.bit_number = np.array(
-            [self.number.get(name, -1) for name in model.names], np.int64
-        )
+        self.bit_number = np.array([self.number.get(name, -1) for name in model.names], np.int64)
         self.code_start, self.code_bit = self._code_bits([t for _, t in run.codes.values()])
         self.droppers, self.dropped_how = self._droppers()
 
     def _code_bits(self, systems: list[CodeTable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The model's bits of each code: bits of code c are `bit[start[c]:start[c + 1]]`."""
-        counts, bits = [0], []
+        counts: list[int] = [0]
+        bits: list[int] = []
         for table in systems:
             mine = self.done.model.codes.get(table.system, {})
             for code in table.codes:
@@ -115,18 +114,14 @@ class _Expander:
                     if child in bits:
                         how.setdefault(bits[child], []).append((-2, names.setdefault(text, len(names))))
         for parent, child in tables.hierarchy:
-            how.setdefault(bits[child], []).append(
-                (bits[parent], names.setdefault(parent, len(names)))
-            )
+            how.setdefault(bits[child], []).append((bits[parent], names.setdefault(parent, len(names))))
         for rule in tables.rules:
             if rule.stage == "after":
                 text = rule.variable or in_words(rule)
                 for child in tables.members_of(rule.clears):
                     if child in bits:
                         bit = bits[rule.variable] if rule.variable else -1
-                        how.setdefault(bits[child], []).append(
-                            (bit, names.setdefault(text, len(names)))
-                        )
+                        how.setdefault(bits[child], []).append((bit, names.setdefault(text, len(names))))
         return list(names), how
 
     def batch(self, start: int, stop: int) -> pa.RecordBatch:
@@ -173,7 +168,7 @@ class _Expander:
                 _words(variable, [*self.names, DIVISOR]),
                 _words(variable, self.kinds),
                 pa.array(coefficient / 1000, mask=dropped),
-                self._codes(start, stop, member, variable, found),
+                self._codes(start, stop, member, variable),
                 _words(dropped_by, self.droppers, ~dropped),
             ],
             ["member_id", "model", "year", "variable", "kind", "coefficient", "codes", "dropped_by"],
@@ -207,7 +202,9 @@ class _Expander:
         segment = self._segment(start, stop)[member]
         keep = model.in_segment[bit, segment]
         member, bit, segment = member[keep], bit[keep], segment[keep]
-        return _terms([member], [self.bit_number[bit]], [model.kernel.coefficients[bit, segment]])
+        return _terms(
+            [member], [self.bit_number[bit]], [model.kernel.coefficients[bit, segment].astype(np.int64)]
+        )
 
     def _dropped(
         self, variables: NDArray[np.uint64], found: NDArray[np.uint64], before: NDArray[np.uint64]
@@ -249,7 +246,6 @@ class _Expander:
         stop: int,
         member: NDArray[np.int64],
         variable: NDArray[np.int64],
-        found: NDArray[np.uint64],
     ) -> pa.Array:
         """For each contribution the codes that led to its category, as an Arrow list."""
         model = self.done.model
@@ -281,9 +277,7 @@ class _Expander:
         counts = high - low
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         index = np.repeat(low, counts) + np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
-        return pa.ListArray.from_arrays(
-            pa.array(offsets), self.code_names.take(pa.array(code[index]))
-        )
+        return pa.ListArray.from_arrays(pa.array(offsets), self.code_names.take(pa.array(code[index])))
 
 
 def _terms(
@@ -313,13 +307,15 @@ def _set_bits(words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def _has_bit(words: NDArray[np.uint64], rows: NDArray[np.int64], bit: int) -> NDArray[np.bool_]:
-    return (words[rows, bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1) != 0
+    hit: NDArray[np.bool_] = (words[rows, bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1) != 0
+    return hit
 
 
 def _has_bits(
     words: NDArray[np.uint64], rows: NDArray[np.int32], bits: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    return (words[rows, bits >> 6] >> (bits & 63).astype(np.uint64)) & np.uint64(1) != 0
+    hit: NDArray[np.bool_] = (words[rows, bits >> 6] >> (bits & 63).astype(np.uint64)) & np.uint64(1) != 0
+    return hit
 
 
 def _one(values: pa.ChunkedArray) -> pa.Array:
@@ -328,9 +324,7 @@ def _one(values: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
 
 
-def _words(
-    index: NDArray[np.int64], words: list[str], mask: NDArray[np.bool_] | None = None
-) -> pa.Array:
+def _words(index: NDArray[np.int64], words: list[str], mask: NDArray[np.bool_] | None = None) -> pa.Array:
     index32 = np.where(mask, 0, index).astype(np.int32) if mask is not None else index.astype(np.int32)
     return pa.DictionaryArray.from_arrays(
         pa.array(index32, mask=mask), pa.array(words or [""], pa.string())

@@ -110,12 +110,13 @@ class Explanation:
             )
         lines.append(f"  {self.score / 1000:>8.3f}  total")
         for part in self.contributions:
-            if part.coefficient is None and part.dropped_by:
-                lines.append(
-                    f"   dropped  {part.variable:<{width}}  by {part.dropped_by}  <- {', '.join(part.codes)}"
-                )
-        for code, category, condition in self.failed:
-            lines.append(f"   no       {code} is {category} only if {condition}")
+            if part.coefficient is None:
+                codes = ", ".join(part.codes)
+                lines.append(f"   dropped  {part.variable:<{width}}  by {part.dropped_by}  <- {codes}")
+        lines += [
+            f"   no       {code} is {category} only if {condition}"
+            for code, category, condition in self.failed
+        ]
         if self.unmapped:
             lines.append(f"   not in the model: {', '.join(self.unmapped)}")
         return "\n".join(lines)
@@ -125,8 +126,6 @@ def explain(
     tables: ModelTables,
     member: Mapping[str, object],
     codes: Mapping[str, Iterable[str]],
-    *,
-    show_hccs_only: bool = False,
 ) -> Explanation:
     """Explain one member (see `Model.explain`).
 
@@ -145,15 +144,10 @@ def explain(
     """
     facts, given_segment = facts_of(tables, member)
     trace = trace_member(tables, facts, codes)
-    if given_segment is not None:
-        segment: Segment | None = given_segment
-        reason = "given with the member"
-    else:
-        segment = choose_segment(tables, facts)
-        if segment is None:
-            raise InputError(f"{tables.model} {tables.year} has no segment for these facts")
-        reason = segment.reason
-    assert segment is not None
+    segment = given_segment or choose_segment(tables, facts)
+    if segment is None:
+        raise InputError(f"{tables.model} {tables.year} has no segment for these facts")
+    reason = segment.reason if given_segment is None else "given with the member"
     number = tables.segments.index(segment)
     score = score_of(tables, trace.variables, number)
     return Explanation(
@@ -170,9 +164,7 @@ def explain(
     )
 
 
-def _contributions(
-    tables: ModelTables, trace: Trace, segment: int, score: int
-) -> Iterable[Contribution]:
+def _contributions(tables: ModelTables, trace: Trace, segment: int, score: int) -> Iterable[Contribution]:
     total = 0
     for name, variable in tables.variables.items():
         if name not in trace.variables:
@@ -201,9 +193,7 @@ def _contributions(
         )
 
 
-def facts_of(
-    tables: ModelTables, member: Mapping[str, object]
-) -> tuple[dict[str, int], Segment | None]:
+def facts_of(tables: ModelTables, member: Mapping[str, object]) -> tuple[dict[str, int], Segment | None]:
     """Coded facts of one member, and the segment if it was given.
 
     Raises

@@ -23,6 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def kernel(function: F) -> F:
     """Compile on first use, without the interpreter lock, cached on disk where a cache can be written."""
+    compiled: Any
     try:
         compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
     except RuntimeError:  # no writable folder for the cache: compile in every process instead
@@ -38,9 +39,7 @@ def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> A
         array_type = signature.args[0]
         array_value, row_value, column_value, mask_value = args
         struct = context.make_array(array_type)(context, builder, array_value)
-        pointer = cgutils.get_item_pointer(
-            context, builder, array_type, struct, [row_value, column_value]
-        )
+        pointer = cgutils.get_item_pointer(context, builder, array_type, struct, [row_value, column_value])
         builder.atomic_rmw("or", pointer, mask_value, "monotonic")
         return context.get_dummy_value()
 
@@ -51,9 +50,7 @@ def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> A
 def popcount(word: np.uint64) -> int:
     """Number of set bits of a word."""
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + (
-        (word >> np.uint64(2)) & np.uint64(0x3333333333333333)
-    )
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
     return int((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
 
@@ -214,7 +211,7 @@ def find_rows(
     id_valid : bool[n] or bool[0] empty: all ids are there
     id_keys : uint64[n]           integer ids, or empty: the ids are bytes
     id_offsets : int64[n + 1], id_data : uint8[]
-    table : IdTable               see `inputs.py`
+    table : IdTable               see `diagnoses.py`
     found : int32[n]              written
     counts : int64[8]             added to: rows by reason; [0] used, [1] of an unknown member, [2] without an
                                   id, from [3] on the reasons of `code_of`
@@ -383,9 +380,7 @@ def find_variables(
                 extra &= extra - np.uint64(1)
         work[word] |= bits
     run_rules(work, model.before)
-    apply_hierarchy(
-        work, present, model.hierarchy_parent, model.hierarchy_drop, model.sequential_hierarchy
-    )
+    apply_hierarchy(work, present, model.hierarchy_parent, model.hierarchy_drop, model.sequential_hierarchy)
     run_rules(work, model.after)
 
 

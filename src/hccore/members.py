@@ -1,32 +1,27 @@
-"""Member columns to coded facts, facts to profiles, profiles to bits, base scores and segments.
-
-What depends on the member alone is worked out once per distinct combination of facts that any rule can tell
-apart (a profile). A population of millions has hundreds or thousands of profiles, so this is plain NumPy over
-profiles; only the assignment of members to profiles touches every member.
-"""
+"""Members: every column coded as small integers, ids indexed, everything invalid counted."""
 
 from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore.arrow import values_of
-from hccore.columns import COLUMNS, EPOCH, MAX_AGE, Column, parse_date
-from hccore.compile import CompiledModel, Words
-from hccore.conditions import Condition
+from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date
+from hccore.diagnoses import MemberIndex, index_members
 from hccore.errors import InputError
+from hccore.profiles import columns_of
+from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables
 
 Bools = NDArray[np.bool_]
 NO_DATE = np.iinfo(np.int32).min
-_DENSE_KEYS = 1 << 24
+
 
 @dataclass
 class Problems:
@@ -78,7 +73,7 @@ class Problems:
 
 
 def code_values(
-    values: pa.ChunkedArray, code: Callable[[object], int | None], name: str, blank: int | None
+    values: pa.ChunkedArray, code: Callable[[object], int | None], blank: int | None
 ) -> tuple[NDArray[np.int32], Bools, dict[str, int]]:
     """Code a column through its distinct values.
 
@@ -86,8 +81,6 @@ def code_values(
     ----------
     values : pyarrow.ChunkedArray, n rows of any type
     code : function of one value, None for an invalid one
-    name : str
-        Of the column, for the description of what is wrong.
     blank : int or None
         Code of a null.
 
@@ -104,10 +97,7 @@ def code_values(
     wrong: dict[str, int] = {}
     start = 0
     for chunk in values.chunks:
-        if pa.types.is_dictionary(chunk.type):
-            encoded = chunk
-        else:
-            encoded = chunk.dictionary_encode()
+        encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
         distinct = encoded.dictionary.to_pylist()
         coded = [code(value) for value in distinct] + [blank]
         table = np.array([0 if value is None else value for value in coded], np.int32)
@@ -131,10 +121,12 @@ def code_column(
     values: pa.ChunkedArray, column: Column, problems: Problems, blanks: dict[str, int]
 ) -> tuple[NDArray[np.int32], Bools]:
     """Codes of one member column, with the invalid rows; blanks that have a meaning are counted."""
-    codes, bad, wrong = code_values(values, column.code, column.name, column.blank)
+    codes, bad, wrong = code_values(values, column.code, column.blank)
     if wrong:
         shown = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
-        listed = ", ".join(f"{value!r} ({count:,})" if value else f"blank ({count:,})" for value, count in shown[:5])
+        listed = ", ".join(
+            f"{value!r} ({count:,})" if value else f"blank ({count:,})" for value, count in shown[:5]
+        )
         more = f" and {len(shown) - 5} more values" if len(shown) > 5 else ""
         problems.add(column.name, f"a value that is none of {column.expects()}: {listed}{more}", bad)
     if column.blank is not None and values.null_count:
@@ -155,7 +147,7 @@ def code_dates(values: pa.ChunkedArray, name: str, problems: Problems) -> tuple[
         bad = days == NO_DATE
         problems.add(name, "no date", bad)
         return days, bad
-    days, bad, wrong = code_values(values, parse_date, name, None)
+    days, bad, wrong = code_values(values, parse_date, None)
     if wrong:
         forms: dict[str, int] = {}
         for text, count in wrong.items():
@@ -181,189 +173,171 @@ def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray
     int32[n]
         -1 for the unborn, MAX_AGE + 1 for anyone older than MAX_AGE.
     """
-    birthdays = [
-        (datetime.date(year - age, month, day) - EPOCH).days for age in range(MAX_AGE + 1, -1, -1)
-    ]
+    birthdays = [(datetime.date(year - age, month, day) - EPOCH).days for age in range(MAX_AGE + 1, -1, -1)]
     ages = MAX_AGE + 1 - np.searchsorted(np.array(birthdays, np.int32), days, side="left")
     return ages.astype(np.int32)
 
 
-# -------------------------------------------------------------------- what a model asks for
+# -------------------------------------------------------------------- reading
 
 
-def conditions_of(tables: ModelTables, *, segments: bool) -> tuple[Condition, ...]:
-    """All conditions on members of a model; those of the segment choice only if asked for."""
-    found = {flag.condition: None for flag in tables.flags}
-    for by_code in tables.codes.values():
-        for targets in by_code.values():
-            for target in targets:
-                found[target.condition] = None
-    if segments:
-        found.update((segment.condition, None) for segment in tables.segments if segment.automatic)
-    return tuple(found)
-
-
-def columns_of(tables: ModelTables, *, segments: bool) -> frozenset[str]:
-    """The member columns that a model's conditions look at."""
-    return frozenset().union(*(c.columns for c in conditions_of(tables, segments=segments)))
-
-
-# -------------------------------------------------------------------- profiles
-
-
-class ProfileArrays(NamedTuple):
-    """What the kernels need of the profiles.
+@dataclass
+class People:
+    """Members as read: coded columns, ids and everything wrong with them.
 
     Attributes
     ----------
-    base : int32[n_profiles, n_segments]       demographic score, thousandths
-    accepts : uint64[n_profiles, state_words]  categories, and conditional bits whose condition is met
-    member_bits : uint64[n_profiles, work_words]   member variables that rules look at
+    facts : dict of str to int32[n]
+    birth : int32[n] or None         days since 1970-01-01
+    valid : bool[n]                  no invalid value, an id of one's own
+    segment : list of str per distinct value, int32[n]; None without such a column
     """
 
-    base: NDArray[np.int32]
-    accepts: Words
-    member_bits: Words
+    ids: pa.ChunkedArray
+    index: MemberIndex
+    facts: dict[str, NDArray[np.int32]]
+    birth: NDArray[np.int32] | None
+    valid: Bools
+    segment: tuple[list[str], NDArray[np.int32]] | None
+    problems: Problems
+    assumed: dict[str, str]
+    blanks: dict[str, int]
 
 
-@dataclass(frozen=True)
-class Profiles:
-    """The distinct kinds of members of a run, and which member is of which kind.
-
-    Attributes
-    ----------
-    of_member : int32[n]
-        Profile of each member, -1 for members that are not scored.
-    segment : int16[n_profiles]
-        Automatic segment, -1 where no row of the decision table holds (or none was asked for).
-    variables : dict of str to bool[n_profiles]
-        Every member variable.
-    """
-
-    of_member: NDArray[np.int32]
-    segment: NDArray[np.int16]
-    variables: Mapping[str, Bools]
-    arrays: ProfileArrays
-
-    def __len__(self) -> int:
-        return len(self.segment)
-
-
-def build_profiles(
-    compiled: CompiledModel, facts: Mapping[str, NDArray[np.int32]], valid: Bools, *, segments: bool
-) -> Profiles:
-    """Group members into profiles and work out everything that depends on the member alone.
+def read_members(
+    source: Source,
+    models: Sequence[ModelTables],
+    *,
+    all_segments: bool,
+    assume: Mapping[str, object],
+) -> People:
+    """Read and code the member columns that the models look at.
 
     Parameters
     ----------
-    compiled : CompiledModel
-    facts : mapping of column name to int32[n]
-        Coded member columns, at least those that the model's conditions look at.
-    valid : bool[n]
-        Members to be scored.
-    segments : bool
-        Whether to choose segments by the decision table.
+    source : Source
+    models : sequence of ModelTables
+    all_segments : bool
+        No segment is chosen: the columns of the decision tables are not needed.
+    assume : mapping of column to value
+        Absent columns with one value for everybody.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, ambiguous or cannot be read. Invalid values are collected in `problems`.
     """
-    tables = compiled.tables
-    conditions = conditions_of(tables, segments=segments)
-    of_member, profile_facts, n_profiles = _group(conditions, facts, valid)
-    variables = _member_variables(tables, profile_facts, n_profiles)
+    segment_name = None if all_segments else find_column(source, "segment")
+    needed: dict[str, str] = {}
+    for tables in models:
+        for name in columns_of(tables, segments=not all_segments and segment_name is None):
+            needed.setdefault(name, f"needed by {tables.model} {tables.year}")
+        if segment_name is not None:  # looked at only where the segment is left blank
+            for name in columns_of(tables, segments=True):
+                if find_column(source, name) is not None:
+                    needed.setdefault(name, "")
+    for name in assume:
+        if name not in COLUMNS:
+            raise InputError(f"assume: there is no member column {name!r} ({', '.join(COLUMNS)})")
 
-    base = np.zeros((n_profiles, len(tables.segments)), np.int32)
-    for name, is_set in variables.items():
-        row = tables.coefficients.get(name)
-        if row is not None:
-            base += np.outer(is_set, [value or 0 for value in row]).astype(np.int32)
-    member_bits = np.zeros((n_profiles, compiled.work_words), np.uint64)
-    for name, is_set in variables.items():
-        bit = compiled.bits.get(name)
-        if bit is not None:
-            member_bits[is_set, bit >> 6] |= np.uint64(1 << (bit & 63))
-    accepts = np.zeros((n_profiles, compiled.state_words), np.uint64)
-    accepts |= compiled.mask(tables.categories, compiled.state_words)
-    for bit, (_, condition) in enumerate(compiled.conditional, compiled.kernel.n_categories):
-        met = np.broadcast_to(condition(profile_facts), n_profiles)
-        accepts[met, bit >> 6] |= np.uint64(1 << (bit & 63))
-
-    segment = np.full(n_profiles, -1, np.int16)
-    if segments:
-        for number, candidate in enumerate(tables.segments):
-            if candidate.automatic:
-                met = np.broadcast_to(candidate.condition(profile_facts), n_profiles)
-                segment[met & (segment < 0)] = number
-    return Profiles(of_member, segment, variables, ProfileArrays(base, accepts, member_bits))
-
-
-def _group(
-    conditions: Sequence[Condition], facts: Mapping[str, NDArray[np.int32]], valid: Bools
-) -> tuple[NDArray[np.int32], dict[str, NDArray[np.int32]], int]:
-    """Profile number per member, and the facts of each profile.
-
-    Values that no condition tells apart count as the same: of all ages, only those on different sides of a
-    constant in some condition make different profiles.
-    """
-    cuts: dict[str, set[int]] = {}
-    for condition in conditions:
-        for name, constants in condition.breakpoints.items():
-            cuts.setdefault(name, set()).update(c for k in constants for c in (k, k + 1))
-    key = np.zeros(len(valid), np.int64)
-    size = 1
-    representative: dict[str, NDArray[np.int32]] = {}
-    stride: dict[str, int] = {}
-    for name in sorted(cuts):
+    id_name = need_column(source, ID_COLUMN)
+    birth_name = find_column(source, "birth_date")
+    wants_birth = "age" in needed and any(tables.age_as_of for tables in models)
+    wanted: dict[str, str] = {}
+    parts: dict[str, dict[str, int]] = {}
+    for name in sorted(needed):
         column = COLUMNS[name]
-        values = np.arange(column.low, column.high + 1)
-        classes = np.searchsorted(sorted(cuts[name]), values, side="right")
-        classes = np.unique(classes, return_inverse=True)[1]
-        first = np.unique(classes, return_index=True)[1]
-        representative[name] = values[first].astype(np.int32)
-        stride[name] = size
-        offset = np.clip(facts[name], column.low, column.high) - column.low
-        key += (classes * size)[offset]
-        size *= len(first)
-    of_member = np.full(len(valid), -1, np.int32)
-    if size <= _DENSE_KEYS:
-        seen = np.zeros(size, np.bool_)
-        seen[key[valid]] = True
-        number = np.cumsum(seen, dtype=np.int32) - 1
-        of_member[valid] = number[key[valid]]
-        keys = np.flatnonzero(seen)
-    else:
-        keys, inverse = np.unique(key[valid], return_inverse=True)
-        of_member[valid] = inverse
-    profile_facts = {
-        name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()
-    }
-    return of_member, profile_facts, len(keys)
-
-
-def _member_variables(
-    tables: ModelTables, facts: Mapping[str, NDArray[np.int32]], n_profiles: int
-) -> dict[str, Bools]:
-    """Flags and member rules, for all profiles at once (the scalar form is in `reference.py`)."""
-    variables: dict[str, Bools] = {}
-
-    def value(name: str) -> Bools:
-        return variables.setdefault(name, np.zeros(n_profiles, np.bool_))
-
-    for flag in tables.flags:
-        met = np.broadcast_to(flag.condition(facts), n_profiles)
-        variables[flag.variable] = value(flag.variable) | met
-    for rule in tables.rules:
-        if rule.stage != "member":
+        found = find_column(source, name)
+        in_parts = dict(_parts_of(source, column.parts))
+        if name == "age" and birth_name is not None and all(tables.age_as_of for tables in models):
             continue
-        fires = np.ones(n_profiles, np.bool_)
-        for term in rule.when:
-            fires &= np.logical_or.reduce([value(name) for name in tables.members_of([term])])
-        for name in tables.members_of(rule.unless):
-            fires &= ~value(name)
-        if rule.count_of:
-            count = np.sum([value(name) for name in tables.members_of(rule.count_of)], axis=0)
-            fires &= count >= (rule.low or 0)
-            if rule.high is not None:
-                fires &= count <= rule.high
-        for name in tables.members_of(rule.clears):
-            variables[name] = value(name) & ~fires
-        if rule.variable:
-            variables[rule.variable] = value(rule.variable) | fires
-    return variables
+        if found is not None:
+            wanted[name] = found
+        elif len(in_parts) == len(column.parts) > 0:
+            parts[name] = in_parts
+        elif name not in assume and column.default is None:
+            if name == "age" and wants_birth:
+                need_column(source, "birth_date", "or a column age")
+            need_column(source, name, needed[name] + _HINTS.get(name, ""))
+    if not wants_birth:
+        birth_name = None
+    read = [id_name, *wanted.values(), *(part for group in parts.values() for part in group)]
+    read += [name for name in (birth_name, segment_name) if name is not None]
+    try:
+        table = source.read(list(dict.fromkeys(read)))
+    except (pa.ArrowException, OSError) as error:
+        raise source.failure(error) from None
+    ids = table.column(id_name)
+    n = len(ids)
+    if n == 0:
+        raise InputError(f"{source.name}: there are no members (no row below the header)")
+    index = index_members(ids, source.name)
+    problems = Problems()
+    problems.add(ID_COLUMN, "no member id", index.missing)
+    problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
+    valid = ~(index.missing | index.duplicate)
+    facts: dict[str, NDArray[np.int32]] = {}
+    blanks: dict[str, int] = {}
+    assumed: dict[str, str] = {}
+    for name in sorted(needed):
+        column = COLUMNS[name]
+        if name in wanted:
+            facts[name], bad = code_column(table.column(wanted[name]), column, problems, blanks)
+            valid &= ~bad
+        elif name in parts:
+            facts[name] = np.zeros(n, np.int32)
+            given = np.zeros(n, np.int32)
+            for part, code in parts[name].items():
+                flag, bad = code_column(table.column(part), _yes_no(part), problems, blanks)
+                valid &= ~bad
+                given += flag
+                facts[name] = np.where(flag == 1, np.int32(code), facts[name])
+            problems.add(name, f"{' and '.join(parts[name])} both set", given > 1)
+            valid &= given <= 1
+        elif name != "age" or birth_name is None:
+            value = column.code(assume[name]) if name in assume else column.default
+            if value is None:
+                raise InputError(f"assume: {assume[name]!r} is no value of {name} ({column.expects()})")
+            facts[name] = np.full(n, value, np.int32)
+            why = "as asked" if name in assume else "the column is absent"
+            assumed[name] = f"{column.show(value)} for all members ({why})"
+    birth = None
+    if birth_name is not None:
+        birth, bad = code_dates(table.column(birth_name), "birth_date", problems)
+        valid &= ~bad
+    segment = None
+    if segment_name is not None:
+        segment = _given_segments(table.column(segment_name), models, problems, valid)
+    return People(ids, index, facts, birth, valid, segment, problems, assumed, blanks)
+
+
+_HINTS = {
+    "dual_status": " to choose the segment; or give a column segment, or ask for all segments",
+}
+
+
+def _yes_no(name: str) -> Column:
+    return Column(name, "", spellings=YES_NO)
+
+
+def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
+    by_key = {name.strip().lower(): name for name in source.schema.names}
+    for part, code in parts.items():
+        if part in by_key:
+            yield by_key[part], code
+
+
+def _given_segments(
+    values: pa.ChunkedArray, models: Sequence[ModelTables], problems: Problems, valid: Bools
+) -> tuple[list[str], NDArray[np.int32]]:
+    """Number of each member's own segment in a list of names (0: blank, to be chosen)."""
+    names = ["", *sorted({segment.name for tables in models for segment in tables.segments})]
+    number = {name.upper(): i for i, name in enumerate(names)}
+    codes, bad, wrong = code_values(
+        values, lambda value: number.get("" if value is None else str(value).strip().upper()), 0
+    )
+    if wrong:
+        listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
+        problems.add("segment", f"a value that is none of {', '.join(names[1:])}: {listed}", bad)
+    valid &= ~bad
+    return names, codes

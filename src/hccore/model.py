@@ -53,7 +53,7 @@ class Model:
     @property
     def member_columns(self) -> dict[str, str]:
         """The member columns that this model looks at, with what they mean."""
-        from hccore.members import columns_of
+        from hccore.profiles import columns_of
 
         needed = columns_of(self.tables, segments=True)
         return {name: column.doc for name, column in COLUMNS.items() if name in needed}
@@ -155,8 +155,8 @@ class Model:
         InputError
             If a fact is missing or impossible.
         """
-        from hccore.explanation import explain
         from hccore.codes import clean_code
+        from hccore.explanation import explain
 
         given = {"icd10cm": diagnoses, "ndc": ndc, "hcpcs": hcpcs}
         codes = {
@@ -221,8 +221,6 @@ def score(
 
     loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
     codes: dict[str, Any] = {"icd10cm": diagnoses}
-    codes.update(
-        {system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None}
-    )
+    codes.update({system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None})
     options = Options(all_segments, on_invalid, threads, exact_codes, assume)
     return Result(run([model.compiled for model in loaded], members, codes, options, progress))

@@ -65,9 +65,7 @@ def check_output(out: str | Path, endings: Sequence[str] = ENDINGS) -> None:
     """
     path = Path(out)
     if not path.name.lower().endswith(tuple(endings)):
-        raise OutputError(
-            f"{path}: the format is told by the ending, which must be {' or '.join(endings)}"
-        )
+        raise OutputError(f"{path}: the format is told by the ending, which must be {' or '.join(endings)}")
     if path.is_dir():
         raise OutputError(f"{path} is a folder, not a file")
     if not path.parent.is_dir():
@@ -95,28 +93,16 @@ def write_batches(path: Path, batches: Any, out: Path) -> None:
         Gives the batches; with text=True in the form for CSV.
     """
     kind = _format(out)
-    if kind == ".parquet":
-        import pyarrow.parquet as parquet
-
-        writer = None
+    if kind in (".parquet", ".arrow"):
+        writer: Any = None
         try:
             for batch in batches(False):
                 if writer is None:
-                    writer = parquet.ParquetWriter(path, batch.schema)
+                    writer = _open_writer(path, kind, batch.schema)
                 writer.write_batch(batch)
         finally:
             if writer is not None:
                 writer.close()
-    elif kind == ".arrow":
-        first = True
-        sink = None
-        for batch in batches(False):
-            if first:
-                sink = pa.ipc.new_file(str(path), batch.schema)
-                first = False
-            sink.write_batch(batch)
-        if sink is not None:
-            sink.close()
     elif kind in (".csv", ".csv.gz"):
         compression = "gzip" if kind == ".csv.gz" else None
         with pa.output_stream(str(path), compression=compression) as stream:
@@ -128,6 +114,14 @@ def write_batches(path: Path, batches: Any, out: Path) -> None:
                 stream.write(_csv(batch))
     else:
         raise OutputError(f"{out}: unknown format")
+
+
+def _open_writer(path: Path, kind: str, schema: pa.Schema) -> Any:
+    if kind == ".arrow":
+        return pa.ipc.new_file(str(path), schema)
+    import pyarrow.parquet as parquet
+
+    return parquet.ParquetWriter(path, schema)
 
 
 def _csv(batch: pa.RecordBatch) -> pa.Buffer:

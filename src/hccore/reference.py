@@ -45,9 +45,7 @@ class Trace:
         ]
 
 
-def trace_member(
-    tables: ModelTables, facts: Mapping[str, int], codes: Mapping[str, Iterable[str]]
-) -> Trace:
+def trace_member(tables: ModelTables, facts: Mapping[str, int], codes: Mapping[str, Iterable[str]]) -> Trace:
     """Every variable of one member.
 
     Parameters

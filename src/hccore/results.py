@@ -76,9 +76,7 @@ class Result:
             return list(SCORE_COLUMNS)
         several = ["model", "year"] if len(self._run.models) > 1 else []
         names = dict.fromkeys(
-            segment.score_column
-            for done in self._run.models
-            for segment in done.model.tables.segments
+            segment.score_column for done in self._run.models for segment in done.model.tables.segments
         )
         return ["ID", *several, *names, "hccs"]
 
@@ -111,9 +109,7 @@ class Result:
                 arrays = [self._column(name, done, start, stop, text=text) for name in names]
                 yield pa.RecordBatch.from_arrays(arrays, names)
 
-    def _column(
-        self, name: str, done: ModelRun, start: int, stop: int, *, text: bool
-    ) -> pa.Array:
+    def _column(self, name: str, done: ModelRun, start: int, stop: int, *, text: bool) -> pa.Array:
         rows = slice(start, stop)
         n = stop - start
         tables = done.model.tables
@@ -248,9 +244,7 @@ def _one_chunk(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _repeated(text: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(
-        pa.array(np.zeros(n, np.int8)), pa.array([text])
-    ).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([text])).cast(pa.string())
 
 
 def _decimals(thousandths: NDArray[np.int32], scored: NDArray[np.bool_]) -> pa.Array:
@@ -259,9 +253,7 @@ def _decimals(thousandths: NDArray[np.int32], scored: NDArray[np.bool_]) -> pa.A
     words[:, 0] = thousandths
     words[:, 1] = words[:, 0] >> 63
     bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
-    return pa.Array.from_buffers(
-        pa.decimal128(12, 3), len(thousandths), [bitmap, pa.py_buffer(words)]
-    )
+    return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), [bitmap, pa.py_buffer(words)])
 
 
 def _hcc_lists(done: ModelRun, start: int, stop: int) -> pa.Array:
@@ -281,13 +273,15 @@ def _hcc_lists(done: ModelRun, start: int, stop: int) -> pa.Array:
     values = pa.DictionaryArray.from_arrays(pa.array(bits), pa.array(numbers, pa.string()))
     scored = done.scored[start:stop]
     bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
-    return pa.ListArray.from_arrays(
-        pa.array(offsets), values.cast(pa.string())
-    ) if bitmap is None else pa.Array.from_buffers(
-        pa.list_(pa.string()),
-        stop - start,
-        [bitmap, pa.py_buffer(offsets)],
-        children=[values.cast(pa.string())],
+    return (
+        pa.ListArray.from_arrays(pa.array(offsets), values.cast(pa.string()))
+        if bitmap is None
+        else pa.Array.from_buffers(
+            pa.list_(pa.string()),
+            stop - start,
+            [bitmap, pa.py_buffer(offsets)],
+            children=[values.cast(pa.string())],
+        )
     )
 
 

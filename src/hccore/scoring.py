@@ -22,32 +22,13 @@ from numpy.typing import NDArray
 
 import hccore
 from hccore import kernels
-from hccore.columns import COLUMNS, MAX_AGE
+from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
+from hccore.diagnoses import CodeBatch, CodeTable, MemberIndex, read_codes
 from hccore.errors import InputError
-from hccore.inputs import (
-    ID_COLUMN,
-    CodeBatch,
-    CodeTable,
-    MemberIndex,
-    Source,
-    find_column,
-    index_members,
-    need_column,
-    open_source,
-    read_codes,
-)
-from hccore.members import (
-    Bools,
-    Problems,
-    Profiles,
-    ages_on,
-    build_profiles,
-    code_column,
-    code_dates,
-    code_values,
-    columns_of,
-)
+from hccore.members import Bools, People, Problems, ages_on, read_members
+from hccore.profiles import Profiles, build_profiles, columns_of
+from hccore.sources import Source, open_source
 from hccore.tables import ModelTables
 
 _RANGE = 1 << 16
@@ -80,9 +61,11 @@ class Options:
     @property
     def workers(self) -> int:
         """Number of threads to use."""
-        return self.threads or len(os.sched_getaffinity(0)) if hasattr(
-            os, "sched_getaffinity"
-        ) else self.threads or os.cpu_count() or 1
+        return (
+            self.threads or len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else self.threads or os.cpu_count() or 1
+        )
 
 
 @dataclass(frozen=True)
@@ -179,7 +162,12 @@ def run(
             for system, table in codes.items()
         }
     with watch.stage("members"):
-        people = _read_members(member_source, [model.tables for model in models], options)
+        people = read_members(
+            member_source,
+            [model.tables for model in models],
+            all_segments=options.all_segments,
+            assume=options.assume or {},
+        )
     problems = people.problems
     n = len(people.ids)
     first_words = np.cumsum([0, *(model.state_words for model in models)])
@@ -287,161 +275,10 @@ def _label(tables: ModelTables) -> str:
 def _by_segment(done: ModelRun) -> dict[str, int]:
     numbers = done.segment[done.scored & (done.segment >= 0)]
     counts = np.bincount(numbers, minlength=len(done.model.segment_names))
-    return {
-        name: int(count)
-        for name, count in zip(done.model.segment_names, counts, strict=True)
-        if count
-    }
+    return {name: int(count) for name, count in zip(done.model.segment_names, counts, strict=True) if count}
 
 
-# -------------------------------------------------------------------- members
-
-
-@dataclass
-class People:
-    """Members as read: coded columns, ids and everything wrong with them.
-
-    Attributes
-    ----------
-    facts : dict of str to int32[n]
-    birth : int32[n] or None         days since 1970-01-01
-    valid : bool[n]                  no invalid value, an id of one's own
-    segment : list of str per distinct value, int32[n]; None without such a column
-    """
-
-    ids: pa.ChunkedArray
-    index: MemberIndex
-    facts: dict[str, NDArray[np.int32]]
-    birth: NDArray[np.int32] | None
-    valid: Bools
-    segment: tuple[list[str], NDArray[np.int32]] | None
-    problems: Problems
-    assumed: dict[str, str]
-    blanks: dict[str, int]
-
-
-def _read_members(source: Source, models: Sequence[ModelTables], options: Options) -> People:
-    """Read and code the member columns that the models look at."""
-    assume = dict(options.assume or {})
-    segment_name = None if options.all_segments else find_column(source, "segment")
-    needed: dict[str, str] = {}
-    for tables in models:
-        for name in columns_of(tables, segments=not options.all_segments and segment_name is None):
-            needed.setdefault(name, f"needed by {_label(tables)}")
-        if segment_name is not None:  # looked at only where the segment is left blank
-            for name in columns_of(tables, segments=True):
-                if find_column(source, name) is not None:
-                    needed.setdefault(name, "")
-    for name in assume:
-        if name not in COLUMNS:
-            raise InputError(f"assume: there is no member column {name!r} ({', '.join(COLUMNS)})")
-
-    id_name = need_column(source, ID_COLUMN)
-    birth_name = find_column(source, "birth_date")
-    wants_birth = "age" in needed and any(tables.age_as_of for tables in models)
-    wanted: dict[str, str] = {}
-    parts: dict[str, dict[str, int]] = {}
-    for name in sorted(needed):
-        column = COLUMNS[name]
-        found = find_column(source, name)
-        in_parts = {given: code for given, code in _parts_of(source, column.parts)}
-        if name == "age" and wants_birth and birth_name is not None:
-            if all(tables.age_as_of for tables in models):
-                continue
-        if found is not None:
-            wanted[name] = found
-        elif len(in_parts) == len(column.parts) > 0:
-            parts[name] = in_parts
-        elif name not in assume and column.default is None:
-            if name == "age" and wants_birth:
-                need_column(source, "birth_date", "or a column age")
-            need_column(source, name, needed[name] + _HINTS.get(name, ""))
-    if not wants_birth:
-        birth_name = None
-    read = [id_name, *wanted.values(), *(part for group in parts.values() for part in group)]
-    read += [name for name in (birth_name, segment_name) if name is not None]
-    try:
-        table = source.read(list(dict.fromkeys(read)))
-    except (pa.ArrowException, OSError) as error:
-        raise source.failure(error) from None
-    ids = table.column(id_name)
-    n = len(ids)
-    if n == 0:
-        raise InputError(f"{source.name}: there are no members (no row below the header)")
-    index = index_members(ids, source.name)
-    problems = Problems()
-    problems.add(ID_COLUMN, "no member id", index.missing)
-    problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
-    valid = ~(index.missing | index.duplicate)
-    facts: dict[str, NDArray[np.int32]] = {}
-    blanks: dict[str, int] = {}
-    assumed: dict[str, str] = {}
-    for name in sorted(needed):
-        column = COLUMNS[name]
-        if name in wanted:
-            facts[name], bad = code_column(table.column(wanted[name]), column, problems, blanks)
-            valid &= ~bad
-        elif name in parts:
-            facts[name] = np.zeros(n, np.int32)
-            given = np.zeros(n, np.int32)
-            for part, code in parts[name].items():
-                flag, bad = code_column(table.column(part), _YES_NO_PART(part), problems, blanks)
-                valid &= ~bad
-                given += flag
-                facts[name] = np.where(flag == 1, np.int32(code), facts[name])
-            problems.add(name, f"{' and '.join(parts[name])} both set", given > 1)
-            valid &= given <= 1
-        elif name != "age" or birth_name is None:
-            code = column.code(assume[name]) if name in assume else column.default
-            if code is None:
-                raise InputError(
-                    f"assume: {assume[name]!r} is no value of {name} ({column.expects()})"
-                )
-            facts[name] = np.full(n, code, np.int32)
-            why = "as asked" if name in assume else "the column is absent"
-            assumed[name] = f"{column.show(code)} for all members ({why})"
-    birth = None
-    if birth_name is not None:
-        birth, bad = code_dates(table.column(birth_name), "birth_date", problems)
-        valid &= ~bad
-    segment = None
-    if segment_name is not None:
-        segment = _given_segments(table.column(segment_name), models, problems, valid)
-    return People(ids, index, facts, birth, valid, segment, problems, assumed, blanks)
-
-
-_HINTS = {
-    "dual_status": " to choose the segment; or give a column segment, or ask for all segments",
-}
-
-
-def _YES_NO_PART(name: str) -> Any:
-    from hccore.columns import Column
-
-    return Column(name, "", spellings=COLUMNS["institutional"].spellings)
-
-
-def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    by_key = {name.strip().lower(): name for name in source.schema.names}
-    for part, code in parts.items():
-        if part in by_key:
-            yield by_key[part], code
-
-
-def _given_segments(
-    values: pa.ChunkedArray, models: Sequence[ModelTables], problems: Problems, valid: Bools
-) -> tuple[list[str], NDArray[np.int32]]:
-    """Number of each member's own segment in a list of names (0: blank, to be chosen)."""
-    names = [""] + sorted({segment.name for tables in models for segment in tables.segments})
-    number = {name.upper(): i for i, name in enumerate(names)}
-    codes, bad, wrong = code_values(
-        values, lambda value: number.get("" if value is None else str(value).strip().upper()), "segment", 0
-    )
-    if wrong:
-        listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
-        problems.add("segment", f"a value that is none of {', '.join(names[1:])}: {listed}", bad)
-    valid &= ~bad
-    return names, codes
+# -------------------------------------------------------------------- members of one model
 
 
 def _prepare(
@@ -473,7 +310,9 @@ def _prepare(
         missing = columns_of(tables, segments=True) - set(facts)
         if choose and missing:
             problems.add(
-                "segment", f"no segment, and no column {', '.join(sorted(missing))} to choose one", valid & ~chosen
+                "segment",
+                f"no segment, and no column {', '.join(sorted(missing))} to choose one",
+                valid & ~chosen,
             )
             valid &= chosen
             choose = False

@@ -155,9 +155,7 @@ def mappings_root() -> Path:
     for candidate in (here / "hcc_mappings", here.parent.parent / "hcc_mappings"):
         if candidate.is_dir():
             return candidate
-    raise TableError(
-        "the packaged tables are missing from this installation; install hccore again", here
-    )
+    raise TableError("the packaged tables are missing from this installation; install hccore again", here)
 
 
 def available_models(root: Path | None = None) -> list[tuple[str, int]]:
@@ -340,9 +338,7 @@ class _FolderReader:
         width = len(header)
         for cells in reader:
             if len(cells) != width:
-                raise TableError(
-                    f"{len(cells)} cells where the header has {width}", file, reader.line_num
-                )
+                raise TableError(f"{len(cells)} cells where the header has {width}", file, reader.line_num)
             yield _Row(file, reader.line_num, dict(zip(header, cells, strict=True)))
 
     # ---------------------------------------------------------------- model.toml
@@ -397,7 +393,9 @@ class _FolderReader:
             if name in variables:
                 raise row.fault("variable", f"{name} is there twice")
             if row["kind"] not in KINDS:
-                raise row.fault("kind", f"unknown kind {row['kind']!r} (there are {', '.join(sorted(KINDS))})")
+                raise row.fault(
+                    "kind", f"unknown kind {row['kind']!r} (there are {', '.join(sorted(KINDS))})"
+                )
             if row["number"] and row["kind"] not in CODED_KINDS:
                 raise row.fault("number", "only categories have a number")
             variables[name] = Variable(name, row["kind"], row["number"], row["label"])
@@ -552,9 +550,7 @@ class _FolderReader:
                     )
         return tuple(edges)
 
-    def _codes(
-        self, variables: Mapping[str, Variable]
-    ) -> dict[str, dict[str, tuple[CodeTarget, ...]]]:
+    def _codes(self, variables: Mapping[str, Variable]) -> dict[str, dict[str, tuple[CodeTarget, ...]]]:
         codes: dict[str, dict[str, tuple[CodeTarget, ...]]] = {}
         targets: dict[tuple[str, str], CodeTarget] = {}
         for row in self._rows("codes.csv", ("system", "code", "category", "condition")):
@@ -578,9 +574,7 @@ class _FolderReader:
                 continue
             for other in earlier:
                 if other.category == category and self._overlap(other.condition, target.condition):
-                    raise row.fault(
-                        "condition", f"{code} is mapped to {category} twice for the same member"
-                    )
+                    raise row.fault("condition", f"{code} is mapped to {category} twice for the same member")
             by_code[code] = (*earlier, target)
         return codes
 

@@ -236,17 +236,18 @@ def read_package(source: Path, kinds: Sequence[str], *, model: str, year: int) -
         _check_version(f"{prefix}_{suffix}", path, model, year)
         found.setdefault(kind, []).append(SourceFile(path, kind, prefix.upper(), data))
     files = {}
-    for kind in kinds:
-        candidates = found.get(kind, [])
+    for kind, candidates in found.items():
         if len(candidates) > 1:
-            # One package with the factors of several calibrations: T_CE_..., X_CE_... (CMS's RxHCC
-            # packages).
-            calibration = model.rsplit("_", 1)[-1].upper()
-            candidates = [file for file in candidates if file.prefix == calibration] or candidates
+            # One package with the factors of several calibrations: T_CE_..., X_CE_... (CMS's RxHCC).
+            candidates = [file for file in candidates if _calibration(model) == file.prefix] or candidates
         if len(candidates) > 1:
             raise TableError(f"{kind} is there twice: also as {candidates[0].path}", candidates[1].path)
-        if candidates:
-            files[kind] = candidates[0]
+        files[kind] = candidates[0]
+        if re.fullmatch(r"[A-Z]\d?", files[kind].prefix) and files[kind].prefix != _calibration(model):
+            raise TableError(
+                f"the file is of calibration {files[kind].prefix}, but the model to import is {model}",
+                files[kind].path,
+            )
     return Package(source, files)
 
 
@@ -276,6 +277,12 @@ def _recognise(stem: str, kinds: Sequence[str]) -> tuple[re.Match[str] | None, s
         if match := re.fullmatch(pattern, stem.strip(), re.IGNORECASE):
             return match, kind
     return None, ""
+
+
+def _calibration(model: str) -> str:
+    """`T` of `rxhcc_v08_t`; empty if the model has a single one."""
+    match = re.fullmatch(r"\w+_v\d+_(\w+)", model)
+    return match[1].upper() if match else ""
 
 
 def _check_version(marks: str, path: str, model: str, year: int) -> None:
@@ -613,7 +620,12 @@ class ModelFolder:
             files = self.tables()
             for name, data in files.items():
                 (fresh / name).write_bytes(data)
-            read_folder(fresh)
+            try:
+                read_folder(fresh)
+            except TableError as error:
+                # The place is in a folder that is about to go; what it would have been called says as much.
+                fault = str(error).replace(f"{beside}/", "")
+                raise TableError(f"the tables made from this release are refused: {fault}") from None
             shared = {
                 table: path
                 for table, path in self.include.items()

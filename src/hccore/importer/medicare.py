@@ -693,12 +693,12 @@ class _Builder:
 
 def _same_columns(file: SourceFile, found: Iterable[str], wanted: Iterable[str]) -> None:
     """Refuse a file whose columns of factors are not exactly the scores that are understood."""
-    if wrong := [*(set(found) - set(wanted)), *(set(wanted) - set(found))]:
+    if wrong := sorted(set(found) - set(wanted)) or sorted(set(wanted) - set(found)):
         raise TableError(
             f"the columns of factors are {', '.join(found)}, but those understood are {', '.join(wanted)}",
             file.path,
             1,
-            min(wrong),
+            wrong[0],
         )
 
 

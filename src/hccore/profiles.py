@@ -1,0 +1,203 @@
+"""Profiles: the distinct kinds of members, and everything that depends on the member alone.
+
+What depends on the member alone is worked out once per distinct combination of facts that any rule can tell
+apart. A population of millions has hundreds or thousands of profiles, so this is plain NumPy over profiles;
+only the assignment of members to profiles touches every member.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hccore.columns import COLUMNS
+from hccore.compile import CompiledModel, Words
+from hccore.conditions import Condition
+from hccore.tables import ModelTables
+
+Bools = NDArray[np.bool_]
+_DENSE_KEYS = 1 << 24
+
+# -------------------------------------------------------------------- what a model asks for
+
+
+def conditions_of(tables: ModelTables, *, segments: bool) -> tuple[Condition, ...]:
+    """All conditions on members of a model; those of the segment choice only if asked for."""
+    found = {flag.condition: None for flag in tables.flags}
+    for by_code in tables.codes.values():
+        for targets in by_code.values():
+            for target in targets:
+                found[target.condition] = None
+    if segments:
+        found.update((segment.condition, None) for segment in tables.segments if segment.automatic)
+    return tuple(found)
+
+
+def columns_of(tables: ModelTables, *, segments: bool) -> frozenset[str]:
+    """The member columns that a model's conditions look at."""
+    return frozenset().union(*(c.columns for c in conditions_of(tables, segments=segments)))
+
+
+# -------------------------------------------------------------------- profiles
+
+
+class ProfileArrays(NamedTuple):
+    """What the kernels need of the profiles.
+
+    Attributes
+    ----------
+    base : int32[n_profiles, n_segments]       demographic score, thousandths
+    accepts : uint64[n_profiles, state_words]  categories, and conditional bits whose condition is met
+    member_bits : uint64[n_profiles, work_words]   member variables that rules look at
+    """
+
+    base: NDArray[np.int32]
+    accepts: Words
+    member_bits: Words
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The distinct kinds of members of a run, and which member is of which kind.
+
+    Attributes
+    ----------
+    of_member : int32[n]
+        Profile of each member, -1 for members that are not scored.
+    segment : int16[n_profiles]
+        Automatic segment, -1 where no row of the decision table holds (or none was asked for).
+    variables : dict of str to bool[n_profiles]
+        Every member variable.
+    """
+
+    of_member: NDArray[np.int32]
+    segment: NDArray[np.int16]
+    variables: Mapping[str, Bools]
+    arrays: ProfileArrays
+
+    def __len__(self) -> int:
+        return len(self.segment)
+
+
+def build_profiles(
+    compiled: CompiledModel, facts: Mapping[str, NDArray[np.int32]], valid: Bools, *, segments: bool
+) -> Profiles:
+    """Group members into profiles and work out everything that depends on the member alone.
+
+    Parameters
+    ----------
+    compiled : CompiledModel
+    facts : mapping of column name to int32[n]
+        Coded member columns, at least those that the model's conditions look at.
+    valid : bool[n]
+        Members to be scored.
+    segments : bool
+        Whether to choose segments by the decision table.
+    """
+    tables = compiled.tables
+    conditions = conditions_of(tables, segments=segments)
+    of_member, profile_facts, n_profiles = _group(conditions, facts, valid)
+    variables = _member_variables(tables, profile_facts, n_profiles)
+
+    base = np.zeros((n_profiles, len(tables.segments)), np.int32)
+    for name, is_set in variables.items():
+        row = tables.coefficients.get(name)
+        if row is not None:
+            base += np.outer(is_set, [value or 0 for value in row]).astype(np.int32)
+    member_bits = np.zeros((n_profiles, compiled.work_words), np.uint64)
+    for name, is_set in variables.items():
+        bit = compiled.bits.get(name)
+        if bit is not None:
+            member_bits[is_set, bit >> 6] |= np.uint64(1 << (bit & 63))
+    accepts = np.zeros((n_profiles, compiled.state_words), np.uint64)
+    accepts |= compiled.mask(tables.categories, compiled.state_words)
+    for bit, (_, condition) in enumerate(compiled.conditional, compiled.kernel.n_categories):
+        met = np.broadcast_to(condition(profile_facts), n_profiles)
+        accepts[met, bit >> 6] |= np.uint64(1 << (bit & 63))
+
+    segment = np.full(n_profiles, -1, np.int16)
+    if segments:
+        for number, candidate in enumerate(tables.segments):
+            if candidate.automatic:
+                met = np.broadcast_to(candidate.condition(profile_facts), n_profiles)
+                segment[met & (segment < 0)] = number
+    return Profiles(of_member, segment, variables, ProfileArrays(base, accepts, member_bits))
+
+
+def _group(
+    conditions: Sequence[Condition], facts: Mapping[str, NDArray[np.int32]], valid: Bools
+) -> tuple[NDArray[np.int32], dict[str, NDArray[np.int32]], int]:
+    """Profile number per member, and the facts of each profile.
+
+    Values that no condition tells apart count as the same: of all ages, only those on different sides of a
+    constant in some condition make different profiles.
+    """
+    cuts: dict[str, set[int]] = {}
+    for condition in conditions:
+        for name, constants in condition.breakpoints.items():
+            cuts.setdefault(name, set()).update(c for k in constants for c in (k, k + 1))
+    key = np.zeros(len(valid), np.int64)
+    size = 1
+    representative: dict[str, NDArray[np.int32]] = {}
+    stride: dict[str, int] = {}
+    for name in sorted(cuts):
+        column = COLUMNS[name]
+        values = np.arange(column.low, column.high + 1)
+        classes = np.searchsorted(sorted(cuts[name]), values, side="right")
+        classes = np.unique(classes, return_inverse=True)[1]
+        first = np.unique(classes, return_index=True)[1]
+        representative[name] = values[first].astype(np.int32)
+        stride[name] = size
+        offset = np.clip(facts[name], column.low, column.high) - column.low
+        key += (classes * size)[offset]
+        size *= len(first)
+    of_member = np.full(len(valid), -1, np.int32)
+    if size <= _DENSE_KEYS:
+        seen = np.zeros(size, np.bool_)
+        seen[key[valid]] = True
+        number = np.cumsum(seen, dtype=np.int32) - 1
+        of_member[valid] = number[key[valid]]
+        keys = np.flatnonzero(seen)
+    else:
+        keys, inverse = np.unique(key[valid], return_inverse=True)
+        of_member[valid] = inverse
+    profile_facts = {
+        name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()
+    }
+    return of_member, profile_facts, len(keys)
+
+
+def _member_variables(
+    tables: ModelTables, facts: Mapping[str, NDArray[np.int32]], n_profiles: int
+) -> dict[str, Bools]:
+    """Flags and member rules, for all profiles at once (the scalar form is in `reference.py`)."""
+    variables: dict[str, Bools] = {}
+
+    def value(name: str) -> Bools:
+        return variables.setdefault(name, np.zeros(n_profiles, np.bool_))
+
+    for flag in tables.flags:
+        met = np.broadcast_to(flag.condition(facts), n_profiles)
+        variables[flag.variable] = value(flag.variable) | met
+    for rule in tables.rules:
+        if rule.stage != "member":
+            continue
+        fires = np.ones(n_profiles, np.bool_)
+        for term in rule.when:
+            fires &= np.logical_or.reduce([value(name) for name in tables.members_of([term])])
+        for name in tables.members_of(rule.unless):
+            fires &= ~value(name)
+        if rule.count_of:
+            count = np.sum([value(name) for name in tables.members_of(rule.count_of)], axis=0)
+            fires &= count >= (rule.low or 0)
+            if rule.high is not None:
+                fires &= count <= rule.high
+        for name in tables.members_of(rule.clears):
+            variables[name] = value(name) & ~fires
+        if rule.variable:
+            variables[rule.variable] = value(rule.variable) | fires
+    return variables

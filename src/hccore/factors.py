@@ -64,6 +64,19 @@ class Factor:
     status: str
     note: str = ""
 
+    @property
+    def number(self) -> Decimal:
+        """The value.
+
+        Raises
+        ------
+        MissingFactorError
+            If it is not established.
+        """
+        if self.value is None:
+            raise MissingFactorError(_missing_message([self]), (self.key,))
+        return self.value
+
     def as_report(self) -> dict[str, Any]:
         """The row in plain values, for the run report."""
         report = {
@@ -72,7 +85,7 @@ class Factor:
             "payment_year": self.key.year,
             "population": self.key.population,
             "kind": self.key.kind,
-            "value": str(self.value),
+            "value": str(self.number),
             "status": self.status,
             "source_document": self.source_document,
             "source_date": self.source_date,
@@ -139,9 +152,7 @@ class Factors:
     def programs_of(self, model: str, year: int) -> tuple[str, ...]:
         """The programs that pay by a model in a year."""
         found = (
-            key.program
-            for key in self.rows
-            if (key.model, key.year, key.kind) == (model, year, BLEND_WEIGHT)
+            key.program for key in self.rows if (key.model, key.year, key.kind) == (model, year, BLEND_WEIGHT)
         )
         return tuple(dict.fromkeys(found))
 
@@ -187,11 +198,10 @@ def _unknown(key: FactorKey) -> Factor:
 
 
 def _missing_message(missing: Sequence[Factor]) -> str:
-    lines = [
-        f"{len(missing)} payment factor{'s are' if len(missing) > 1 else ' is'} not established. Look up and give "
-        "in a file of your own (--factors FILE, factors=FILE; its header: "
-        f"{','.join((*_KEY_COLUMNS, 'value'))}):"
-    ]
+    several = "payment factors are" if len(missing) > 1 else "payment factor is"
+    header = ",".join((*_KEY_COLUMNS, "value"))
+    lines = [f"{len(missing)} {several} not established. Look up, and give in a file of your own"]
+    lines[0] += f" (--factors FILE, factors=FILE; header {header}):"
     for factor in missing:
         key = factor.key
         date = f" of {factor.source_date}" if factor.source_date else ""
@@ -227,7 +237,9 @@ def _rows(file: Path, needed: Sequence[str], allowed: Sequence[str]) -> Iterator
             if not any(cell.strip() for cell in cells):
                 continue
             if len(cells) != len(header):
-                raise TableError(f"{len(cells)} cells where the header has {len(header)}", file, reader.line_num)
+                raise TableError(
+                    f"{len(cells)} cells where the header has {len(header)}", file, reader.line_num
+                )
             yield reader.line_num, {n: c.strip() for n, c in zip(header, cells, strict=True)}
     except csv.Error as error:
         raise TableError(f"not CSV ({error})", file, reader.line_num) from None

@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import InvalidOperation
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ from hccore.arrow import values_of
 from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date
 from hccore.diagnoses import MemberIndex, index_members
 from hccore.errors import InputError
+from hccore.payment import frailty_thousandths
 from hccore.profiles import columns_of
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables
@@ -191,6 +193,7 @@ class People:
     birth : int32[n] or None         days since 1970-01-01
     valid : bool[n]                  no invalid value, an id of one's own
     segment : list of str per distinct value, int32[n]; None without such a column
+    frailty : int32[n] or None       frailty scores in thousandths, from the column asked for
     """
 
     ids: pa.ChunkedArray
@@ -202,6 +205,7 @@ class People:
     problems: Problems
     assumed: dict[str, str]
     blanks: dict[str, int]
+    frailty: NDArray[np.int32] | None = None
 
 
 def read_members(
@@ -210,6 +214,7 @@ def read_members(
     *,
     all_segments: bool,
     assume: Mapping[str, object],
+    frailty_column: str | None = None,
 ) -> People:
     """Read and code the member columns that the models look at.
 
@@ -221,6 +226,8 @@ def read_members(
         No segment is chosen: the columns of the decision tables are not needed.
     assume : mapping of column to value
         Absent columns with one value for everybody.
+    frailty_column : str, optional
+        The column that holds frailty scores.
 
     Raises
     ------
@@ -262,7 +269,8 @@ def read_members(
     if not wants_birth:
         birth_name = None
     read = [id_name, *wanted.values(), *(part for group in parts.values() for part in group)]
-    read += [name for name in (birth_name, segment_name) if name is not None]
+    frailty_name = None if frailty_column is None else need_column(source, frailty_column, "for frailty")
+    read += [name for name in (birth_name, segment_name, frailty_name) if name is not None]
     try:
         table = source.read(list(dict.fromkeys(read)))
     except (pa.ArrowException, OSError) as error:
@@ -308,7 +316,10 @@ def read_members(
     segment = None
     if segment_name is not None:
         segment = _given_segments(table.column(segment_name), models, problems, valid)
-    return People(ids, index, facts, birth, valid, segment, problems, assumed, blanks)
+    frailty = None
+    if frailty_name is not None:
+        frailty = _given_frailty(table.column(frailty_name), frailty_name, problems, blanks, valid)
+    return People(ids, index, facts, birth, valid, segment, problems, assumed, blanks, frailty)
 
 
 _HINTS = {
@@ -325,6 +336,26 @@ def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, i
     for part, code in parts.items():
         if part in by_key:
             yield by_key[part], code
+
+
+def _given_frailty(
+    values: pa.ChunkedArray, name: str, problems: Problems, blanks: dict[str, int], valid: Bools
+) -> NDArray[np.int32]:
+    """Frailty scores in thousandths; a blank is 0."""
+
+    def code(value: object) -> int | None:
+        text = "" if value is None or value != value else str(value).strip()
+        try:
+            return frailty_thousandths(text) if text else 0
+        except InvalidOperation:
+            return None
+
+    codes, bad, _ = code_values(values, code, 0)
+    problems.add(name, "no frailty score (a number with at most three decimals, within ±5)", bad)
+    if values.null_count:
+        blanks[name] = values.null_count
+    valid &= ~bad
+    return codes
 
 
 def _given_segments(

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,8 +92,7 @@ def blend(adjusted: Sequence[Ints], weights: Sequence[Ints | int]) -> Ints:
 
 
 def _scaled(factor: Factor, scale: int) -> int:
-    assert factor.value is not None
-    return int(factor.value * scale)
+    return int(factor.number * scale)
 
 
 # -------------------------------------------------------------------- what a run needs
@@ -125,12 +124,41 @@ class Terms:
     frailty_from_age: Ints
     factors: tuple[Factor, ...]
 
+    def blends_with(self, other: Terms) -> bool:
+        """Whether two models (or one and itself) may be parts of one payment."""
+        return (self.program, self.year) == (other.program, other.year)
+
 
 @dataclass(frozen=True)
-class Part:
-    """One model's scores of some members (rows in the same order for all models of a run)."""
+class ModelPayment:
+    """What one model of a run needs for payment scores.
+
+    Attributes
+    ----------
+    terms : Terms
+    frailty : int32[n] or None      thousandths
+    paid : bool[n]                  every model of the blend scored the member, in the same population
+    """
 
     terms: Terms
+    frailty: NDArray[np.int32] | None
+    paid: Bools
+
+    def at(self, rows: slice) -> ModelPayment:
+        """The same for some of the members."""
+        return ModelPayment(self.terms, None if self.frailty is None else self.frailty[rows], self.paid[rows])
+
+
+class ModelScores(NamedTuple):
+    """What one model made of some members.
+
+    Attributes
+    ----------
+    raw : int[n]          thousandths
+    segment : int[n]      number of the segment
+    scored : bool[n]
+    """
+
     raw: NDArray[Any]
     segment: NDArray[Any]
     scored: Bools
@@ -138,10 +166,10 @@ class Part:
 
 @dataclass(frozen=True)
 class PaymentScores:
-    """The steps from raw to payment score of some members by one model; thousandths, int64.
+    """The steps from raw to payment score of some members by one model; thousandths, int64[n].
 
-    `normalized` and `adjusted` hold where the model scored the member, `blended`, `frailty` and `payment` where
-    `paid`: every model of the blend scored the member, in the same population.
+    `normalized` and `adjusted` hold where the model `scored` the member, `blended`, `frailty` and `payment` where
+    `paid`.
     """
 
     normalized: Ints
@@ -149,52 +177,75 @@ class PaymentScores:
     blended: Ints
     frailty: Ints
     payment: Ints
+    scored: Bools
     paid: Bools
 
+    def column(self, name: str) -> tuple[Ints, Bools]:
+        """A result column by its name, and the rows that have it."""
+        step = name.removesuffix("_score")
+        return getattr(self, step), self.scored if step in ("normalized", "adjusted") else self.paid
 
-def payment_scores(parts: Sequence[Part], own: int, frailty: NDArray[Any] | None = None) -> PaymentScores:
+
+def payment_scores(
+    payments: Sequence[ModelPayment], scores: Sequence[ModelScores], own: int
+) -> PaymentScores:
     """Payment scores of the members of one model, blended with the other models of its program and year.
 
     Parameters
     ----------
-    parts : sequence of Part
-        All models of the run that have factors.
+    payments, scores : sequences
+        One entry for each model of the run, rows in the same order.
     own : int
-        The model whose rows these are.
-    frailty : int[n], optional
-        Frailty score of each member, thousandths.
+        The model whose rows are asked for.
     """
-    mine = parts[own]
-    normalized, adjusted = _adjusted(mine)
-    if (mine.terms.models <= 1).all():
-        blended, paid = adjusted, mine.scored
-    else:
-        blended, paid = _blended(parts, mine)
-    added = np.zeros_like(blended) if frailty is None else np.where(paid, frailty, 0).astype(np.int64)
-    return PaymentScores(normalized, adjusted, blended, added, blended + added, paid)
+    payment, mine = payments[own], scores[own]
+    normalized, adjusted = _adjusted(payment.terms, mine)
+    blended = adjusted
+    if (payment.terms.models > 1).any():
+        population = payment.terms.population[mine.segment]
+        parts, weights = [], []
+        for other, theirs in zip(payments, scores, strict=True):
+            if other.terms.blends_with(payment.terms):
+                part = payment.paid & (other.terms.population[theirs.segment] == population)
+                parts.append(np.where(part, _adjusted(other.terms, theirs)[1], 0))
+                weights.append(other.terms.weight[theirs.segment])
+        blended = blend(parts, weights)
+    frailty = np.zeros_like(blended)
+    if payment.frailty is not None:
+        frailty = np.where(payment.paid, payment.frailty, 0).astype(np.int64)
+    return PaymentScores(normalized, adjusted, blended, frailty, blended + frailty, mine.scored, payment.paid)
 
 
-def _adjusted(part: Part) -> tuple[Ints, Ints]:
-    """Normalized and adjusted scores; rows that were not scored hold nothing of meaning."""
-    segment = np.where(part.scored, part.segment, part.segment.dtype.type(0))
-    normalization = np.maximum(part.terms.normalization, 1)[segment]  # 0: a segment without members
-    normalized = normalize(np.where(part.scored, part.raw, 0), normalization)
-    return normalized, adjust(normalized, part.terms.adjustment[segment])
+def _adjusted(terms: Terms, scores: ModelScores) -> tuple[Ints, Ints]:
+    """Normalized and adjusted scores; rows that were not scored are 0."""
+    normalization = np.where(scores.scored, terms.normalization[scores.segment], 1)
+    normalized = normalize(np.where(scores.scored, scores.raw, 0), normalization)
+    return normalized, adjust(normalized, terms.adjustment[scores.segment])
 
 
-def _blended(parts: Sequence[Part], mine: Part) -> tuple[Ints, Bools]:
-    population = mine.terms.population[mine.segment]
-    found = np.zeros(len(mine.raw), np.int64)
-    scores: list[Ints] = []
-    weights: list[Ints] = []
-    for part in parts:
-        if (part.terms.program, part.terms.year) != (mine.terms.program, mine.terms.year):
-            continue
-        same = mine.scored & part.scored & (part.terms.population[part.segment] == population)
-        found += same
-        scores.append(np.where(same, _adjusted(part)[1], 0))
-        weights.append(part.terms.weight[part.segment])
-    return blend(scores, weights), mine.scored & (found == mine.terms.models[mine.segment])
+def paid(
+    terms: Sequence[Terms], segments: Sequence[NDArray[Any]], scored: Sequence[Bools], own: int
+) -> Bools:
+    """Members whom every model of the blend scored, in the same population.
+
+    Parameters
+    ----------
+    terms : sequence of Terms
+        One for each model of the run.
+    segments : sequence of int[n]
+    scored : sequence of bool[n]
+    own : int
+        The model whose rows are asked for.
+    """
+    if not (terms[own].models > 1).any():
+        return scored[own]
+    population = terms[own].population[segments[own]]
+    found = np.zeros(len(population), np.int64)
+    for other, segment, has in zip(terms, segments, scored, strict=True):
+        if other.blends_with(terms[own]):
+            found += has & (other.population[segment] == population)
+    everywhere: Bools = found == terms[own].models[segments[own]]
+    return scored[own] & everywhere
 
 
 @dataclass(frozen=True)
@@ -207,9 +258,9 @@ class Payment:
         Each model belongs to the one of them that pays by it.
     factors : Factors
     frailty : int or None
-        One frailty score for the whole organization, thousandths.
+        The organization's frailty score, thousandths.
     frailty_column : str or None
-        The member column that holds frailty scores.
+        The member column that holds the frailty scores of the members' organizations.
     """
 
     programs: tuple[str, ...]
@@ -269,7 +320,9 @@ class Payment:
             raise InputError(
                 f"{model} {year} belongs to the programs {' and '.join(found)}: score one program at a time"
             )
-        known = f"the programs {', '.join(all_of_them)} do" if all_of_them else "no program is known that does"
+        known = (
+            f"the programs {', '.join(all_of_them)} do" if all_of_them else "no program is known that does"
+        )
         raise InputError(
             f"program {' or '.join(self.programs)} does not pay by {model} in {year} ({known}); leave the program "
             "out for raw scores, or give a blend_weight for it in a file of factors (--factors FILE, factors=FILE)"
@@ -298,7 +351,24 @@ class Payment:
             names = self.factors.populations_of(model)
             if len(names) == 1:
                 keys += self._keys(model, year, names)
+            else:
+                self.program_of(model, year)
         self.factors.need(keys)
+
+    def check_frailty(self, models: Iterable[str]) -> None:
+        """Refuse a frailty score that no segment of these models gets.
+
+        Raises
+        ------
+        InputError
+        """
+        segments = [s for model in models for s in self.factors.populations.get(model, {}).values()]
+        if self.frailty is None and self.frailty_column is None:
+            return
+        if all(segment.frailty_from_age is None for segment in segments):
+            raise InputError(
+                f"no members scored by {', '.join(models)} get a frailty score; leave frailty out"
+            )
 
     def _keys(self, model: str, year: int, populations: Iterable[str]) -> list[FactorKey]:
         program = self.program_of(model, year)
@@ -424,16 +494,17 @@ def frailty_thousandths(value: object) -> int | None:
     return int(number)
 
 
-def organization_frailty(
-    frailty: int, terms: Terms, segment: NDArray[Any], age: NDArray[Any], scored: Bools
+def frailty_where_due(
+    frailty: int | NDArray[np.int32], terms: Terms, segment: NDArray[Any], age: NDArray[Any], scored: Bools
 ) -> NDArray[np.int32]:
-    """An organization's frailty score for the members who get it, 0 for the others.
+    """The organization's frailty score for the members who get it, 0 for the others.
 
     Parameters
     ----------
-    frailty : int           thousandths
+    frailty : int or int32[n]     thousandths; by member where several organizations are scored together
+    terms : Terms                 with the age from which a segment's members get it
     segment : int[n]
-    age : int[n]            completed years on the model's date
+    age : int[n]                  completed years on the model's date
     scored : bool[n]
     """
     from_age = terms.frailty_from_age[segment]

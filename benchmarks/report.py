@@ -25,12 +25,12 @@ PACKAGES = ("hccore", "numpy", "numba", "pyarrow", "pandas")
 Figures = list[dict[str, Any]]
 
 
-def measure(sizes: str, rounds: int, extra: Sequence[str]) -> tuple[int, Figures]:
+def measure(sizes: str, rounds: int) -> tuple[int, Figures]:
     """Run pytest on the benchmarks and return its exit code and what they noted."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "benchmarks.json"
         command = [sys.executable, "-m", "pytest", str(HERE), "--benchmark-enable", "--benchmark-quiet"]
-        command += ["--members", sizes, "--rounds", str(rounds), f"--benchmark-json={written}", *extra]
+        command += ["--members", sizes, "--rounds", str(rounds), f"--benchmark-json={written}"]
         code = subprocess.run(command, cwd=ROOT, check=False).returncode
         text = written.read_text(encoding="utf-8") if written.exists() else ""
     benchmarks = json.loads(text)["benchmarks"] if text else []
@@ -176,10 +176,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help="20,000 members, once; write nothing")
     parser.add_argument("--members", default="100000,1000000", help="sizes, separated by commas")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("pytest", nargs="*", help="arguments for pytest, after --")
     args = parser.parse_args(argv)
     sizes, rounds = ("20000", 1) if args.short else (args.members, args.rounds)
-    code, figures = measure(sizes, rounds, args.pytest)
+    code, figures = measure(sizes, rounds)
     if code:
         return code
     check_totals(figures)

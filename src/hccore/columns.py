@@ -192,6 +192,16 @@ _COLUMNS = [
 
 COLUMNS: Mapping[str, Column] = MappingProxyType({column.name: column for column in _COLUMNS})
 
+# What a condition may say about one dated row of a member's diagnoses: `service_condition` of codes.csv.
+ROW_COLUMNS: Mapping[str, Column] = MappingProxyType(
+    {
+        "service_date": Column(
+            "service_date", "date of the service, a whole number YYYYMMDD", low=19000101, high=21991231
+        ),
+        "diagnosis_age": Column("diagnosis_age", "age in completed years on the service date", high=MAX_AGE),
+    }
+)
+
 
 def parse_date(value: object) -> int | None:
     """Days since 1970-01-01 of a date in any accepted form, None if it is not a date.
@@ -216,6 +226,12 @@ def parse_date(value: object) -> int | None:
             except ValueError:
                 return None
     return None
+
+
+def date_number(days: int) -> int:
+    """A date given as days since 1970-01-01 as the whole number YYYYMMDD, as conditions write it."""
+    date = EPOCH + datetime.timedelta(days)
+    return date.year * 10000 + date.month * 100 + date.day
 
 
 def age_on(days: int, year: int, month: int, day: int) -> int:

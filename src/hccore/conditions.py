@@ -2,7 +2,8 @@
 
 A condition is parsed by Python's own expression parser, restricted to comparisons of a member column with
 constants joined by and, or, not and parentheses, and turned into one expression that works on single integers
-and on NumPy arrays alike.
+and on NumPy arrays alike. A row condition speaks of one dated diagnosis (`service_date`, `diagnosis_age`) instead
+of the member.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from hccore.columns import COLUMNS
+from hccore.columns import COLUMNS, ROW_COLUMNS, Column, parse_date
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<",
@@ -26,6 +27,7 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
 }
 # A lone "=" is equality here, as in CMS's tables.
 _LONE_EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
+_ALL_COLUMNS = {**COLUMNS, **ROW_COLUMNS}
 
 
 class ConditionError(ValueError):
@@ -40,13 +42,14 @@ class Condition:
     text : str
         As written in the table; empty is always true.
     columns : frozenset of str
-        The member columns it looks at.
+        The columns it looks at: member columns, or those of a dated row.
     """
 
-    __slots__ = ("_code", "breakpoints", "columns", "text")
+    __slots__ = ("_code", "_known", "breakpoints", "columns", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, known: Mapping[str, Column] = COLUMNS) -> None:
         self.text = text.strip()
+        self._known = known
         self.breakpoints: dict[str, set[int]] = {}
         source = "True" if not self.text else self._translate(self.text)
         self.columns = frozenset(self.breakpoints)
@@ -92,7 +95,7 @@ class Condition:
     def _comparison(self, node: ast.Compare) -> str:
         operands = [node.left, *node.comparators]
         column = next(
-            (part.id for part in operands if isinstance(part, ast.Name) and part.id in COLUMNS), None
+            (part.id for part in operands if isinstance(part, ast.Name) and part.id in self._known), None
         )
         if column is None:
             names = [part.id for part in operands if isinstance(part, ast.Name)]
@@ -120,7 +123,7 @@ class Condition:
         return str(self._constant(column, node))
 
     def _constant(self, column: str, node: ast.expr) -> int:
-        labels = COLUMNS[column].labels
+        labels = self._known[column].labels
         if isinstance(node, ast.Name) and node.id in labels:
             value = labels[node.id]
         elif isinstance(node, ast.Constant) and type(node.value) is int:
@@ -130,14 +133,17 @@ class Condition:
                 f"{self.text!r}: {column} is compared with {ast.unparse(node)!r}, which is neither a whole "
                 f"number nor one of {', '.join(labels) or 'its labels (it has none)'}"
             )
+        if column == "service_date" and parse_date(value) is None:
+            raise ConditionError(f"{self.text!r}: {value} is no date (YYYYMMDD)")
         self.breakpoints[column].add(value)
         return value
 
     def _column(self, node: ast.Name | None) -> None:
-        if node is None or node.id not in COLUMNS:
+        if node is None or node.id not in self._known:
             what = "it" if node is None else repr(node.id)
+            whose = "member column" if self._known is COLUMNS else "column of a dated row"
             raise ConditionError(
-                f"{self.text!r}: {what} names no member column (there are {', '.join(COLUMNS)})"
+                f"{self.text!r}: {what} names no {whose} (there are {', '.join(self._known)})"
             )
         self.breakpoints.setdefault(node.id, set())
 
@@ -154,8 +160,20 @@ def parse_condition(text: str) -> Condition:
     return Condition(text)
 
 
+@lru_cache(maxsize=256)
+def parse_row_condition(text: str) -> Condition:
+    """The condition of a table cell on one dated row (`service_date`, `diagnosis_age`).
+
+    Raises
+    ------
+    ConditionError
+        If the text is not in the grammar, names another column or compares with an impossible date.
+    """
+    return Condition(text, ROW_COLUMNS)
+
+
 def possible_facts(conditions: Iterable[Condition]) -> Iterator[dict[str, int]]:
-    """Member facts that make a difference to any of the conditions.
+    """Facts of a member (and of a dated row) that make a difference to any of the conditions.
 
     Every combination of the columns that the conditions look at, where a column runs over both sides of each
     constant it is compared with (and over its whole range's ends): what holds for all of them holds for every
@@ -164,7 +182,7 @@ def possible_facts(conditions: Iterable[Condition]) -> Iterator[dict[str, int]]:
     points: dict[str, set[int]] = {}
     for condition in conditions:
         for name, constants in condition.breakpoints.items():
-            column = COLUMNS[name]
+            column = _ALL_COLUMNS[name]
             values = points.setdefault(name, {column.low, column.high})
             for constant in constants:
                 values.update(

@@ -38,7 +38,7 @@ class _Terms:
     member: NDArray[np.int64]
     variable: NDArray[np.int64]
     coefficient: NDArray[np.int64]
-    dropped_by: NDArray[np.int64]  # index into the list of droppers, -1: not dropped
+    dropped_by: NDArray[np.int64]  # index into the names of parents and rules, -1: not dropped
 
 
 def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
@@ -84,7 +84,7 @@ class _Expander:
         self.kinds = [tables.variables[name].kind for name in self.names] + ["adjustment"]
         self.bit_number = np.array([self.number.get(name, -1) for name in model.names], np.int64)
         self.code_start, self.code_bit = self._code_bits([t for _, t in run.codes.values()])
-        self.droppers, self.dropped_how = self._droppers()
+        self.droppers, self.clearing = self._clearing_rules()
 
     def _code_bits(self, systems: list[CodeTable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The model's bits of each code: bits of code c are `bit[start[c]:start[c + 1]]`."""
@@ -98,31 +98,22 @@ class _Expander:
                 bits.extend(own)
         return np.cumsum(counts), np.array(bits, np.int64)
 
-    def _droppers(self) -> tuple[list[str], dict[int, list[tuple[int, int]]]]:
-        """Who can drop each category: its parents in table order, then rules that clear it.
+    def _clearing_rules(self) -> tuple[list[str], dict[int, list[tuple[int, int]]]]:
+        """Rules that clear categories.
 
-        Returns the names of the droppers, and per category bit the (bit of a parent or -1, dropper) to try.
+        Returns the names of all that can drop a category, parents first, and per category bit the
+        (bit that the rule sets or -1, name) of the rules to try.
         """
-        tables = self.done.model.tables
-        bits = self.done.model.bits
-        names: dict[str, int] = {}
-        how: dict[int, list[tuple[int, int]]] = {}
-        for rule in tables.rules:
-            if rule.stage == "before":
-                text = rule.variable or in_words(rule)
-                for child in tables.members_of(rule.clears):
-                    if child in bits:
-                        how.setdefault(bits[child], []).append((-2, names.setdefault(text, len(names))))
-        for parent, child in tables.hierarchy:
-            how.setdefault(bits[child], []).append((bits[parent], names.setdefault(parent, len(names))))
-        for rule in tables.rules:
-            if rule.stage == "after":
-                text = rule.variable or in_words(rule)
-                for child in tables.members_of(rule.clears):
-                    if child in bits:
-                        bit = bits[rule.variable] if rule.variable else -1
-                        how.setdefault(bits[child], []).append((bit, names.setdefault(text, len(names))))
-        return list(names), how
+        model = self.done.model
+        names = [model.names[bit] for bit in model.kernel.hierarchy_parent]
+        clearing: dict[int, list[tuple[int, int]]] = {}
+        for rule in model.tables.rules:
+            if rule.stage != "member" and rule.clears:
+                sets = model.bits[rule.variable] if rule.variable else -1
+                for name in model.tables.members_of(rule.clears):
+                    clearing.setdefault(model.bits[name], []).append((sets, len(names)))
+                names.append(rule.variable or in_words(rule))
+        return names, clearing
 
     def batch(self, start: int, stop: int) -> pa.RecordBatch:
         """The rows of the members [start, stop)."""
@@ -196,11 +187,11 @@ class _Expander:
         return _terms(members, variables, coefficients)
 
     def _counted(self, start: int, stop: int, variables: NDArray[np.uint64]) -> _Terms:
-        """Set bits that have a coefficient in the member's segment."""
+        """Set bits that have a coefficient in the member's segment, and all categories that remain."""
         member, bit = _set_bits(variables)
         model = self.done.model
         segment = self._segment(start, stop)[member]
-        keep = model.in_segment[bit, segment]
+        keep = model.in_segment[bit, segment] | (bit < model.kernel.n_categories)
         member, bit, segment = member[keep], bit[keep], segment[keep]
         return _terms(
             [member], [self.bit_number[bit]], [model.kernel.coefficients[bit, segment].astype(np.int64)]
@@ -213,20 +204,14 @@ class _Expander:
         model = self.done.model
         n_words = found.shape[1]
         member, bit = _set_bits(found & ~variables[:, :n_words])
-        dropper = np.full(len(member), -1, np.int64)
-        for child in np.unique(bit):
-            rows = np.flatnonzero(bit == child)
-            for parent, name in self.dropped_how.get(int(child), ()):
-                who = member[rows]
-                if parent == -2:  # cleared before the hierarchies
-                    hit = ~_has_bit(before, who, int(child))
-                elif parent == -1:
-                    hit = np.ones(len(rows), np.bool_)
-                elif parent < model.kernel.n_categories:
-                    hit = _has_bit(before, who, parent)
-                else:
-                    hit = _has_bit(variables, who, parent)
-                dropper[rows[hit & (dropper[rows] < 0)]] = name
+        parent = np.full((len(found), model.kernel.n_categories), -1, np.int16)
+        kernels.find_droppers(before, model.kernel, parent)
+        dropper = parent[member, bit].astype(np.int64)
+        for child in np.unique(bit[dropper < 0]):
+            rows = np.flatnonzero((bit == child) & (dropper < 0))
+            for sets, name in self.clearing.get(int(child), ()):
+                fired = sets < 0 or _has_bit(variables, member[rows], sets)
+                dropper[rows[fired & (dropper[rows] < 0)]] = name
         return _Terms(member, self.bit_number[bit], np.zeros(len(member), np.int64), dropper)
 
     def _divided(self, start: int, stop: int, terms: list[_Terms]) -> _Terms:

@@ -536,6 +536,34 @@ def variables_of_members(
 
 
 @kernel
+def find_droppers(before: Any, model: Any, dropper: Any) -> None:
+    """Which parent dropped each category of each member: the first one in table order.
+
+    Parameters
+    ----------
+    before : uint64[n, state_words]         the categories before the hierarchies
+    model : KernelTables
+    dropper : int16[n, n_categories]        all -1; row of `hierarchy_parent` written for dropped categories
+    """
+    n_words = before.shape[1]
+    work = np.zeros(n_words, np.uint64)
+    for row in range(before.shape[0]):
+        for word in range(n_words):
+            work[word] = before[row, word]
+        for number in range(model.hierarchy_parent.shape[0]):
+            bit = model.hierarchy_parent[number]
+            live = work[bit >> 6] if model.sequential_hierarchy else before[row, bit >> 6]
+            if not (live >> np.uint64(bit & 63)) & np.uint64(1):
+                continue
+            for word in range(n_words):
+                dropped = work[word] & model.hierarchy_drop[number, word]
+                work[word] &= ~dropped
+                while dropped != 0:
+                    dropper[row, word * 64 + lowest_bit(dropped)] = number
+                    dropped &= dropped - np.uint64(1)
+
+
+@kernel
 def list_bits(words: Any, start: int, stop: int, mask: Any, offsets: Any, bits: Any) -> int:
     """Positions of the set bits of each row of `words`, as an Arrow list.
 

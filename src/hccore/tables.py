@@ -8,6 +8,7 @@ cold process in a fraction of a second.
 from __future__ import annotations
 
 import csv
+import datetime
 import hashlib
 import io
 import re
@@ -18,7 +19,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hccore.conditions import Condition, ConditionError, parse_condition, possible_facts
+from hccore.conditions import (
+    Condition,
+    ConditionError,
+    parse_condition,
+    parse_row_condition,
+    possible_facts,
+)
 from hccore.errors import TableError, UnknownModelError
 
 FORMAT = 1
@@ -41,6 +48,8 @@ SCORED_KINDS = frozenset(
 )
 KINDS = SCORED_KINDS | {"flag"}
 _CODE_SHAPE = re.compile(r"[0-9A-Z]+")
+ALWAYS = parse_condition("")
+ALWAYS_ROW = parse_row_condition("")
 
 
 @dataclass(frozen=True)
@@ -80,15 +89,16 @@ class Rule:
 
 @dataclass(frozen=True)
 class CodeTarget:
-    """One category that a code leads to, and when."""
+    """One category that a code leads to, and when: what the member and what the dated row must be like."""
 
     category: str
     condition: Condition
+    service_condition: Condition = ALWAYS_ROW
 
 
 @dataclass(frozen=True)
 class Segment:
-    """One score: see `segments.csv`. `divisor` is in thousandths."""
+    """One score: see `segments.csv`. `divisor` is in thousandths; `applies`: for whom the score exists."""
 
     name: str
     condition: Condition
@@ -96,6 +106,17 @@ class Segment:
     reason: str
     score_column: str
     divisor: int | None
+    population: str = ""
+    applies: Condition = ALWAYS
+
+
+@dataclass(frozen=True)
+class Multiplier:
+    """One row of `multipliers.csv`: whose raw score is multiplied, by how many thousandths, and why."""
+
+    condition: Condition
+    factor: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -112,6 +133,16 @@ class ModelTables:
         By code system, then code.
     coefficients : dict of str to tuple
         Per variable one whole number of thousandths (None: not in that segment) per segment.
+    multipliers : tuple of Multiplier
+        The first whose condition holds multiplies the raw score.
+    dated : bool
+        Whether every diagnosis needs a service date.
+    service_year : bool
+        Whether diagnoses from outside `year` do not count.
+    age_from_column : bool
+        Whether `age` is the input column where there is one, and `age_as_of` only stands in for it.
+    counted : dict of str to str
+        Variables whose members are counted in the run report, and the sentence there.
     files : dict of str to str
         SHA-256 of every file read.
     """
@@ -134,6 +165,11 @@ class ModelTables:
     codes: Mapping[str, Mapping[str, tuple[CodeTarget, ...]]]
     coefficients: Mapping[str, tuple[int | None, ...]]
     segments: tuple[Segment, ...]
+    multipliers: tuple[Multiplier, ...] = ()
+    dated: bool = False
+    service_year: bool = False
+    age_from_column: bool = False
+    counted: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -239,6 +275,12 @@ class _Row:
         except ConditionError as error:
             raise self.fault(column, str(error)) from None
 
+    def row_condition(self, column: str) -> Condition:
+        try:
+            return parse_row_condition(self[column])
+        except ConditionError as error:
+            raise self.fault(column, str(error)) from None
+
     def whole_number(self, column: str) -> int | None:
         text = self[column]
         if not text:
@@ -275,6 +317,12 @@ class _FolderReader:
         flags = self._flags(variables)
         groups = self._groups(variables)
         segments = self._segments()
+        codes = self._codes(variables)
+        dated = about.get("service_year", False) or any(
+            target.service_condition.text
+            for targets in codes.get("icd10cm", {}).values()
+            for target in targets
+        )
         tables = ModelTables(
             folder=self.folder,
             model=about["model"],
@@ -291,9 +339,14 @@ class _FolderReader:
             groups=groups,
             rules=self._rules(variables, groups),
             hierarchy=self._hierarchy(variables, about.get("accepted", {})),
-            codes=self._codes(variables),
+            codes=codes,
             coefficients=self._coefficients(variables, segments),
             segments=segments,
+            multipliers=self._multipliers(),
+            dated=dated,
+            service_year=about.get("service_year", False),
+            age_from_column="age_from" in about,
+            counted=self._counted(about, variables),
             files=self.files,
         )
         _check_effects(tables, self)
@@ -312,9 +365,19 @@ class _FolderReader:
         return data
 
     def _rows(
-        self, name: str, columns: Sequence[str], *, required: bool = False, more: bool = False
+        self,
+        name: str,
+        columns: Sequence[str],
+        *,
+        optional: Sequence[str] = (),
+        required: bool = False,
+        more: bool = False,
     ) -> Iterable[_Row]:
-        """Rows of a table; `more` allows further columns (the segments of coefficients.csv)."""
+        """Rows of a table.
+
+        `optional` columns may follow the others, in this order; `more` allows any further ones (the
+        segments of coefficients.csv).
+        """
         file = self.path(name)
         try:
             text = self._bytes(name).decode("utf-8")
@@ -326,9 +389,12 @@ class _FolderReader:
             raise TableError(f"not UTF-8 text ({error.reason} at byte {error.start})", file) from None
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
         header = next(reader, [])
-        if header[: len(columns)] != list(columns) or (len(header) > len(columns) and not more):
+        extra = header[len(columns) :]
+        expected = [name for name in optional if name in extra]
+        if header[: len(columns)] != list(columns) or (extra != expected and not more):
+            may = f" and perhaps {', '.join(optional)}" if optional else ""
             raise TableError(
-                f"the columns must be {', '.join(columns)}{' and one per segment' if more else ''}, "
+                f"the columns must be {', '.join(columns)}{' and one per segment' if more else may}, "
                 f"not {', '.join(header)}",
                 file,
                 1,
@@ -365,16 +431,22 @@ class _FolderReader:
         need("program", str, FAMILIES)
         need("hierarchy", str, ("initial", "sequential"))
         known = {"format", "model", "year", "title", "program", "age_as_of", "hierarchy"}
-        known |= {"notes", "include", "accepted", "sources"}
+        known |= {"notes", "include", "accepted", "sources", "service_year", "age_from", "counted"}
         if unknown := sorted(set(about) - known):
             raise TableError(f"unknown key {unknown[0]!r}", file)
         if "age_as_of" in about:
             match = re.fullmatch(r"(\d\d)-(\d\d)", str(about["age_as_of"]))
-            if match is None or not (1 <= int(match[1]) <= 12 and 1 <= int(match[2]) <= 28):
-                raise TableError("age_as_of must be MM-DD, up to day 28", file)
+            if match is None or not _is_day(int(match[1]), int(match[2])):
+                raise TableError("age_as_of must be MM-DD, a day that every year has", file)
             about["age_as_of"] = (int(match[1]), int(match[2]))
         else:
             about["age_as_of"] = None
+        if "age_from" in about:
+            need("age_from", str, ("column",))
+            if about["age_as_of"] is None:
+                raise TableError("age_from says when age_as_of stands in, but there is no age_as_of", file)
+        if "service_year" in about:
+            need("service_year", bool)
         for fault in about.get("accepted", {}):
             if fault not in ("intransitive_hierarchy", "unreachable", "no_effect"):
                 raise TableError(f"unknown kind of accepted fault {fault!r}", file)
@@ -442,6 +514,18 @@ class _FolderReader:
                     hit[1].line,
                     "condition",
                 )
+
+    def _counted(self, about: Mapping[str, Any], variables: Mapping[str, Variable]) -> dict[str, str]:
+        file = self.folder / "model.toml"
+        counted = about.get("counted", {})
+        if not isinstance(counted, dict):
+            raise TableError(f"key 'counted' must be a table, not {counted!r}", file)
+        for name, sentence in counted.items():
+            if name not in variables:
+                raise TableError(f"counted: unknown name {name!r}", file)
+            if not isinstance(sentence, str) or not sentence:
+                raise TableError(f"counted: {name} needs a sentence, not {sentence!r}", file)
+        return dict(counted)
 
     def _groups(self, variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
         groups: dict[str, dict[str, None]] = {}
@@ -552,19 +636,27 @@ class _FolderReader:
 
     def _codes(self, variables: Mapping[str, Variable]) -> dict[str, dict[str, tuple[CodeTarget, ...]]]:
         codes: dict[str, dict[str, tuple[CodeTarget, ...]]] = {}
-        targets: dict[tuple[str, str], CodeTarget] = {}
-        for row in self._rows("codes.csv", ("system", "code", "category", "condition")):
-            system, code, category, text = row.cells.values()
-            target = targets.get((category, text))
+        targets: dict[tuple[str, str, str], CodeTarget] = {}
+        columns = ("system", "code", "category", "condition")
+        for row in self._rows("codes.csv", columns, optional=("service_condition",)):
+            system, code, category, text, *dated = row.cells.values()
+            service_text = dated[0] if dated else ""
+            target = targets.get((category, text, service_text))
             if target is None:
                 if category not in variables or variables[category].kind not in {*CODED_KINDS, "flag"}:
                     raise row.fault("category", f"{category!r} is not a category")
                 condition = row.condition("condition")
                 if not any(condition(facts) for facts in possible_facts([condition])):
                     raise row.fault("condition", f"{text!r} holds for no member")
-                target = targets[category, text] = CodeTarget(category, condition)
+                service = row.row_condition("service_condition")
+                if not any(service(facts) for facts in possible_facts([service])):
+                    raise row.fault("service_condition", f"{service_text!r} holds for no service")
+                target = CodeTarget(category, condition, service)
+                targets[category, text, service_text] = target
             if system not in SYSTEMS:
                 raise row.fault("system", f"unknown code system {system!r}")
+            if service_text and system != "icd10cm":
+                raise row.fault("service_condition", f"only diagnoses have a service date, not {system}")
             if _CODE_SHAPE.fullmatch(code) is None:
                 raise row.fault("code", f"{code!r}: a code is upper-case letters and digits")
             by_code = codes.setdefault(system, {})
@@ -573,21 +665,25 @@ class _FolderReader:
                 by_code[code] = (target,)
                 continue
             for other in earlier:
-                if other.category == category and self._overlap(other.condition, target.condition):
+                if other.category == category and self._overlap(other, target):
                     raise row.fault("condition", f"{code} is mapped to {category} twice for the same member")
             by_code[code] = (*earlier, target)
         return codes
 
     @staticmethod
-    def _overlap(first: Condition, second: Condition) -> bool:
-        return any(first(facts) and second(facts) for facts in possible_facts([first, second]))
+    def _overlap(first: CodeTarget, second: CodeTarget) -> bool:
+        """Whether some member with some dated row meets the conditions of both."""
+        return _compatible(first.condition, second.condition) and _compatible(
+            first.service_condition, second.service_condition
+        )
 
     # ---------------------------------------------------------------- scores
 
     def _segments(self) -> tuple[Segment, ...]:
         segments: dict[str, Segment] = {}
         columns = ("segment", "condition", "reason", "score_column", "divisor")
-        for row in self._rows("segments.csv", columns, required=True):
+        optional = ("population", "applies")
+        for row in self._rows("segments.csv", columns, optional=optional, required=True):
             name = row["segment"]
             if not re.fullmatch(r"\w+", name) or name in segments:
                 raise row.fault("segment", f"{name!r} must be a name, once")
@@ -596,17 +692,53 @@ class _FolderReader:
                 raise row.fault("divisor", "must be positive")
             if not re.fullmatch(r"\w+", row["score_column"]):
                 raise row.fault("score_column", f"{row['score_column']!r} is not a name")
-            segments[name] = Segment(
+            if not re.fullmatch(r"\w*", row["population"]):
+                raise row.fault("population", f"{row['population']!r} is not a name")
+            segment = Segment(
                 name,
                 row.condition("condition"),
                 bool(row["condition"]),
                 row["reason"],
                 row["score_column"],
                 divisor,
+                row["population"],
+                row.condition("applies"),
             )
+            self._check_applies(row, segment, segments.values())
+            segments[name] = segment
         if not segments:
             raise TableError("there is no segment", self.path("segments.csv"))
         return tuple(segments.values())
+
+    @staticmethod
+    def _check_applies(row: _Row, segment: Segment, earlier: Iterable[Segment]) -> None:
+        """A score that is chosen exists, and a score column holds one score a member."""
+        if segment.automatic:
+            both = [segment.condition, segment.applies]
+            for facts in possible_facts(both):
+                if segment.condition(facts) and not segment.applies(facts):
+                    who = ", ".join(f"{name} {value}" for name, value in facts.items())
+                    raise row.fault(
+                        "applies", f"{segment.name} is chosen for {who}, but does not apply to them"
+                    )
+        for other in earlier:
+            if other.score_column == segment.score_column and _compatible(other.applies, segment.applies):
+                raise row.fault(
+                    "score_column",
+                    f"{segment.score_column} is also {other.name}'s, and both apply to some members",
+                )
+
+    def _multipliers(self) -> tuple[Multiplier, ...]:
+        multipliers = []
+        for row in self._rows("multipliers.csv", ("condition", "factor", "reason")):
+            condition = row.condition("condition")
+            if not any(condition(facts) for facts in possible_facts([condition])):
+                raise row.fault("condition", f"{condition.text!r} holds for no member")
+            factor = row.thousandths("factor")
+            if factor is None or factor <= 0:
+                raise row.fault("factor", f"a factor must be positive, not {row['factor']!r}")
+            multipliers.append(Multiplier(condition, factor, row["reason"]))
+        return tuple(multipliers)
 
     def _coefficients(
         self, variables: Mapping[str, Variable], segments: Sequence[Segment]
@@ -635,6 +767,19 @@ class _FolderReader:
             if variable_.kind in SCORED_KINDS and name not in coefficients:
                 raise TableError(f"{variable_.kind} {name} has no row of coefficients", file)
         return coefficients
+
+
+def _compatible(first: Condition, second: Condition) -> bool:
+    """Whether two conditions can hold at once."""
+    return any(first(facts) and second(facts) for facts in possible_facts([first, second]))
+
+
+def _is_day(month: int, day: int) -> bool:
+    try:
+        datetime.date(2001, month, day)  # not a leap year
+    except ValueError:
+        return False
+    return True
 
 
 # -------------------------------------------------------------------- what can happen at all
@@ -726,8 +871,8 @@ def _member_rule_solver(tables: ModelTables) -> Callable[[Rule], bool]:
 
 
 def _check_used(tables: ModelTables, reader: _FolderReader) -> None:
-    """A variable that is not scored must be looked at by some rule."""
-    used: set[str] = set()
+    """A variable that is not scored must be looked at by some rule, or counted in the run report."""
+    used: set[str] = set(tables.counted)
     for rule in tables.rules:
         for names in (rule.when, rule.unless, rule.count_of):
             used.update(tables.members_of(names))

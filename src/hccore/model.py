@@ -267,10 +267,11 @@ def _companions(payment: Payment, given: Sequence[Model]) -> list[Model]:
     for name, year in names:
         if names.count((name, year)) > 1:
             raise InputError(f"{name} {year} is there twice: payment scores need each model once")
-    payment.check(names)
+    wanted = payment.companions(names)
+    payment.check([*names, *wanted])
     payment.check_frailty([name for name, _ in names])
     found = []
-    for name, year in payment.companions(names):
+    for name, year in wanted:
         partner = next(model for model in given if model.year == year)
         try:
             found.append(load_model(name, year, tables=partner.tables.folder.parent.parent))
@@ -278,5 +279,4 @@ def _companions(payment: Payment, given: Sequence[Model]) -> list[Model]:
             raise UnknownModelError(
                 f"{payment.program_of(name, year)} {year} blends {partner.name} with {name}: {error}"
             ) from None
-    payment.check((model.name, model.year) for model in found)
     return found

@@ -339,7 +339,7 @@ def _prepare(
             valid &= chosen
             choose = False
     profiles = build_profiles(model, facts, valid, segments=choose)
-    if choose:
+    if choose and len(profiles):
         automatic = profiles.segment[profiles.of_member]
         take = valid & ~chosen
         segment[take] = automatic[take]

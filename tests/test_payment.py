@@ -260,6 +260,17 @@ def test_own_factors_go_before_the_packaged_ones(tmp_path: Path) -> None:
     )
 
 
+def test_programs_of_ones_own(tmp_path: Path) -> None:
+    # V24 0.491 / 1.2 = 0.409167 -> 0.409, not adjusted
+    rows = [f"aco,cms_hcc_v24,2025,aged_disabled,{row}" for row in ("blend_weight,1", "coding_adjustment,0")]
+    with pytest.raises(MissingFactorError, match=r"normalization of cms_hcc_v24 .* program aco"):
+        steps("cms_hcc_v24", 2025, "aco", factors=own_factors(tmp_path, *rows))
+    rows.append("aco,cms_hcc_v24,2025,aged_disabled,normalization,1.2")
+    assert steps("cms_hcc_v24", 2025, "aco", factors=own_factors(tmp_path, *rows)) == [
+        ("cms_hcc_v24", 0.491, 0.409, 0.409, 0.409, 0.409)
+    ]
+
+
 def test_weights_must_add_up_to_one(tmp_path: Path) -> None:
     factors = own_factors(tmp_path, "ma,cms_hcc_v28,2025,aged_disabled,blend_weight,0.66")
     with pytest.raises(InputError, match=r"add up to 0\.99, not 1: cms_hcc_v24 0\.33, cms_hcc_v28 0\.66"):

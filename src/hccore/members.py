@@ -6,6 +6,7 @@ import datetime
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import InvalidOperation
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ from hccore.coding import code_values
 from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date
 from hccore.diagnoses import MemberAges, MemberIndex, index_members
 from hccore.errors import InputError
+from hccore.payment import frailty_thousandths
 from hccore.profiles import chooses_segments, columns_of
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables
@@ -147,6 +149,7 @@ class People:
     birth : int32[n] or None         days since 1970-01-01
     valid : bool[n]                  no invalid value, an id of one's own
     segment : list of str per distinct value, int32[n]; None without such a column
+    frailty : int32[n] or None       frailty scores in thousandths, from the column asked for
     """
 
     ids: pa.ChunkedArray
@@ -158,6 +161,7 @@ class People:
     problems: Problems
     assumed: dict[str, str]
     blanks: dict[str, int]
+    frailty: NDArray[np.int32] | None = None
 
     def ages(self) -> MemberAges:
         """What conditions on the age at the diagnosis need."""
@@ -170,6 +174,7 @@ def read_members(
     *,
     all_segments: bool,
     assume: Mapping[str, object],
+    frailty_column: str | None = None,
 ) -> People:
     """Read and code the member columns that the models look at.
 
@@ -181,6 +186,8 @@ def read_members(
         No segment is chosen: the columns of the decision tables are not needed.
     assume : mapping of column to value
         Absent columns with one value for everybody.
+    frailty_column : str, optional
+        The column that holds frailty scores.
 
     Raises
     ------
@@ -188,6 +195,8 @@ def read_members(
         If a column is missing, ambiguous or cannot be read. Invalid values are collected in `problems`.
     """
     plan = _plan(source, models, all_segments=all_segments, assume=assume)
+    if frailty_column is not None:
+        plan.frailty = need_column(source, frailty_column, "for frailty")
     try:
         table = source.read(plan.headers())
     except (pa.ArrowException, OSError) as error:
@@ -222,6 +231,9 @@ def read_members(
         valid &= ~bad
     if plan.segment is not None:
         people.segment = _given_segments(table.column(plan.segment), models, problems, valid)
+    if plan.frailty is not None:
+        values = table.column(plan.frailty)
+        people.frailty = _given_frailty(values, plan.frailty, problems, people.blanks, valid)
     return people
 
 
@@ -231,7 +243,7 @@ class _Plan:
 
     Attributes
     ----------
-    id, birth, segment : str or None       headers
+    id, birth, segment, frailty : str or None       headers
     columns : dict of column to header
     parts : dict of column to dict of header to code
     same_for_all : dict of column to code
@@ -241,6 +253,7 @@ class _Plan:
     id: str
     birth: str | None = None
     segment: str | None = None
+    frailty: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     parts: dict[str, dict[str, int]] = field(default_factory=dict)
     same_for_all: dict[str, int] = field(default_factory=dict)
@@ -249,7 +262,7 @@ class _Plan:
     def headers(self) -> list[str]:
         """The columns to read, each once."""
         found = [self.id, *self.columns.values(), *(part for group in self.parts.values() for part in group)]
-        found += [name for name in (self.birth, self.segment) if name is not None]
+        found += [name for name in (self.birth, self.segment, self.frailty) if name is not None]
         return list(dict.fromkeys(found))
 
 
@@ -339,6 +352,26 @@ def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, i
     for part, code in parts.items():
         if part in by_key:
             yield by_key[part], code
+
+
+def _given_frailty(
+    values: pa.ChunkedArray, name: str, problems: Problems, blanks: dict[str, int], valid: Bools
+) -> NDArray[np.int32]:
+    """Frailty scores in thousandths; a blank is 0."""
+
+    def code(value: object) -> int | None:
+        text = "" if value is None or value != value else str(value).strip()
+        try:
+            return frailty_thousandths(text) if text else 0
+        except InvalidOperation:
+            return None
+
+    codes, bad, _ = code_values(values, code, 0)
+    problems.add(name, "no frailty score (a number with at most three decimals, within ±5)", bad)
+    if values.null_count:
+        blanks[name] = values.null_count
+    valid &= ~bad
+    return codes
 
 
 def _given_segments(

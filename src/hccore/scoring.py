@@ -27,6 +27,7 @@ from hccore.compile import CompiledModel
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, MemberIndex, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.members import Bools, People, Problems, ages_on, read_members
+from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
 from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
 from hccore.sources import Source, open_source
 from hccore.tables import ModelTables
@@ -50,6 +51,8 @@ class Options:
         Compare codes exactly as written.
     assume : mapping of column to value
         Member columns that are absent, with one value for everybody.
+    payment : Payment, optional
+        Programs and factors for payment scores; None: raw scores alone.
     """
 
     all_segments: bool = False
@@ -57,6 +60,7 @@ class Options:
     threads: int = 0
     exact_codes: bool = False
     assume: Mapping[str, object] | None = None
+    payment: Payment | None = None
 
     @property
     def workers(self) -> int:
@@ -112,6 +116,7 @@ class Run:
     codes: Mapping[str, tuple[Source, CodeTable]]
     library: str
     report: dict[str, Any]
+    payments: tuple[ModelPayment, ...] = ()
 
 
 class Stopwatch:
@@ -170,6 +175,7 @@ def run(
             [model.tables for model in models],
             all_segments=options.all_segments,
             assume=options.assume or {},
+            frailty_column=None if options.payment is None else options.payment.frailty_column,
         )
     problems = people.problems
     n = len(people.ids)
@@ -180,6 +186,10 @@ def run(
         prepared = [_prepare(model, people, problems, options) for model in models]
         if options.on_invalid == "error":
             problems.raise_if_any(member_source.name)
+    payments: tuple[ModelPayment, ...] = ()
+    if options.payment is not None:
+        with watch.stage("payment"):
+            payments = _payments(options.payment, models, prepared, people)
 
     counts: dict[str, dict[str, int]] = {}
     code_tables: dict[str, tuple[Source, CodeTable]] = {}
@@ -258,6 +268,17 @@ def run(
         "conditional_mappings_not_met": edits,
         "timings": watch.seconds,
     }
+    if options.payment is not None:
+        report["payment"] = options.payment.as_report([payment.terms for payment in payments])
+        report["payment"]["unpaid"] = {
+            _label(done.model.tables): int(np.count_nonzero(done.scored & ~payment.paid))
+            for done, payment in zip(runs, payments, strict=True)
+        }
+        report["payment"]["frailty_added"] = {
+            _label(done.model.tables): int(np.count_nonzero(payment.frailty))
+            for done, payment in zip(runs, payments, strict=True)
+            if payment.frailty is not None
+        }
     return Run(
         options,
         people.ids,
@@ -268,6 +289,7 @@ def run(
         code_tables,
         member_source.library,
         report,
+        payments,
     )
 
 
@@ -321,7 +343,7 @@ def _prepare(
             valid &= chosen
             choose = False
     profiles = build_profiles(model, facts, valid, segments=choose)
-    if choose:
+    if choose and len(profiles):
         automatic = profiles.segment[profiles.of_member]
         take = valid & ~chosen
         segment[take] = automatic[take]
@@ -330,6 +352,33 @@ def _prepare(
         if not valid.all():
             profiles.of_member[~valid] = -1
     return profiles, segment, chosen, valid
+
+
+def _payments(
+    payment: Payment,
+    models: Sequence[CompiledModel],
+    prepared: Sequence[tuple[Profiles, NDArray[np.int16], Bools, Bools]],
+    people: People,
+) -> tuple[ModelPayment, ...]:
+    """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
+    present = []
+    for model, (_, segment, _, valid) in zip(models, prepared, strict=True):
+        present.append(np.bincount(segment[valid], minlength=len(model.segment_names)) > 0)
+    terms = payment.terms([(model.tables, used) for model, used in zip(models, present, strict=True)])
+    segments = [segment for _, segment, _, _ in prepared]
+    scored = [valid for _, _, _, valid in prepared]
+    given = people.frailty if payment.frailty is None else payment.frailty
+    frailty: list[NDArray[np.int32] | None] = [None] * len(models)
+    if given is not None:
+        for i, model in enumerate(models):
+            if people.birth is not None and model.tables.age_as_of is not None:
+                age = ages_on(people.birth, model.tables.year, *model.tables.age_as_of)
+            else:
+                age = people.facts["age"]
+            frailty[i] = frailty_where_due(given, terms[i], segments[i], age, scored[i])
+    return tuple(
+        ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(models))
+    )
 
 
 # -------------------------------------------------------------------- scores

@@ -171,6 +171,8 @@ class CodeTable:
         the row (a position in `row_conditions`, -1: none).
     row_conditions : list of (year or None, Condition)
         What a dated row must meet: a service date in that year, and the condition.
+    conditions_of_code : uint64[n_codes]
+        The row conditions of each code's entries, a bit each.
     """
 
     def __init__(self, system: str, models: Sequence[ModelCodes], *, exact: bool = False) -> None:
@@ -202,6 +204,11 @@ class CodeTable:
         self.word = np.array([word for (word, _), _ in pairs], np.int32)
         self.service = np.array([service for (_, service), _ in pairs], np.int16)
         self.mask = np.array([mask for _, mask in pairs], np.uint64)
+        self.conditions_of_code = np.zeros(len(self.codes), np.uint64)
+        owner = np.repeat(np.arange(len(self.codes)), np.diff(self.start))
+        has = self.service >= 0
+        bits = np.uint64(1) << self.service[has].astype(np.uint64)
+        np.bitwise_or.at(self.conditions_of_code, owner[has], bits)
         self._known: dict[object, int] = {}
 
     @property
@@ -386,7 +393,9 @@ def read_codes(
             )
             if date_name is not None:
                 dates = batch.column(batch.schema.get_field_index(date_name))
-                met, decided = _check_dates(codes, dates, found, counts, ages or MemberAges())
+                met, decided = _check_dates(
+                    codes, dates, code_of, code_index, found, counts, ages or MemberAges()
+                )
             use(CodeBatch(code_of, code_index, found, met))
         with lock:
             counted.rows += len(batch)
@@ -403,6 +412,8 @@ def read_codes(
 def _check_dates(
     codes: CodeTable,
     dates: pa.Array,
+    code_of: NDArray[np.int32],
+    code_index: NDArray[np.int32],
     found: NDArray[np.int32],
     counts: NDArray[np.int64],
     ages: MemberAges,
@@ -436,7 +447,8 @@ def _check_dates(
     met[rows] = codes.rows_that_meet(days[rows], age_at_diagnosis)
     decided = 0
     if ages.birth is not None and ages.age is not None:
-        decided = int(np.count_nonzero(met[rows] != codes.rows_that_meet(days[rows], own_age)))
+        differs = met[rows] ^ codes.rows_that_meet(days[rows], own_age)
+        decided = int(np.count_nonzero(differs & codes.conditions_of_code[code_of[code_index[rows]]]))
     return met, decided
 
 

@@ -44,7 +44,7 @@ def chooses_segments(tables: ModelTables, *, all_segments: bool) -> bool:
 
     Not where all are asked for, unless there are sub-models: then the member's own is asked for beside them.
     """
-    return not all_segments or any(segment.population for segment in tables.segments)
+    return not all_segments or tables.has_populations
 
 
 def columns_of(tables: ModelTables, *, segments: bool) -> frozenset[str]:

@@ -16,7 +16,7 @@ from hccore import kernels
 from hccore.arrow import values_of
 from hccore.errors import InputError
 from hccore.output import whole_files, write_batches
-from hccore.payment import ModelScores, PaymentScores, payment_scores
+from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
 from hccore.scoring import ModelRun, Run
 
 _ROWS = 1 << 20
@@ -34,6 +34,8 @@ SCORE_COLUMNS = (
     "payment_hcc_count",
     "hccs",
 )
+# Sub-models with several plans: the score of the member's own plan, and what its cost sharing makes of it.
+OWN_COLUMNS = ("SCORE", "CSR_FACTOR", "CSR_ADJUSTED_SCORE")
 EXTRA_COLUMNS = ("segment_reason", "blended_score", "frailty_score")
 PAYMENT_COLUMNS = ("normalized_score", "adjusted_score", "blended_score", "frailty_score", "payment_score")
 
@@ -83,9 +85,10 @@ class Result:
         if not self._run.options.all_segments:
             return list(SCORE_COLUMNS)
         several = ["model", "year"] if len(self._run.models) > 1 else []
-        names = dict.fromkeys(
-            segment.score_column for done in self._run.models for segment in done.model.tables.segments
-        )
+        tables = [done.model.tables for done in self._run.models]
+        names = dict.fromkeys(segment.score_column for one in tables for segment in one.segments)
+        if any(one.has_populations for one in tables):
+            return ["ID", *several, "MODEL", *names, *OWN_COLUMNS, "hccs"]
         return ["ID", *several, *names, "hccs"]
 
     def batches(
@@ -151,22 +154,40 @@ class Result:
             hccs = _hcc_lists(done, start, stop)
             return _join(hccs) if text else hccs
         if name in PAYMENT_COLUMNS:
+            if name == "payment_score" and tables.multipliers:
+                steps = multiplied(done.scores[rows, 0], done.multiplier(rows))
+                return _decimals(steps, scored) if text else pa.array(steps / 1000, mask=~scored)
             if paid is None:
                 return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
             steps, has = paid.column(name)
             return _decimals(steps, has) if text else pa.array(steps / 1000, mask=~has)
         raw = done.scores[rows]
-        if name == "raw_score":
+        own = np.maximum(done.segment[rows], 0)
+        if name == "MODEL":
+            populations = pa.array([segment.population for segment in tables.segments])
+            return populations.take(pa.array(np.where(scored, own, 0), mask=~scored))
+        if name == "CSR_FACTOR":
+            return pa.array(done.multiplier(rows) / 1000, mask=~scored)
+        thousandths: NDArray[Any]
+        if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
+            thousandths = raw[np.arange(n), own]
+            if name == "CSR_ADJUSTED_SCORE":
+                thousandths = multiplied(thousandths, done.multiplier(rows))
+        elif name == "raw_score":
             thousandths = raw[:, 0]
         elif name == "demographic_score":
             thousandths = done.demographic[rows]
         elif name == "disease_score":
             thousandths = raw[:, 0] - done.demographic[rows]
         else:
-            by_name = {segment.score_column: i for i, segment in enumerate(tables.segments)}
-            if name not in by_name:
-                return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
-            thousandths = raw[:, by_name[name]]
+            columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
+            applies = done.profiles.applies[done.profiles.of_member[rows]]
+            thousandths = np.zeros(n, np.int64)
+            exists = np.zeros(n, np.bool_)
+            for column in columns:
+                exists |= applies[:, column]
+                thousandths = np.where(applies[:, column], raw[:, column], thousandths)
+            scored = scored & exists
         return _decimals(thousandths, scored) if text else pa.array(thousandths / 1000, mask=~scored)
 
     @staticmethod

@@ -102,6 +102,10 @@ class ModelRun:
     hccs: NDArray[np.uint64]
     counted: dict[str, int]
 
+    def multiplier(self, rows: slice) -> NDArray[np.int32]:
+        """Thousandths by which the score of some members is multiplied; 1000 for those without a multiplier."""
+        return self.profiles.multiplier[self.profiles.of_member[rows]]
+
 
 @dataclass(frozen=True)
 class Run:

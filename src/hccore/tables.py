@@ -178,6 +178,11 @@ class ModelTables:
         return tuple(name for name, v in self.variables.items() if v.kind in CODED_KINDS)
 
     @property
+    def has_populations(self) -> bool:
+        """Whether there are sub-models, each for some of the members."""
+        return any(segment.population for segment in self.segments)
+
+    @property
     def looks_at_diagnosis_age(self) -> bool:
         """Whether some code counts only at a certain age at the diagnosis."""
         return any(

@@ -232,7 +232,8 @@ def read_members(
     if plan.segment is not None:
         people.segment = _given_segments(table.column(plan.segment), models, problems, valid)
     if plan.frailty is not None:
-        people.frailty = _given_frailty(table.column(plan.frailty), plan.frailty, people)
+        values = table.column(plan.frailty)
+        people.frailty = _given_frailty(values, plan.frailty, problems, people.blanks, valid)
     return people
 
 
@@ -242,7 +243,7 @@ class _Plan:
 
     Attributes
     ----------
-    id, birth, segment, frailty : str or None   headers
+    id, birth, segment, frailty : str or None       headers
     columns : dict of column to header
     parts : dict of column to dict of header to code
     same_for_all : dict of column to code
@@ -353,7 +354,9 @@ def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, i
             yield by_key[part], code
 
 
-def _given_frailty(values: pa.ChunkedArray, name: str, people: People) -> NDArray[np.int32]:
+def _given_frailty(
+    values: pa.ChunkedArray, name: str, problems: Problems, blanks: dict[str, int], valid: Bools
+) -> NDArray[np.int32]:
     """Frailty scores in thousandths; a blank is 0."""
 
     def code(value: object) -> int | None:
@@ -364,10 +367,10 @@ def _given_frailty(values: pa.ChunkedArray, name: str, people: People) -> NDArra
             return None
 
     codes, bad, _ = code_values(values, code, 0)
-    people.problems.add(name, "no frailty score (a number with at most three decimals, within ±5)", bad)
+    problems.add(name, "no frailty score (a number with at most three decimals, within ±5)", bad)
     if values.null_count:
-        people.blanks[name] = values.null_count
-    people.valid &= ~bad
+        blanks[name] = values.null_count
+    valid &= ~bad
     return codes
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from hccore.errors import TableError
-from hccore.importer import medicare
+from hccore.importer import hhs, medicare
 from hccore.importer.common import catalogue_entry
 
 __all__ = ["import_all", "import_package", "releases"]
 
-_BUILDERS = dict.fromkeys(medicare.FAMILIES, medicare.build)
+_BUILDERS = {
+    **dict.fromkeys(medicare.FAMILIES, medicare.build),
+    **dict.fromkeys(hhs.FAMILIES, hhs.build),
+}
 
 
 def import_package(

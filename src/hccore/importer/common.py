@@ -44,6 +44,9 @@ _KIND_ORDER = (
     "duration",
     "term",
 )
+# With the optional columns last: they are left out where no row has them.
+_CODES = ("system", "code", "category", "condition", "service_condition")
+_SEGMENTS = ("segment", "condition", "reason", "score_column", "divisor", "population", "applies")
 
 
 # -------------------------------------------------------------------- files of a release
@@ -485,6 +488,8 @@ class ModelFolder:
     program: str
     hierarchy_mode: str
     age_as_of: str = ""
+    age_from: str = ""
+    service_year: bool = False
     notes: list[str] = field(default_factory=list)
     accepted: dict[str, dict[str, str]] = field(default_factory=dict)
     sources: list[dict[str, str]] = field(default_factory=list)
@@ -494,9 +499,11 @@ class ModelFolder:
     groups: list[tuple[str, str]] = field(default_factory=list)
     rules: list[tuple[str, ...]] = field(default_factory=list)
     hierarchy: list[tuple[str, str]] = field(default_factory=list)
-    codes: list[tuple[str, str, str, str]] = field(default_factory=list)
+    codes: list[tuple[str, ...]] = field(default_factory=list)
     coefficients: dict[str, dict[str, str]] = field(default_factory=dict)
-    segments: list[tuple[str, str, str, str, str]] = field(default_factory=list)
+    segments: list[tuple[str, ...]] = field(default_factory=list)
+    multipliers: list[tuple[str, str, str]] = field(default_factory=list)
+    counted: dict[str, str] = field(default_factory=dict)
 
     def add_variable(self, name: str, kind: str, number: str = "", label: str = "") -> None:
         """Declare a name; declaring it twice in the same way is allowed."""
@@ -536,6 +543,10 @@ class ModelFolder:
         """List a fault that CMS ships, for the loader to let pass."""
         self.accepted.setdefault(fault, {})[name] = reason
 
+    def count(self, name: str, sentence: str) -> None:
+        """Say in run reports how many members have a variable."""
+        self.counted.setdefault(name, sentence)
+
     # ---------------------------------------------------------------- files
 
     def tables(self) -> dict[str, bytes]:
@@ -555,7 +566,7 @@ class ModelFolder:
                 sorted(self.rules, key=lambda rule: order[rule[0]]),
             ),
             "hierarchy.csv": (("parent", "child"), self.hierarchy),
-            "codes.csv": (("system", "code", "category", "condition"), sorted(self.codes)),
+            "codes.csv": _as_wide(_CODES, sorted(self.codes)),
             "coefficients.csv": (
                 ("variable", *segments),
                 [
@@ -564,10 +575,8 @@ class ModelFolder:
                     if (factors := self.coefficients.get(name)) is not None
                 ],
             ),
-            "segments.csv": (
-                ("segment", "condition", "reason", "score_column", "divisor"),
-                self.segments,
-            ),
+            "segments.csv": _as_wide(_SEGMENTS, self.segments),
+            "multipliers.csv": (("condition", "factor", "reason"), self.multipliers),
         }
         files = {name: _csv_bytes(header, rows) for name, (header, rows) in contents.items() if rows}
         return {"model.toml": self._model_toml({}), **files}
@@ -582,6 +591,10 @@ class ModelFolder:
         ]
         if self.age_as_of:
             lines.append(f"age_as_of = {_quoted(self.age_as_of)}")
+        if self.age_from:
+            lines.append(f"age_from = {_quoted(self.age_from)}")
+        if self.service_year:
+            lines.append("service_year = true")
         lines.append(f"hierarchy = {_quoted(self.hierarchy_mode)}")
         if self.notes:
             lines += ["notes = [", *(f"    {_quoted(note)}," for note in self.notes), "]"]
@@ -591,6 +604,9 @@ class ModelFolder:
                 "[include]",
                 *(f"{key} = {_quoted(path)}" for key, path in include.items()),
             ]
+        if self.counted:
+            lines += ["", "[counted]"]
+            lines += [f"{name} = {_quoted(sentence)}" for name, sentence in self.counted.items()]
         for fault, names in sorted(self.accepted.items()):
             lines += ["", f"[accepted.{fault}]"]
             lines += [f"{_quoted(name)} = {_quoted(reason)}" for name, reason in names.items()]
@@ -675,6 +691,13 @@ def _without_dots(parts: Sequence[str]) -> list[str]:
         else:
             kept.append(part)
     return kept
+
+
+def _as_wide(
+    header: tuple[str, ...], rows: Sequence[tuple[str, ...]]
+) -> tuple[tuple[str, ...], Sequence[tuple[str, ...]]]:
+    """Rows with as many of the header's columns as they have (all of them equally many)."""
+    return header[: len(rows[0]) if rows else None], rows
 
 
 def _csv_bytes(header: Sequence[str], rows: Iterable[Sequence[str]]) -> bytes:

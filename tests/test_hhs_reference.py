@@ -1,0 +1,189 @@
+"""The HHS-HCC models in plain Python against members scored by CMS's programs and published tables.
+
+`tests/golden/hhs` holds a part of the members beside the repository (`../shared/golden/hhs`), chosen so that every
+variable that they reach is in it; the full set runs where it is present.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from hccore.codes import clean_code
+from hccore.columns import COLUMNS, parse_date
+from hccore.reference import (
+    Coded,
+    Trace,
+    choose_segment,
+    coefficient_of,
+    multiplied,
+    multiplier_of,
+    score_of,
+    segments_of,
+    trace_member,
+)
+from hccore.tables import ModelTables, load_tables
+
+ROOT = Path(__file__).resolve().parents[1]
+YEARS = range(2021, 2027)
+FOLDERS = {"part": ROOT / "tests" / "golden" / "hhs", "full": ROOT.parent / "shared" / "golden" / "hhs"}
+SIZES = {"full": 1080}
+# What CMS's program of 2025 does otherwise than its tables; DOC_ columns have the tables' values.
+NOT_REASSIGNED, OTHER_METAL = "AGE0_MALE_NOT_REASSIGNED", "CSR_METAL_MISMATCH"
+MCE_BY_AGE_LAST = "MCE_BY_AGE_LAST"
+DEPARTURES = {NOT_REASSIGNED, OTHER_METAL, MCE_BY_AGE_LAST}
+
+
+@dataclass
+class Member:
+    """One row of person.csv with its codes, and what it should give."""
+
+    person: dict[str, str]
+    expected: dict[str, str]
+    codes: dict[str, list[Coded]] = field(default_factory=lambda: defaultdict(list))
+
+    @property
+    def facts(self) -> dict[str, int]:
+        names = {
+            "age": "AGE_LAST",
+            "sex": "SEX",
+            "metal": "METAL",
+            "csr_indicator": "CSR_INDICATOR",
+            "enrollment_months": "ENROLDURATION",
+        }
+        facts = {name: COLUMNS[name].code(self.person[column]) for name, column in names.items()}
+        assert None not in facts.values(), self.person
+        return {name: value for name, value in facts.items() if value is not None}
+
+    @property
+    def flags(self) -> set[str]:
+        return words(self.expected["FLAGS"])
+
+    def trace(self, tables: ModelTables) -> Trace:
+        return trace_member(tables, self.facts, self.codes, birth_date=days(self.person["DOB"]))
+
+
+def words(cell: str) -> set[str]:
+    return set(cell.split("|")) - {""}
+
+
+def days(text: str) -> int:
+    date = parse_date(text)
+    assert date is not None, text
+    return date
+
+
+def rows(file: Path) -> Iterator[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        yield from csv.DictReader(lines)
+
+
+def read_members(folder: Path) -> list[Member]:
+    expected = {row["ID"]: row for row in rows(folder / "expected.csv")}
+    members = {row["ID"]: Member(row, expected.pop(row["ID"])) for row in rows(folder / "person.csv")}
+    assert not expected
+    for row in rows(folder / "diagnoses.csv"):
+        date = days(row["DIAGNOSIS_SERVICE_DATE"])
+        members[row["ID"]].codes["icd10cm"].append((clean_code("icd10cm", row["ICD10"]), date))
+    for system in ("ndc", "hcpcs"):
+        for row in rows(folder / f"{system}.csv"):
+            members[row["ID"]].codes[system].append(clean_code(system, row[system.upper()]))
+    return list(members.values())
+
+
+def scores(tables: ModelTables, member: Member, trace: Trace) -> dict[str, str]:
+    """The scores as CMS's program writes them."""
+    segments = segments_of(tables, member.facts)
+    segment = choose_segment(tables, member.facts)
+    assert segment is not None
+    own = tables.segments.index(segment)
+    assert own in segments
+    assert {tables.segments[number].population for number in segments} == {member.expected["MODEL"]}
+    found = {
+        tables.segments[number].score_column: score_of(tables, trace.variables, number) for number in segments
+    }
+    found["SCORE"] = score_of(tables, trace.variables, own)
+    multiplier = multiplier_of(tables, member.facts)
+    found["CSR_ADJUSTED_SCORE"] = multiplied(found["SCORE"], multiplier)
+    return {name: thousandths(value) for name, value in found.items()}
+
+
+def number_of(text: str) -> int:
+    """A score with three decimals in thousandths."""
+    assert text[-4] == ".", text
+    return int(text.replace(".", ""))
+
+
+def thousandths(value: int) -> str:
+    return f"{'-' * (value < 0)}{abs(value) // 1000}.{abs(value) % 1000:03}"
+
+
+def close(first: str, second: str) -> bool:
+    """Whether two scores differ by at most 0.001."""
+    return abs(number_of(first) - number_of(second)) <= 1
+
+
+def check(tables: ModelTables, member: Member) -> list[str]:
+    """What differs from the expected row, with the tables' value where CMS's program departs from them."""
+    trace = member.trace(tables)
+    found = scores(tables, member, trace)
+    if MCE_BY_AGE_LAST in member.flags:
+        # Only the own score is known under the tables' rule. Under the program's, everything: the age at the
+        # diagnosis is then the age at the end of enrollment, as if born on 1 January.
+        own = {"SCORE": "DOC_SCORE", "CSR_ADJUSTED_SCORE": "DOC_CSR_ADJUSTED_SCORE"}
+        wrong = [f"{name} is {found[name]}" for name in own if found[name] != member.expected[own[name]]]
+        born = days(f"{tables.year - member.facts['age']}0101")
+        as_program = trace_member(tables, member.facts, member.codes, birth_date=born)
+        wrong += differences(tables, member, as_program, member.expected)
+        assert as_program.variables != trace.variables
+    elif member.flags & DEPARTURES:
+        doc = {"SCORE": member.expected["DOC_SCORE"]}
+        doc["CSR_ADJUSTED_SCORE"] = member.expected["DOC_CSR_ADJUSTED_SCORE"]
+        if NOT_REASSIGNED in member.flags:
+            doc["VARIABLES"] = member.expected["VARIABLES"].replace("AGE0_MALE", "AGE1_MALE")
+            for number in segments_of(tables, member.facts):
+                own_age, other = (tables.coefficients[f"AGE{age}_MALE"][number] or 0 for age in (0, 1))
+                column = tables.segments[number].score_column
+                doc[column] = thousandths(number_of(member.expected[column]) - own_age + other)
+        assert (NOT_REASSIGNED in member.flags) == ("AGE0_MALE_AS_AGE1" in trace.variables)
+        assert (OTHER_METAL in member.flags) <= ("CSR_OTHER_METAL" in trace.variables)
+        wrong = differences(tables, member, trace, {**member.expected, **doc})
+    else:
+        wrong = differences(tables, member, trace, member.expected)
+    return [f"{member.person['ID']} {tables.year}: {text}" for text in wrong]
+
+
+def differences(tables: ModelTables, member: Member, trace: Trace, expected: Mapping[str, str]) -> list[str]:
+    """What differs from the columns of a row of expected.csv."""
+    found = scores(tables, member, trace)
+    wrong = []
+    for name, value in found.items():
+        tie = name == "CSR_ADJUSTED_SCORE" and "ROUND_TIE" in member.flags
+        if value != expected[name] and not (tie and close(value, expected[name])):
+            wrong.append(f"{name} is {value}, not {expected[name]}")
+    segment = segments_of(tables, member.facts)[0]
+    variables = {name for name in trace.variables if coefficient_of(tables, name, segment) is not None}
+    if variables != words(expected["VARIABLES"]):
+        wrong.append(f"variables {sorted(variables ^ words(expected['VARIABLES']))}")
+    hccs = {name for name in trace.remaining if tables.variables[name].kind == "category"}
+    if hccs != words(expected["HCCS"]):
+        wrong.append(f"HCCs {sorted(hccs ^ words(expected['HCCS']))}")
+    return wrong
+
+
+@pytest.mark.parametrize("year", YEARS)
+@pytest.mark.parametrize("extent", FOLDERS)
+def test_members_score_as_cms_says(extent: str, year: int) -> None:
+    folder = FOLDERS[extent] / str(year)
+    if not folder.is_dir():
+        pytest.skip(f"no expected scores at {folder}")
+    tables = load_tables("hhs_hcc", year)
+    members = read_members(folder)
+    assert len(members) == SIZES.get(extent, len(members)) > 0
+    wrong = [text for member in members for text in check(tables, member)]
+    assert not wrong, f"{len(wrong)} differences: " + "; ".join(wrong[:10])

@@ -317,10 +317,9 @@ def _prepare(
     tables = model.tables
     valid = people.valid.copy()
     facts = dict(people.facts)
-    from_column = tables.age_from_column and "age" in facts
-    if people.birth is not None and tables.age_as_of is not None and not from_column:
+    age = _ages(people, tables)
+    if age is not None and tables.age_as_of is not None:
         month, day = tables.age_as_of
-        age = ages_on(people.birth, tables.year, month, day)
         after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
         problems.add("birth_date", after, valid & (age < 0))
         problems.add("birth_date", f"an age above {MAX_AGE}", valid & (age > MAX_AGE))
@@ -358,6 +357,14 @@ def _prepare(
     return profiles, segment, chosen, valid
 
 
+def _ages(people: People, tables: ModelTables) -> NDArray[np.int32] | None:
+    """Ages on the model's date; None where the age is an input column."""
+    from_column = tables.age_from_column and "age" in people.facts
+    if people.birth is None or tables.age_as_of is None or from_column:
+        return None
+    return ages_on(people.birth, tables.year, *tables.age_as_of)
+
+
 def _payments(
     payment: Payment,
     models: Sequence[CompiledModel],
@@ -375,9 +382,8 @@ def _payments(
     frailty: list[NDArray[np.int32] | None] = [None] * len(models)
     if given is not None:
         for i, model in enumerate(models):
-            if people.birth is not None and model.tables.age_as_of is not None:
-                age = ages_on(people.birth, model.tables.year, *model.tables.age_as_of)
-            else:
+            age = _ages(people, model.tables)
+            if age is None:
                 age = people.facts["age"]
             frailty[i] = frailty_where_due(given, terms[i], segments[i], age, scored[i])
     return tuple(

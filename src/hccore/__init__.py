@@ -22,7 +22,9 @@ _PUBLIC = {
     "Result": "hccore.results",
     "Explanation": "hccore.explanation",
     "HccoreError": "hccore.errors",
+    "Factors": "hccore.factors",
     "InputError": "hccore.errors",
+    "MissingFactorError": "hccore.errors",
     "OutputError": "hccore.errors",
     "TableError": "hccore.errors",
     "UnknownModelError": "hccore.errors",
@@ -34,11 +36,13 @@ if TYPE_CHECKING:
     from hccore.errors import (
         HccoreError as HccoreError,
         InputError as InputError,
+        MissingFactorError as MissingFactorError,
         OutputError as OutputError,
         TableError as TableError,
         UnknownModelError as UnknownModelError,
     )
     from hccore.explanation import Explanation as Explanation
+    from hccore.factors import Factors as Factors
     from hccore.model import Model as Model, load_model as load_model, models as models, score as score
     from hccore.results import Result as Result
 

@@ -81,6 +81,20 @@ def _parser() -> argparse.ArgumentParser:
         default="error",
         help="members with invalid values: refuse the run, or leave them unscored",
     )
+    score.add_argument(
+        "--program",
+        action="append",
+        metavar="NAME",
+        help="add payment scores of ma, pace, mapd or pdp (again for several), with the models that it blends",
+    )
+    score.add_argument(
+        "--factors", metavar="FILE", help="payment factors of your own (CSV), before the packaged ones"
+    )
+    score.add_argument(
+        "--frailty",
+        metavar="SCORE",
+        help="the organization's frailty score, or the member column that holds it",
+    )
     score.add_argument("--threads", type=int, default=0, metavar="N", help="default: all processors")
     score.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
 
@@ -173,6 +187,10 @@ def _score(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
         check_output(arguments.report, endings=(".json",))
     if arguments.all_segments and arguments.contributions:
         parser.error("--contributions belong to one segment: leave out --all-segments")
+    if arguments.all_segments and arguments.program:
+        parser.error("payment scores belong to one segment: leave out --all-segments")
+    if not arguments.program and (arguments.factors is not None or arguments.frailty is not None):
+        parser.error("--factors and --frailty belong to a --program")
     with _Progress(arguments.quiet) as progress:
         result = score(
             arguments.members,
@@ -186,6 +204,9 @@ def _score(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
             exact_codes=arguments.exact_codes,
             assume=_assumed(arguments, parser),
             progress=progress.update,
+            program=arguments.program,
+            factors=arguments.factors,
+            frailty=arguments.frailty,
         )
     result.write(
         arguments.out,
@@ -237,6 +258,17 @@ def _remarks(result: Result) -> list[str]:
                 lines.append(
                     f"note: {name}: {counts[what]:,} of {counts['rows']:,} rows: {what.replace('_', ' ')}"
                 )
+    for factor in report.get("payment", {}).get("factors", []):
+        if factor["status"] == "single_source":
+            lines.append(
+                f"note: {factor['kind']} {factor['value']} of {factor['model']} {factor['payment_year']} "
+                f"({factor['program']}) has one source: check it in CMS's {factor['source_document']}"
+            )
+    for label, count in report.get("payment", {}).get("unpaid", {}).items():
+        if count:
+            lines.append(f"note: {count:,} members of {label} were not scored by every model of the blend")
+    for row in report.get("payment", {}).get("own_factors_not_used", []):
+        lines.append(f"note: a factor of your own was not needed: {row}")
     return lines
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore.conditions import Condition
-from hccore.tables import ModelTables, Rule, load_tables
+from hccore.tables import CodeTarget, ModelTables, Rule, load_tables
 
 Words = NDArray[np.uint64]
 Ints = NDArray[np.int32]
@@ -74,6 +74,8 @@ class KernelTables(NamedTuple):
         Thousandths; 0: no division.
     counted : uint64[state_words]
         The payment HCCs: categories that are not drugs.
+    tallied : int32[n_tallied]
+        Bits of variables whose members the run report counts.
     """
 
     n_categories: int
@@ -86,6 +88,7 @@ class KernelTables(NamedTuple):
     coefficients: Ints
     divisors: Ints
     counted: Words
+    tallied: Ints
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,11 @@ class CompiledModel:
         Name of every bit.
     conditional : tuple of (category, Condition)
         What the conditional bits stand for, the first at bit `n_categories`.
-    codes : dict of str to dict of str to tuple of int
-        Per code system and code, the bits it sets.
+    services : tuple of Condition
+        The conditions on dated rows.
+    codes : dict of str to dict of str to tuple of (bit, service)
+        Per code system and code, the bits it sets, each with the condition that the row must meet as a position
+        in `services` (-1: none).
     in_segment : bool[n_bits, n_segments]
         Whether the variable is in the segment.
     kernel : KernelTables
@@ -112,9 +118,10 @@ class CompiledModel:
     bits: Mapping[str, int]
     names: tuple[str, ...]
     conditional: tuple[tuple[str, Condition], ...]
+    services: tuple[Condition, ...]
     state_words: int
     work_words: int
-    codes: Mapping[str, Mapping[str, tuple[int, ...]]]
+    codes: Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]]
     in_segment: NDArray[np.bool_]
     kernel: KernelTables
 
@@ -142,18 +149,22 @@ def compile_model(tables: ModelTables) -> CompiledModel:
     """Give every name a bit and turn the tables into arrays."""
     categories = tables.categories
     conditional: dict[tuple[str, Condition], int] = {}
-    codes: dict[str, dict[str, tuple[int, ...]]] = {}
+    services: dict[Condition, int] = {}
+    codes: dict[str, dict[str, tuple[tuple[int, int], ...]]] = {}
     bits = {name: bit for bit, name in enumerate(categories)}
+
+    def entry(target: CodeTarget) -> tuple[int, int]:
+        """The bit that a mapping sets, and the condition on the row."""
+        service = -1
+        if target.service_condition.text:
+            service = services.setdefault(target.service_condition, len(services))
+        if not target.condition.text and target.category in bits:
+            return bits[target.category], service
+        number = conditional.setdefault((target.category, target.condition), len(conditional))
+        return len(categories) + number, service
+
     for system, by_code in tables.codes.items():
-        compiled = codes[system] = {}
-        for code, targets in by_code.items():
-            compiled[code] = tuple(
-                bits[target.category]
-                if not target.condition.text and target.category in bits
-                else len(categories)
-                + conditional.setdefault((target.category, target.condition), len(conditional))
-                for target in targets
-            )
+        codes[system] = {code: tuple(map(entry, targets)) for code, targets in by_code.items()}
     n_state = len(categories) + len(conditional)
 
     names = [*categories, *(f"{category} if {condition.text}" for category, condition in conditional)]
@@ -198,6 +209,7 @@ def compile_model(tables: ModelTables) -> CompiledModel:
         bits=bits,
         names=tuple(names),
         conditional=tuple(conditional),
+        services=tuple(services),
         state_words=state_words,
         work_words=n_words,
         codes=codes,
@@ -213,6 +225,7 @@ def compile_model(tables: ModelTables) -> CompiledModel:
             coefficients=coefficients,
             divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
             counted=counted,
+            tallied=np.array([bits[name] for name in tables.counted if name in bits], np.int32),
         ),
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,15 +20,33 @@ DIVISOR = "DIVISOR"
 
 
 class Pairs(NamedTuple):
-    """Distinct (member row, code) pairs, sorted: which codes each member has.
+    """Distinct (member row, entry) pairs, sorted: what each member's codes set.
+
+    An entry is one thing that a code does, see `diagnoses.CodeTable`; entries are numbered over all systems.
 
     Attributes
     ----------
-    member : int32[n], code : int32[n]    code numbers over all systems
+    member : int32[n], entry : int32[n]
     """
 
     member: NDArray[np.int32]
+    entry: NDArray[np.int32]
+
+
+class Entries(NamedTuple):
+    """All entries of a run's code tables.
+
+    Attributes
+    ----------
+    code : int32[n]         position of the entry's code in `names`
+    word : int32[n], mask : uint64[n]
+    names : list of str
+    """
+
     code: NDArray[np.int32]
+    word: NDArray[np.int32]
+    mask: NDArray[np.uint64]
+    names: list[str]
 
 
 @dataclass(frozen=True)
@@ -43,60 +61,82 @@ class _Terms:
 
 def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
     """Contributions in batches of whole members, model by model (see `Result.contributions`)."""
-    pairs, names = _member_codes(run)
+    entries = _entries([table for _, table in run.codes.values()])
+    pairs = _member_entries(run, len(entries.code))
     for done in run.models:
-        expander = _Expander(done, run, pairs, names)
+        expander = _Expander(done, run, pairs, entries)
         for start in range(0, len(run.ids), _MEMBERS):
             yield expander.batch(start, min(len(run.ids), start + _MEMBERS))
 
 
-def _member_codes(run: Run) -> tuple[Pairs, list[str]]:
-    """Read the codes again and keep the distinct pairs of member and code."""
+def _entries(tables: list[CodeTable]) -> Entries:
+    names = [code for table in tables for code in table.codes]
+    lengths = np.concatenate([np.diff(table.start) for table in tables])
+    return Entries(
+        np.repeat(np.arange(len(names), dtype=np.int32), lengths),
+        np.concatenate([table.word for table in tables]),
+        np.concatenate([table.mask for table in tables]),
+        names,
+    )
+
+
+def _member_entries(run: Run, total: int) -> Pairs:
+    """Read the codes again and keep the distinct pairs of member and entry."""
     keys: list[NDArray[np.int64]] = []
-    names: list[str] = []
-    total = sum(len(table.codes) for _, table in run.codes.values())
+    first = 0
     for source, table in run.codes.values():
-        first = len(names)
-        names += table.codes
 
-        def use(batch: CodeBatch, first: int = first) -> None:
+        def use(batch: CodeBatch, table: CodeTable = table, first: int = first) -> None:
             rows = np.flatnonzero(batch.found >= 0)
-            code = batch.code_of[batch.code_index[rows]].astype(np.int64) + first
-            keys.append(np.unique(batch.found[rows] * np.int64(total) + code))
+            code = batch.code_of[batch.code_index[rows]]
+            lengths = table.start[code + 1] - table.start[code]
+            entry = _ranges(table.start[code], lengths)
+            rows = np.repeat(rows, lengths)
+            if len(batch.met):
+                service = table.service[entry]
+                bit = np.maximum(service, 0).astype(np.uint64)
+                counts = (service < 0) | ((batch.met[rows] >> bit) & np.uint64(1) != 0)
+                rows, entry = rows[counts], entry[counts]
+            keys.append(np.unique(batch.found[rows] * np.int64(total) + entry + first))
 
-        read_codes(source, table, run.index, use, threads=run.options.workers)
+        read_codes(source, table, run.index, use, threads=run.options.workers, ages=run.ages)
+        first += len(table.word)
     key = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
-    return Pairs((key // max(total, 1)).astype(np.int32), (key % max(total, 1)).astype(np.int32)), names
+    return Pairs((key // max(total, 1)).astype(np.int32), (key % max(total, 1)).astype(np.int32))
+
+
+def _ranges(start: NDArray[Any], length: NDArray[Any]) -> NDArray[np.int64]:
+    """The numbers start, start + 1, ... of each range, one range after the other."""
+    before = np.cumsum(length) - length
+    numbers: NDArray[np.int64] = np.arange(int(length.sum())) + np.repeat(start - before, length)
+    return numbers
 
 
 class _Expander:
     """Expands the bits of one model's members into rows."""
 
-    def __init__(self, done: ModelRun, run: Run, pairs: Pairs, code_names: list[str]) -> None:
+    def __init__(self, done: ModelRun, run: Run, pairs: Pairs, entries: Entries) -> None:
         self.done = done
         self.run = run
         self.pairs = pairs
-        self.code_names = pa.array(code_names, pa.string())
+        self.code_names = pa.array(entries.names, pa.string())
+        self.entry_code = entries.code
         model = done.model
         tables = model.tables
         self.names = list(tables.variables)
         self.number = {name: i for i, name in enumerate(self.names)}
         self.kinds = [tables.variables[name].kind for name in self.names] + ["adjustment"]
         self.bit_number = np.array([self.number.get(name, -1) for name in model.names], np.int64)
-        self.code_start, self.code_bit = self._code_bits([t for _, t in run.codes.values()])
+        self.bit_start, self.bit = self._entry_bits(entries)
         self.droppers, self.clearing = self._clearing_rules()
 
-    def _code_bits(self, systems: list[CodeTable]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """The model's bits of each code: bits of code c are `bit[start[c]:start[c + 1]]`."""
-        counts: list[int] = [0]
-        bits: list[int] = []
-        for table in systems:
-            mine = self.done.model.codes.get(table.system, {})
-            for code in table.codes:
-                own = mine.get(code, ())
-                counts.append(len(own))
-                bits.extend(own)
-        return np.cumsum(counts), np.array(bits, np.int64)
+    def _entry_bits(self, entries: Entries) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The model's bits of each entry: those of entry e are `bit[start[e]:start[e + 1]]`."""
+        word = entries.word - self.done.first_word
+        mine = (word >= 0) & (word < self.done.model.state_words)
+        entry, bit = _set_bits(np.where(mine, entries.mask, np.uint64(0)).reshape(-1, 1))
+        start = np.searchsorted(entry, np.arange(len(word) + 1))
+        return start, bit + word[entry].astype(np.int64) * 64
 
     def _clearing_rules(self) -> tuple[list[str], dict[int, list[tuple[int, int]]]]:
         """Rules that clear categories.
@@ -235,16 +275,11 @@ class _Expander:
         """For each contribution the codes that led to its category, as an Arrow list."""
         model = self.done.model
         first, last = np.searchsorted(self.pairs.member, [start, stop])
-        who = self.pairs.member[first:last].astype(np.int64) - start
-        code = self.pairs.code[first:last]
-        counts = self.code_start[code + 1] - self.code_start[code]
-        who = np.repeat(who, counts)
-        bit = self.code_bit[
-            np.repeat(self.code_start[code], counts)
-            + np.arange(counts.sum())
-            - np.repeat(np.cumsum(counts) - counts, counts)
-        ]
-        code = np.repeat(code, counts)
+        entry = self.pairs.entry[first:last]
+        lengths = self.bit_start[entry + 1] - self.bit_start[entry]
+        who = np.repeat(self.pairs.member[first:last].astype(np.int64) - start, lengths)
+        bit = self.bit[_ranges(self.bit_start[entry], lengths)]
+        code = np.repeat(self.entry_code[entry], lengths)
         profile = self.done.profiles.of_member[start:stop][who]
         accepted = (profile >= 0) & _has_bits(self.done.profiles.arrays.accepts, profile, bit)
         who, bit, code = who[accepted], bit[accepted], code[accepted]
@@ -254,14 +289,14 @@ class _Expander:
         target[conditional] = model.kernel.conditional_target[bit[conditional] - n_categories]
         width = len(self.names) + 1
         key = who * width + self.bit_number[target]
-        order = np.lexsort((code, key))
-        key, code = key[order], code[order]
+        distinct = np.unique(key * len(self.code_names) + code)  # a code may lead to a category in two ways
+        key, code = distinct // len(self.code_names), distinct % len(self.code_names)
         wanted = member * width + variable
         low = np.searchsorted(key, wanted, side="left")
         high = np.searchsorted(key, wanted, side="right")
         counts = high - low
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
-        index = np.repeat(low, counts) + np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+        index = _ranges(low, counts)
         return pa.ListArray.from_arrays(pa.array(offsets), self.code_names.take(pa.array(code[index])))
 
 

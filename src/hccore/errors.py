@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 
 class HccoreError(Exception):
@@ -36,6 +37,20 @@ class TableError(HccoreError):
 
 class InputError(HccoreError):
     """Members or diagnoses that cannot be scored as they are."""
+
+
+class MissingFactorError(InputError):
+    """Payment factors that are not established and that the user did not give.
+
+    Attributes
+    ----------
+    missing : tuple of FactorKey
+        Each with program, model, year, population and kind.
+    """
+
+    def __init__(self, message: str, missing: tuple[Any, ...] = ()) -> None:
+        self.missing = missing
+        super().__init__(message)
 
 
 class UnknownModelError(HccoreError):

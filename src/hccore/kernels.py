@@ -247,9 +247,11 @@ def set_codes(
     code_of: Any,
     code_index: Any,
     found: Any,
+    met: Any,
     entry_start: Any,
     entry_word: Any,
     entry_mask: Any,
+    entry_service: Any,
     state: Any,
 ) -> None:
     """Set the bits of each row's code in its member's state.
@@ -257,16 +259,24 @@ def set_codes(
     Parameters
     ----------
     code_of, code_index, found   as in `find_rows`
+    met : uint64[n] or uint64[0]
+        Which conditions on dated rows the row meets, a bit each; empty if no code has one.
     entry_start : int32[n_codes + 1], entry_word : int32[], entry_mask : uint64[]
         What each code sets: masks in words of the state.
+    entry_service : int16[]
+        The condition that the row must meet for the entry, -1: none.
     state : uint64[n_members, n_words]   changed, atomically
     """
+    dated = met.shape[0] > 0
     for i in range(found.shape[0]):
         row = found[i]
         if row < 0:
             continue
         code = code_of[code_index[i]]
         for entry in range(entry_start[code], entry_start[code + 1]):
+            if dated and entry_service[entry] >= 0:
+                if not (met[i] >> np.uint64(entry_service[entry])) & np.uint64(1):
+                    continue
             word = entry_word[entry]
             mask = entry_mask[entry]
             if state[row, word] & mask != mask:
@@ -345,33 +355,37 @@ def apply_hierarchy(work: Any, present: Any, parent: Any, drop: Any, sequential:
 def find_variables(
     work: Any,
     present: Any,
+    remaining: Any,
     state: Any,
-    accepts: Any,
-    member_bits: Any,
+    row: int,
+    first_word: int,
+    profiles: Any,
+    p: int,
     model: Any,
 ) -> None:
     """All variables of one member: conditions, rules, hierarchies, rules.
 
     Parameters
     ----------
-    work : uint64[work_words]          written
-    present : uint64[state_words]      written: the categories before rules and hierarchies
-    state : uint64[state_words]        what the member's codes set
-    accepts : uint64[state_words]      the conditional bits whose condition the member meets, and all others
-    member_bits : uint64[work_words]   variables that depend on the member alone
+    work : uint64[work_words]          written: all variables at the end
+    present : uint64[state_words]      written: the categories before the hierarchies
+    remaining : uint64[state_words]    written: the categories after them
+    state : uint64[n, all_words]       what the members' codes set
+    row, first_word : int              the member, and where the model's words begin in its state
+    profiles : ProfileArrays           see `profiles.py`
+    p : int                            the member's profile
     model : KernelTables               see `compile.py`
     """
-    n_state = state.shape[0]
+    n_state = present.shape[0]
     n_categories = model.n_categories
     for word in range(work.shape[0]):
-        work[word] = member_bits[word]
-    first_word = n_categories >> 6
+        work[word] = profiles.member_bits[p, word]
+    last_word = n_categories >> 6
+    in_last_word = (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
     for word in range(n_state):
-        bits = state[word] & accepts[word]
-        if word >= first_word:  # conditional bits count through the category they stand for
-            keep = np.uint64(0)
-            if word == first_word:
-                keep = (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
+        bits = state[row, first_word + word] & profiles.accepts[p, word]
+        if word >= last_word:  # conditional bits count through the variable that they stand for
+            keep = in_last_word if word == last_word else np.uint64(0)
             extra = bits & ~keep
             bits &= keep
             while extra != 0:
@@ -381,6 +395,10 @@ def find_variables(
         work[word] |= bits
     run_rules(work, model.before)
     apply_hierarchy(work, present, model.hierarchy_parent, model.hierarchy_drop, model.sequential_hierarchy)
+    for word in range(n_state):
+        remaining[word] = work[word] if word < last_word else np.uint64(0)
+    if last_word < n_state:
+        remaining[last_word] = work[last_word] & in_last_word
     run_rules(work, model.after)
 
 
@@ -406,6 +424,7 @@ def score_members(
     demographic: Any,
     n_hccs: Any,
     hccs: Any,
+    tally: Any,
 ) -> int:
     """Scores of the members [start, stop).
 
@@ -414,12 +433,13 @@ def score_members(
     state : uint64[n, all_words]        member states; this model's words start at `first_word`
     profile : int32[n]                  profile of each member, -1: not scored
     segment : int16[n]                  the segment to score, or -1 for all of them
-    profiles : ProfileArrays            see `members.py`
+    profiles : ProfileArrays            see `profiles.py`
     model : KernelTables                see `compile.py`
     scores : int32[n, 1 or n_segments]  written, thousandths
     demographic : int32[n]              written, thousandths (the chosen segment only)
     n_hccs : int16[n]                   written
-    hccs : uint64[n, state_words]       written: the categories that remain
+    hccs : uint64[n, state_words]       written: the categories that the hierarchies leave
+    tally : int64[n_tallied]            added to: members with each tallied variable
 
     Returns
     -------
@@ -428,35 +448,26 @@ def score_members(
     """
     failed = 0
     coefficients, divisors, base = model.coefficients, model.divisors, profiles.base
-    n_categories = model.n_categories
     n_segments = coefficients.shape[1]
     n_state = profiles.accepts.shape[1]
     work = np.zeros(profiles.member_bits.shape[1], np.uint64)
     present = np.zeros(n_state, np.uint64)
+    remaining = np.zeros(n_state, np.uint64)
     total = np.zeros(n_segments, np.int64)
     for row in range(start, stop):
         p = profile[row]
         if p < 0:
             continue
-        find_variables(
-            work,
-            present,
-            state[row, first_word : first_word + n_state],
-            profiles.accepts[p],
-            profiles.member_bits[p],
-            model,
-        )
+        find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
         count = 0
         for word in range(n_state):
             failed += popcount(state[row, first_word + word] & ~profiles.accepts[p, word])
-            bits = work[word]
-            if word > n_categories >> 6:
-                bits = np.uint64(0)
-            elif word == n_categories >> 6:
-                bits &= (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
-            hccs[row, word] = bits
-            count += popcount(bits & model.counted[word])
+            hccs[row, word] = remaining[word]
+            count += popcount(remaining[word] & model.counted[word])
         n_hccs[row] = count
+        for number in range(tally.shape[0]):
+            bit = model.tallied[number]
+            tally[number] += np.int64((work[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
         chosen = segment[row]
         if chosen >= 0:
             sum_ = np.int64(base[p, chosen])
@@ -512,6 +523,7 @@ def variables_of_members(
     """
     n_state = profiles.accepts.shape[1]
     n_categories = model.n_categories
+    remaining = np.zeros(n_state, np.uint64)
     for row in range(start, stop):
         p = profile[row]
         if p < 0:
@@ -526,12 +538,7 @@ def variables_of_members(
                     if target < n_categories:
                         found[row - start, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
         find_variables(
-            variables[row - start],
-            before[row - start],
-            mine,
-            profiles.accepts[p],
-            profiles.member_bits[p],
-            model,
+            variables[row - start], before[row - start], remaining, state, row, first_word, profiles, p, model
         )
 
 

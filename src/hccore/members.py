@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import datetime
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from decimal import InvalidOperation
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore.arrow import values_of
+from hccore.coding import code_values
 from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date
-from hccore.diagnoses import MemberIndex, index_members
+from hccore.diagnoses import MemberAges, MemberIndex, index_members
 from hccore.errors import InputError
-from hccore.profiles import columns_of
+from hccore.payment import frailty_thousandths
+from hccore.profiles import chooses_segments, columns_of
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables
 
@@ -70,51 +73,6 @@ class Problems:
 
 
 # -------------------------------------------------------------------- columns to codes
-
-
-def code_values(
-    values: pa.ChunkedArray, code: Callable[[object], int | None], blank: int | None
-) -> tuple[NDArray[np.int32], Bools, dict[str, int]]:
-    """Code a column through its distinct values.
-
-    Parameters
-    ----------
-    values : pyarrow.ChunkedArray, n rows of any type
-    code : function of one value, None for an invalid one
-    blank : int or None
-        Code of a null.
-
-    Returns
-    -------
-    codes : int32[n]
-        0 where invalid.
-    bad : bool[n]
-    wrong : dict of str to int
-        Rows by invalid value (as text), nulls under "".
-    """
-    codes = np.zeros(len(values), np.int32)
-    bad = np.zeros(len(values), np.bool_)
-    wrong: dict[str, int] = {}
-    start = 0
-    for chunk in values.chunks:
-        encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
-        distinct = encoded.dictionary.to_pylist()
-        coded = [code(value) for value in distinct] + [blank]
-        table = np.array([0 if value is None else value for value in coded], np.int32)
-        invalid = np.array([value is None for value in coded], np.bool_)
-        index = values_of(encoded.indices, null=len(distinct))
-        stop = start + len(chunk)
-        codes[start:stop] = table[index]
-        if invalid.any():
-            bad[start:stop] = invalid[index]
-            for value, is_bad, count in zip(
-                [*distinct, None], invalid, np.bincount(index, minlength=len(coded)), strict=True
-            ):
-                if is_bad and count:
-                    text = "" if value is None else str(value)
-                    wrong[text] = wrong.get(text, 0) + int(count)
-        start = stop
-    return codes, bad, wrong
 
 
 def code_column(
@@ -191,6 +149,7 @@ class People:
     birth : int32[n] or None         days since 1970-01-01
     valid : bool[n]                  no invalid value, an id of one's own
     segment : list of str per distinct value, int32[n]; None without such a column
+    frailty : int32[n] or None       frailty scores in thousandths, from the column asked for
     """
 
     ids: pa.ChunkedArray
@@ -202,6 +161,11 @@ class People:
     problems: Problems
     assumed: dict[str, str]
     blanks: dict[str, int]
+    frailty: NDArray[np.int32] | None = None
+
+    def ages(self) -> MemberAges:
+        """What conditions on the age at the diagnosis need."""
+        return MemberAges(self.birth, self.facts.get("age"))
 
 
 def read_members(
@@ -210,6 +174,7 @@ def read_members(
     *,
     all_segments: bool,
     assume: Mapping[str, object],
+    frailty_column: str | None = None,
 ) -> People:
     """Read and code the member columns that the models look at.
 
@@ -221,53 +186,22 @@ def read_members(
         No segment is chosen: the columns of the decision tables are not needed.
     assume : mapping of column to value
         Absent columns with one value for everybody.
+    frailty_column : str, optional
+        The column that holds frailty scores.
 
     Raises
     ------
     InputError
         If a column is missing, ambiguous or cannot be read. Invalid values are collected in `problems`.
     """
-    segment_name = None if all_segments else find_column(source, "segment")
-    needed: dict[str, str] = {}
-    for tables in models:
-        for name in columns_of(tables, segments=not all_segments and segment_name is None):
-            needed.setdefault(name, f"needed by {tables.model} {tables.year}")
-        if segment_name is not None:  # looked at only where the segment is left blank
-            for name in columns_of(tables, segments=True):
-                if find_column(source, name) is not None:
-                    needed.setdefault(name, "")
-    for name in assume:
-        if name not in COLUMNS:
-            raise InputError(f"assume: there is no member column {name!r} ({', '.join(COLUMNS)})")
-
-    id_name = need_column(source, ID_COLUMN)
-    birth_name = find_column(source, "birth_date")
-    wants_birth = "age" in needed and any(tables.age_as_of for tables in models)
-    wanted: dict[str, str] = {}
-    parts: dict[str, dict[str, int]] = {}
-    for name in sorted(needed):
-        column = COLUMNS[name]
-        found = find_column(source, name)
-        in_parts = dict(_parts_of(source, column.parts))
-        if name == "age" and birth_name is not None and all(tables.age_as_of for tables in models):
-            continue
-        if found is not None:
-            wanted[name] = found
-        elif len(in_parts) == len(column.parts) > 0:
-            parts[name] = in_parts
-        elif name not in assume and column.default is None:
-            if name == "age" and wants_birth:
-                need_column(source, "birth_date", "or a column age")
-            need_column(source, name, needed[name] + _HINTS.get(name, ""))
-    if not wants_birth:
-        birth_name = None
-    read = [id_name, *wanted.values(), *(part for group in parts.values() for part in group)]
-    read += [name for name in (birth_name, segment_name) if name is not None]
+    plan = _plan(source, models, all_segments=all_segments, assume=assume)
+    if frailty_column is not None:
+        plan.frailty = need_column(source, frailty_column, "for frailty")
     try:
-        table = source.read(list(dict.fromkeys(read)))
+        table = source.read(plan.headers())
     except (pa.ArrowException, OSError) as error:
         raise source.failure(error) from None
-    ids = table.column(id_name)
+    ids = table.column(plan.id)
     n = len(ids)
     if n == 0:
         raise InputError(f"{source.name}: there are no members (no row below the header)")
@@ -276,39 +210,132 @@ def read_members(
     problems.add(ID_COLUMN, "no member id", index.missing)
     problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
     valid = ~(index.missing | index.duplicate)
-    facts: dict[str, NDArray[np.int32]] = {}
-    blanks: dict[str, int] = {}
-    assumed: dict[str, str] = {}
-    for name in sorted(needed):
-        column = COLUMNS[name]
-        if name in wanted:
-            facts[name], bad = code_column(table.column(wanted[name]), column, problems, blanks)
-            valid &= ~bad
-        elif name in parts:
-            facts[name] = np.zeros(n, np.int32)
-            given = np.zeros(n, np.int32)
-            for part, code in parts[name].items():
-                flag, bad = code_column(table.column(part), _yes_no(part), problems, blanks)
-                valid &= ~bad
-                given += flag
-                facts[name] = np.where(flag == 1, np.int32(code), facts[name])
-            problems.add(name, f"{' and '.join(parts[name])} both set", given > 1)
-            valid &= given <= 1
-        elif name != "age" or birth_name is None:
-            value = column.code(assume[name]) if name in assume else column.default
-            if value is None:
-                raise InputError(f"assume: {assume[name]!r} is no value of {name} ({column.expects()})")
-            facts[name] = np.full(n, value, np.int32)
-            why = "as asked" if name in assume else "the column is absent"
-            assumed[name] = f"{column.show(value)} for all members ({why})"
-    birth = None
-    if birth_name is not None:
-        birth, bad = code_dates(table.column(birth_name), "birth_date", problems)
+    people = People(ids, index, {}, None, valid, None, problems, dict(plan.remarks), {})
+    for name, header in plan.columns.items():
+        people.facts[name], bad = code_column(table.column(header), COLUMNS[name], problems, people.blanks)
         valid &= ~bad
-    segment = None
-    if segment_name is not None:
-        segment = _given_segments(table.column(segment_name), models, problems, valid)
-    return People(ids, index, facts, birth, valid, segment, problems, assumed, blanks)
+    for name, parts in plan.parts.items():
+        people.facts[name] = np.zeros(n, np.int32)
+        given = np.zeros(n, np.int32)
+        for part, code in parts.items():
+            flag, bad = code_column(table.column(part), _yes_no(part), problems, people.blanks)
+            valid &= ~bad
+            given += flag
+            people.facts[name] = np.where(flag == 1, np.int32(code), people.facts[name])
+        problems.add(name, f"{' and '.join(parts)} both set", given > 1)
+        valid &= given <= 1
+    for name, value in plan.same_for_all.items():
+        people.facts[name] = np.full(n, value, np.int32)
+    if plan.birth is not None:
+        people.birth, bad = code_dates(table.column(plan.birth), "birth_date", problems)
+        valid &= ~bad
+    if plan.segment is not None:
+        people.segment = _given_segments(table.column(plan.segment), models, problems, valid)
+    if plan.frailty is not None:
+        values = table.column(plan.frailty)
+        people.frailty = _given_frailty(values, plan.frailty, problems, people.blanks, valid)
+    return people
+
+
+@dataclass
+class _Plan:
+    """Which columns of a source to read, and what to put in the place of absent ones.
+
+    Attributes
+    ----------
+    id, birth, segment, frailty : str or None       headers
+    columns : dict of column to header
+    parts : dict of column to dict of header to code
+    same_for_all : dict of column to code
+    remarks : dict of str to str           what the run report says of columns that are not there
+    """
+
+    id: str
+    birth: str | None = None
+    segment: str | None = None
+    frailty: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
+    parts: dict[str, dict[str, int]] = field(default_factory=dict)
+    same_for_all: dict[str, int] = field(default_factory=dict)
+    remarks: dict[str, str] = field(default_factory=dict)
+
+    def headers(self) -> list[str]:
+        """The columns to read, each once."""
+        found = [self.id, *self.columns.values(), *(part for group in self.parts.values() for part in group)]
+        found += [name for name in (self.birth, self.segment, self.frailty) if name is not None]
+        return list(dict.fromkeys(found))
+
+
+def _plan(
+    source: Source, models: Sequence[ModelTables], *, all_segments: bool, assume: Mapping[str, object]
+) -> _Plan:
+    """Match the columns that the models ask for with those that are there."""
+    for name in assume:
+        if name not in COLUMNS:
+            raise InputError(f"assume: there is no member column {name!r} ({', '.join(COLUMNS)})")
+    plan = _Plan(need_column(source, ID_COLUMN))
+    if not all_segments:
+        plan.segment = find_column(source, "segment")
+    needed: dict[str, str] = {}
+    for tables in models:
+        why = f"needed by {tables.model} {tables.year}"
+        choose = chooses_segments(tables, all_segments=all_segments)
+        for name in columns_of(tables, segments=choose and plan.segment is None):
+            needed.setdefault(name, why)
+        if plan.segment is not None:  # looked at only where the segment is left blank
+            for name in columns_of(tables, segments=True):
+                if find_column(source, name) is not None:
+                    needed.setdefault(name, why)
+    if "age" in needed:
+        _plan_age(plan, source, models, needed.pop("age"), assume)
+    for name, why in sorted(needed.items()):
+        column = COLUMNS[name]
+        header = find_column(source, name)
+        parts = dict(_parts_of(source, column.parts))
+        if header is not None:
+            plan.columns[name] = header
+        elif len(parts) == len(column.parts) > 0:
+            plan.parts[name] = parts
+        elif name in assume or column.default is not None:
+            _assume(plan, column, assume)
+        else:
+            need_column(source, name, why + _HINTS.get(name, ""))
+    return plan
+
+
+def _plan_age(
+    plan: _Plan, source: Source, models: Sequence[ModelTables], why: str, assume: Mapping[str, object]
+) -> None:
+    """Age comes from the birth date, or from a column where there is no birth date or the model says so."""
+    header = find_column(source, "age")
+    birth = find_column(source, "birth_date")
+    for tables in models:
+        if header is not None and (tables.age_from_column or birth is None or tables.age_as_of is None):
+            plan.columns["age"] = header
+        elif birth is not None and tables.age_as_of is not None:
+            plan.birth = birth
+            if tables.age_from_column:
+                month, day = tables.age_as_of
+                plan.remarks["age"] = f"on {tables.year}-{month:02d}-{day:02d} (the column is absent)"
+        elif "age" in assume:
+            _assume(plan, COLUMNS["age"], assume)
+        elif tables.age_as_of is not None:
+            need_column(source, "birth_date", f"or a column age; {why}")
+        else:
+            need_column(source, "age", why)
+        if tables.looks_at_diagnosis_age:
+            if birth is None:
+                plan.remarks["age at diagnosis"] = "the member's age (there is no column birth_date)"
+            plan.birth = birth
+
+
+def _assume(plan: _Plan, column: Column, assume: Mapping[str, object]) -> None:
+    value = column.code(assume[column.name]) if column.name in assume else column.default
+    if value is None:
+        raise InputError(f"assume: {assume[column.name]!r} is no value of {column.name} ({column.expects()})")
+    plan.same_for_all[column.name] = value
+    why = "as asked" if column.name in assume else "the column is absent"
+    plan.remarks[column.name] = f"{column.show(value)} for all members ({why})"
 
 
 _HINTS = {
@@ -325,6 +352,26 @@ def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, i
     for part, code in parts.items():
         if part in by_key:
             yield by_key[part], code
+
+
+def _given_frailty(
+    values: pa.ChunkedArray, name: str, problems: Problems, blanks: dict[str, int], valid: Bools
+) -> NDArray[np.int32]:
+    """Frailty scores in thousandths; a blank is 0."""
+
+    def code(value: object) -> int | None:
+        text = "" if value is None or value != value else str(value).strip()
+        try:
+            return frailty_thousandths(text) if text else 0
+        except InvalidOperation:
+            return None
+
+    codes, bad, _ = code_values(values, code, 0)
+    problems.add(name, "no frailty score (a number with at most three decimals, within ±5)", bad)
+    if values.null_count:
+        blanks[name] = values.null_count
+    valid &= ~bad
+    return codes
 
 
 def _given_segments(

@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hccore.columns import COLUMNS
+from hccore.errors import InputError, UnknownModelError
 from hccore.tables import ModelTables, available_models, load_tables, read_folder
 
 if TYPE_CHECKING:
     from hccore.compile import CompiledModel
     from hccore.explanation import Explanation
+    from hccore.factors import Factors
+    from hccore.payment import Payment
     from hccore.results import Result
 
 Progress = Callable[[str, int], None]
@@ -83,6 +86,9 @@ class Model:
         exact_codes: bool = False,
         assume: Mapping[str, object] | None = None,
         progress: Progress | None = None,
+        program: str | Sequence[str] | None = None,
+        factors: Factors | str | Path | None = None,
+        frailty: object = None,
     ) -> Result:
         """Score a population.
 
@@ -105,16 +111,28 @@ class Model:
             Compare codes exactly as written, as CMS's programs do. Otherwise dots, case and blanks do not matter.
         assume : mapping of column to value
             Member columns that are absent and have this one value for everybody.
+        program : str or sequence of str, optional
+            The program that pays (``"ma"``, ``"pace"``, ``"mapd"``, ``"pdp"``): adds normalized, adjusted and
+            payment scores. In a year in which the program blends several models, the others are scored too. Of
+            several programs, each model belongs to the one that pays by it. None: raw scores alone.
+        factors : path or Factors, optional
+            Payment factors of one's own (CSV: `program`, `model`, `payment_year`, `population`, `kind`,
+            `value`), which go before the packaged ones.
+        frailty : number or str, optional
+            The organization's frailty score, or the name of a member column with the scores of the members'
+            organizations. Added for those who get it: members in the community from age 55.
 
         Returns
         -------
         Result
-            `scores` (a row per member), `contributions()` and `report`.
+            `scores` (a row per member and model), `contributions()` and `report`.
 
         Raises
         ------
         InputError
             If columns are missing, values invalid or files unreadable; nothing is scored then.
+        MissingFactorError
+            If a payment factor is not established and not given.
         """
         return score(
             members,
@@ -128,6 +146,9 @@ class Model:
             exact_codes=exact_codes,
             assume=assume,
             progress=progress,
+            program=program,
+            factors=factors,
+            frailty=frailty,
         )
 
     def explain(
@@ -208,13 +229,17 @@ def score(
     exact_codes: bool = False,
     assume: Mapping[str, object] | None = None,
     progress: Progress | None = None,
+    program: str | Sequence[str] | None = None,
+    factors: Factors | str | Path | None = None,
+    frailty: object = None,
 ) -> Result:
     """Score a population by several models in one pass over the input (see `Model.score`).
 
     Parameters
     ----------
     models : sequence of Model or (name, year)
-        The result has a row per model and member.
+        The result has a row per model and member. With a program, the models that it blends with these are
+        scored too, after them.
     """
     from hccore.results import Result
     from hccore.scoring import Options, run
@@ -222,5 +247,36 @@ def score(
     loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
     codes: dict[str, Any] = {"icd10cm": diagnoses}
     codes.update({system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None})
-    options = Options(all_segments, on_invalid, threads, exact_codes, assume)
+    payment = None
+    if program is not None:
+        from hccore.payment import Payment
+
+        if all_segments:
+            raise InputError("payment scores belong to one segment; score without all_segments")
+        payment = Payment.ask(program, factors, frailty)
+        loaded += _companions(payment, loaded)
+    elif factors is not None or frailty is not None:
+        raise InputError("factors and frailty belong to a program; give program too")
+    options = Options(all_segments, on_invalid, threads, exact_codes, assume, payment)
     return Result(run([model.compiled for model in loaded], members, codes, options, progress))
+
+
+def _companions(payment: Payment, given: Sequence[Model]) -> list[Model]:
+    """The models that the program blends with the given ones, from the same folders of tables."""
+    names = [(model.name, model.year) for model in given]
+    for name, year in names:
+        if names.count((name, year)) > 1:
+            raise InputError(f"{name} {year} is there twice: payment scores need each model once")
+    wanted = payment.companions(names)
+    payment.check([*names, *wanted])
+    payment.check_frailty([name for name, _ in names])
+    found = []
+    for name, year in wanted:
+        partner = next(model for model in given if model.year == year)
+        try:
+            found.append(load_model(name, year, tables=partner.tables.folder.parent.parent))
+        except UnknownModelError as error:
+            raise UnknownModelError(
+                f"{payment.program_of(name, year)} {year} blends {partner.name} with {name}: {error}"
+            ) from None
+    return found

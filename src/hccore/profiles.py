@@ -32,9 +32,19 @@ def conditions_of(tables: ModelTables, *, segments: bool) -> tuple[Condition, ..
         for targets in by_code.values():
             for target in targets:
                 found[target.condition] = None
+    found.update((segment.applies, None) for segment in tables.segments)
     if segments:
         found.update((segment.condition, None) for segment in tables.segments if segment.automatic)
+        found.update((row.condition, None) for row in tables.multipliers)
     return tuple(found)
+
+
+def chooses_segments(tables: ModelTables, *, all_segments: bool) -> bool:
+    """Whether every member gets a segment.
+
+    Not where all are asked for, unless there are sub-models: then the member's own is asked for beside them.
+    """
+    return not all_segments or tables.has_populations
 
 
 def columns_of(tables: ModelTables, *, segments: bool) -> frozenset[str]:
@@ -70,12 +80,18 @@ class Profiles:
         Profile of each member, -1 for members that are not scored.
     segment : int16[n_profiles]
         Automatic segment, -1 where no row of the decision table holds (or none was asked for).
+    applies : bool[n_profiles, n_segments]
+        Whether the score exists for such members.
+    multiplier : int32[n_profiles]
+        Thousandths; 1000 where no multiplier's condition holds.
     variables : dict of str to bool[n_profiles]
         Every member variable.
     """
 
     of_member: NDArray[np.int32]
     segment: NDArray[np.int16]
+    applies: Bools
+    multiplier: NDArray[np.int32]
     variables: Mapping[str, Bools]
     arrays: ProfileArrays
 
@@ -125,7 +141,15 @@ def build_profiles(
             if candidate.automatic:
                 met = np.broadcast_to(candidate.condition(profile_facts), n_profiles)
                 segment[met & (segment < 0)] = number
-    return Profiles(of_member, segment, variables, ProfileArrays(base, accepts, member_bits))
+    applies = np.zeros((n_profiles, len(tables.segments)), np.bool_)
+    for number, candidate in enumerate(tables.segments):
+        applies[:, number] = candidate.applies(profile_facts)
+    multiplier = np.full(n_profiles, 1000, np.int32)
+    if segments:
+        for step in reversed(tables.multipliers):
+            multiplier[np.broadcast_to(step.condition(profile_facts), n_profiles)] = step.factor
+    arrays = ProfileArrays(base, accepts, member_bits)
+    return Profiles(of_member, segment, applies, multiplier, variables, arrays)
 
 
 def _group(

@@ -16,6 +16,7 @@ from hccore import kernels
 from hccore.arrow import values_of
 from hccore.errors import InputError
 from hccore.output import whole_files, write_batches
+from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
 from hccore.scoring import ModelRun, Run
 
 _ROWS = 1 << 20
@@ -28,11 +29,15 @@ SCORE_COLUMNS = (
     "demographic_score",
     "disease_score",
     "normalized_score",
+    "adjusted_score",
     "payment_score",
     "payment_hcc_count",
     "hccs",
 )
-EXTRA_COLUMNS = ("segment_reason",)
+# Sub-models with several plans: the score of the member's own plan, and what its cost sharing makes of it.
+OWN_COLUMNS = ("SCORE", "CSR_FACTOR", "CSR_ADJUSTED_SCORE")
+EXTRA_COLUMNS = ("segment_reason", "blended_score", "frailty_score")
+PAYMENT_COLUMNS = ("normalized_score", "adjusted_score", "blended_score", "frailty_score", "payment_score")
 
 
 class Result:
@@ -59,14 +64,19 @@ class Result:
         """One row per member and model, in input order, as the kind of frame that the members came in.
 
         Columns: `member_id`, `model`, `year`, `segment`, `raw_score`, `demographic_score`, `disease_score`,
-        `normalized_score`, `payment_score` (null until payment factors are applied), `payment_hcc_count`, `hccs`
-        (list of category numbers). With all segments: `ID`, every segment's score under CMS's name, `hccs`.
+        `normalized_score`, `adjusted_score` (the model's own, after the coding adjustment), `payment_score` (the
+        blend of all models of the program's year, plus frailty: the same in each of a member's rows; these three
+        are null without a program), `payment_hcc_count`, `hccs` (list of category numbers). With all segments:
+        `ID`, every segment's score under CMS's name, `hccs`.
         Scores are the doubles nearest to whole thousandths. Members that were not scored have nulls.
         """
         return self._frame(self.table())
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The scores as an Arrow table, all columns or the named ones (also `segment_reason`)."""
+        """The scores as an Arrow table, all columns or the named ones.
+
+        There are also `segment_reason`, `blended_score` and `frailty_score`.
+        """
         batches = list(self.batches(columns))
         return pa.Table.from_batches(batches)
 
@@ -75,9 +85,10 @@ class Result:
         if not self._run.options.all_segments:
             return list(SCORE_COLUMNS)
         several = ["model", "year"] if len(self._run.models) > 1 else []
-        names = dict.fromkeys(
-            segment.score_column for done in self._run.models for segment in done.model.tables.segments
-        )
+        tables = [done.model.tables for done in self._run.models]
+        names = dict.fromkeys(segment.score_column for one in tables for segment in one.segments)
+        if any(one.has_populations for one in tables):
+            return ["ID", *several, "MODEL", *names, *OWN_COLUMNS, "hccs"]
         return ["ID", *several, *names, "hccs"]
 
     def batches(
@@ -103,13 +114,28 @@ class Result:
             if name not in known:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
         n = len(self._run.ids)
-        for done in self._run.models:
+        for model, done in enumerate(self._run.models):
             for start in range(0, n, _ROWS):
                 stop = min(n, start + _ROWS)
-                arrays = [self._column(name, done, start, stop, text=text) for name in names]
+                paid = None
+                if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
+                    paid = self._payment(model, slice(start, stop))
+                arrays = [self._column(name, done, start, stop, paid, text=text) for name in names]
                 yield pa.RecordBatch.from_arrays(arrays, names)
 
-    def _column(self, name: str, done: ModelRun, start: int, stop: int, *, text: bool) -> pa.Array:
+    def _payment(self, model: int, rows: slice) -> PaymentScores:
+        return payment_scores(
+            [payment.at(rows) for payment in self._run.payments],
+            [
+                ModelScores(done.scores[rows, 0], done.segment[rows], done.scored[rows])
+                for done in self._run.models
+            ],
+            model,
+        )
+
+    def _column(
+        self, name: str, done: ModelRun, start: int, stop: int, paid: PaymentScores | None, *, text: bool
+    ) -> pa.Array:
         rows = slice(start, stop)
         n = stop - start
         tables = done.model.tables
@@ -127,20 +153,41 @@ class Result:
         if name == "hccs":
             hccs = _hcc_lists(done, start, stop)
             return _join(hccs) if text else hccs
-        if name in ("normalized_score", "payment_score"):
-            return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
+        if name in PAYMENT_COLUMNS:
+            if name == "payment_score" and tables.multipliers:
+                steps = multiplied(done.scores[rows, 0], done.multiplier(rows))
+                return _decimals(steps, scored) if text else pa.array(steps / 1000, mask=~scored)
+            if paid is None:
+                return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
+            steps, has = paid.column(name)
+            return _decimals(steps, has) if text else pa.array(steps / 1000, mask=~has)
         raw = done.scores[rows]
-        if name == "raw_score":
+        own = np.maximum(done.segment[rows], 0)
+        if name == "MODEL":
+            populations = pa.array([segment.population for segment in tables.segments])
+            return populations.take(pa.array(np.where(scored, own, 0), mask=~scored))
+        if name == "CSR_FACTOR":
+            return pa.array(done.multiplier(rows) / 1000, mask=~scored)
+        thousandths: NDArray[Any]
+        if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
+            thousandths = raw[np.arange(n), own]
+            if name == "CSR_ADJUSTED_SCORE":
+                thousandths = multiplied(thousandths, done.multiplier(rows))
+        elif name == "raw_score":
             thousandths = raw[:, 0]
         elif name == "demographic_score":
             thousandths = done.demographic[rows]
         elif name == "disease_score":
             thousandths = raw[:, 0] - done.demographic[rows]
         else:
-            by_name = {segment.score_column: i for i, segment in enumerate(tables.segments)}
-            if name not in by_name:
-                return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
-            thousandths = raw[:, by_name[name]]
+            columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
+            applies = done.profiles.applies[done.profiles.of_member[rows]]
+            thousandths = np.zeros(n, np.int64)
+            exists = np.zeros(n, np.bool_)
+            for column in columns:
+                exists |= applies[:, column]
+                thousandths = np.where(applies[:, column], raw[:, column], thousandths)
+            scored = scored & exists
         return _decimals(thousandths, scored) if text else pa.array(thousandths / 1000, mask=~scored)
 
     @staticmethod
@@ -247,7 +294,7 @@ def _repeated(text: str, n: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([text])).cast(pa.string())
 
 
-def _decimals(thousandths: NDArray[np.int32], scored: NDArray[np.bool_]) -> pa.Array:
+def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArray[np.bool_]) -> pa.Array:
     """Whole thousandths as decimals with three places."""
     words = np.empty((len(thousandths), 2), np.int64)
     words[:, 0] = thousandths

@@ -24,10 +24,11 @@ import hccore
 from hccore import kernels
 from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
-from hccore.diagnoses import CodeBatch, CodeTable, MemberIndex, read_codes
+from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, MemberIndex, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.members import Bools, People, Problems, ages_on, read_members
-from hccore.profiles import Profiles, build_profiles, columns_of
+from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
+from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
 from hccore.sources import Source, open_source
 from hccore.tables import ModelTables
 
@@ -50,6 +51,8 @@ class Options:
         Compare codes exactly as written.
     assume : mapping of column to value
         Member columns that are absent, with one value for everybody.
+    payment : Payment, optional
+        Programs and factors for payment scores; None: raw scores alone.
     """
 
     all_segments: bool = False
@@ -57,6 +60,7 @@ class Options:
     threads: int = 0
     exact_codes: bool = False
     assume: Mapping[str, object] | None = None
+    payment: Payment | None = None
 
     @property
     def workers(self) -> int:
@@ -76,13 +80,14 @@ class ModelRun:
     ----------
     first_word : int                    where the model's words begin in the member states
     profiles : Profiles
-    segment : int16[n]                  -1: all segments, or not scored
+    segment : int16[n]                  the member's own, -1: none was chosen
     chosen : bool[n]                    the segment was given with the member
     scored : bool[n]
     scores : int32[n, 1 or n_segments]  thousandths
     demographic : int32[n]              thousandths
     n_hccs : int16[n]
     hccs : uint64[n, state_words]
+    counted : dict of str to int        members by sentence of the tables' `[counted]`
     """
 
     model: CompiledModel
@@ -95,6 +100,11 @@ class ModelRun:
     demographic: NDArray[np.int32]
     n_hccs: NDArray[np.int16]
     hccs: NDArray[np.uint64]
+    counted: dict[str, int]
+
+    def multiplier(self, rows: slice) -> NDArray[np.int32]:
+        """Thousandths by which the score of some members is multiplied; 1000 for those without a multiplier."""
+        return self.profiles.multiplier[self.profiles.of_member[rows]]
 
 
 @dataclass(frozen=True)
@@ -104,11 +114,13 @@ class Run:
     options: Options
     ids: pa.ChunkedArray
     index: MemberIndex
+    ages: MemberAges
     state: NDArray[np.uint64]
     models: tuple[ModelRun, ...]
     codes: Mapping[str, tuple[Source, CodeTable]]
     library: str
     report: dict[str, Any]
+    payments: tuple[ModelPayment, ...] = ()
 
 
 class Stopwatch:
@@ -167,6 +179,7 @@ def run(
             [model.tables for model in models],
             all_segments=options.all_segments,
             assume=options.assume or {},
+            frailty_column=None if options.payment is None else options.payment.frailty_column,
         )
     problems = people.problems
     n = len(people.ids)
@@ -177,6 +190,10 @@ def run(
         prepared = [_prepare(model, people, problems, options) for model in models]
         if options.on_invalid == "error":
             problems.raise_if_any(member_source.name)
+    payments: tuple[ModelPayment, ...] = ()
+    if options.payment is not None:
+        with watch.stage("payment"):
+            payments = _payments(options.payment, models, prepared, people)
 
     counts: dict[str, dict[str, int]] = {}
     code_tables: dict[str, tuple[Source, CodeTable]] = {}
@@ -184,16 +201,13 @@ def run(
         for system, source in sources.items():
             table = CodeTable(
                 system,
-                [
-                    (model.codes.get(system, {}), int(first))
-                    for model, first in zip(models, first_words, strict=False)
-                ],
+                [ModelCodes(model, int(first)) for model, first in zip(models, first_words, strict=False)],
                 exact=options.exact_codes,
             )
             code_tables[system] = (source, table)
 
             def use(batch: CodeBatch, table: CodeTable = table) -> None:
-                kernels.set_codes(*batch, table.start, table.word, table.mask, state)
+                kernels.set_codes(*batch, table.start, table.word, table.mask, table.service, state)
 
             counted = read_codes(
                 source,
@@ -201,6 +215,7 @@ def run(
                 people.index,
                 use,
                 threads=options.workers,
+                ages=people.ages(),
                 progress=None if progress is None else (lambda rows: progress("codes", rows)),
             )
             counts[source.name.split(" ")[0]] = counted.as_report()
@@ -250,21 +265,35 @@ def run(
             "assumed": people.assumed,
             "blanks": people.blanks,
             "problems": problems.as_report(),
+            "counted": {_label(done.model.tables): done.counted for done in runs if done.counted},
             "by_segment": {_label(done.model.tables): _by_segment(done) for done in runs},
         },
         "codes": counts,
         "conditional_mappings_not_met": edits,
         "timings": watch.seconds,
     }
+    if options.payment is not None:
+        report["payment"] = options.payment.as_report([payment.terms for payment in payments])
+        report["payment"]["unpaid"] = {
+            _label(done.model.tables): int(np.count_nonzero(done.scored & ~payment.paid))
+            for done, payment in zip(runs, payments, strict=True)
+        }
+        report["payment"]["frailty_added"] = {
+            _label(done.model.tables): int(np.count_nonzero(payment.frailty))
+            for done, payment in zip(runs, payments, strict=True)
+            if payment.frailty is not None
+        }
     return Run(
         options,
         people.ids,
         people.index,
+        people.ages(),
         state,
         tuple(runs),
         code_tables,
         member_source.library,
         report,
+        payments,
     )
 
 
@@ -288,9 +317,9 @@ def _prepare(
     tables = model.tables
     valid = people.valid.copy()
     facts = dict(people.facts)
-    if people.birth is not None and tables.age_as_of is not None:
+    age = _ages(people, tables)
+    if age is not None and tables.age_as_of is not None:
         month, day = tables.age_as_of
-        age = ages_on(people.birth, tables.year, month, day)
         after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
         problems.add("birth_date", after, valid & (age < 0))
         problems.add("birth_date", f"an age above {MAX_AGE}", valid & (age > MAX_AGE))
@@ -299,7 +328,7 @@ def _prepare(
     n = len(valid)
     segment = np.full(n, -1, np.int16)
     chosen = np.zeros(n, np.bool_)
-    choose = not options.all_segments
+    choose = chooses_segments(tables, all_segments=options.all_segments)
     if people.segment is not None:
         names, numbers = people.segment
         of_name = {segment_.name: i for i, segment_ in enumerate(tables.segments)}
@@ -317,7 +346,7 @@ def _prepare(
             valid &= chosen
             choose = False
     profiles = build_profiles(model, facts, valid, segments=choose)
-    if choose:
+    if choose and len(profiles):
         automatic = profiles.segment[profiles.of_member]
         take = valid & ~chosen
         segment[take] = automatic[take]
@@ -326,6 +355,40 @@ def _prepare(
         if not valid.all():
             profiles.of_member[~valid] = -1
     return profiles, segment, chosen, valid
+
+
+def _ages(people: People, tables: ModelTables) -> NDArray[np.int32] | None:
+    """Ages on the model's date; None where the age is an input column."""
+    from_column = tables.age_from_column and "age" in people.facts
+    if people.birth is None or tables.age_as_of is None or from_column:
+        return None
+    return ages_on(people.birth, tables.year, *tables.age_as_of)
+
+
+def _payments(
+    payment: Payment,
+    models: Sequence[CompiledModel],
+    prepared: Sequence[tuple[Profiles, NDArray[np.int16], Bools, Bools]],
+    people: People,
+) -> tuple[ModelPayment, ...]:
+    """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
+    present = []
+    for model, (_, segment, _, valid) in zip(models, prepared, strict=True):
+        present.append(np.bincount(segment[valid], minlength=len(model.segment_names)) > 0)
+    terms = payment.terms([(model.tables, used) for model, used in zip(models, present, strict=True)])
+    segments = [segment for _, segment, _, _ in prepared]
+    scored = [valid for _, _, _, valid in prepared]
+    given = people.frailty if payment.frailty is None else payment.frailty
+    frailty: list[NDArray[np.int32] | None] = [None] * len(models)
+    if given is not None:
+        for i, model in enumerate(models):
+            age = _ages(people, model.tables)
+            if age is None:
+                age = people.facts["age"]
+            frailty[i] = frailty_where_due(given, terms[i], segments[i], age, scored[i])
+    return tuple(
+        ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(models))
+    )
 
 
 # -------------------------------------------------------------------- scores
@@ -366,28 +429,48 @@ def _score(
         demographic=np.zeros(n, np.int32),
         n_hccs=np.zeros(n, np.int16),
         hccs=np.zeros((n, model.state_words), np.uint64),
+        counted={},
     )
+    scored_segment = np.full(n, -1, np.int16) if options.all_segments else segment
     lock = threading.Lock()
     lost = 0
+    tally = np.zeros(len(model.kernel.tallied), np.int64)
 
     def work(start: int, stop: int) -> None:
         nonlocal lost
+        mine = np.zeros(len(tally), np.int64)
         failed = kernels.score_members(
             start,
             stop,
             state,
             first_word,
             profiles.of_member,
-            segment,
+            scored_segment,
             profiles.arrays,
             model.kernel,
             done.scores,
             done.demographic,
             done.n_hccs,
             done.hccs,
+            mine,
         )
         with lock:
             lost += failed
+            tally[:] += mine
 
     in_ranges(n, options.workers, work)
+    done.counted.update(_counted(model, profiles, tally))
     return done, lost
+
+
+def _counted(model: CompiledModel, profiles: Profiles, tally: NDArray[np.int64]) -> dict[str, int]:
+    """Members with each variable that the tables want counted, by the tables' own sentence."""
+    by_bit = dict(zip(map(int, model.kernel.tallied), map(int, tally), strict=True))
+    members = np.bincount(profiles.of_member[profiles.of_member >= 0], minlength=len(profiles))
+    counts = {}
+    for name, sentence in model.tables.counted.items():
+        if name in model.bits:
+            counts[sentence] = by_bit[model.bits[name]]
+        else:
+            counts[sentence] = int(members[profiles.variables[name]].sum())
+    return counts

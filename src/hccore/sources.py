@@ -29,6 +29,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     ID_COLUMN: ("id", "person_id", "beneficiary_id", "bene_id", "mbi"),
     "birth_date": ("dob", "date_of_birth"),
     "segment": (),
+    "service_date": ("diagnosis_service_date", "date_of_service", "dos"),
     "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code"),
     "ndc": ("ndc_code",),
     "hcpcs": ("hcpcs_code",),

@@ -177,6 +177,20 @@ class ModelTables:
         """Names that codes map to and hierarchies apply to, in table order."""
         return tuple(name for name, v in self.variables.items() if v.kind in CODED_KINDS)
 
+    @property
+    def has_populations(self) -> bool:
+        """Whether there are sub-models, each for some of the members."""
+        return any(segment.population for segment in self.segments)
+
+    @property
+    def looks_at_diagnosis_age(self) -> bool:
+        """Whether some code counts only at a certain age at the diagnosis."""
+        return any(
+            "diagnosis_age" in target.service_condition.columns
+            for targets in self.codes.get("icd10cm", {}).values()
+            for target in targets
+        )
+
     def members_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """The variables behind names of variables and groups, each once, in order."""
         found: dict[str, None] = {}

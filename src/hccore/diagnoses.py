@@ -207,8 +207,9 @@ class CodeTable:
         self.conditions_of_code = np.zeros(len(self.codes), np.uint64)
         owner = np.repeat(np.arange(len(self.codes)), np.diff(self.start))
         has = self.service >= 0
-        bits = np.uint64(1) << self.service[has].astype(np.uint64)
-        np.bitwise_or.at(self.conditions_of_code, owner[has], bits)
+        np.bitwise_or.at(
+            self.conditions_of_code, owner[has], np.uint64(1) << self.service[has].astype(np.uint64)
+        )
         self._known: dict[object, int] = {}
 
     @property

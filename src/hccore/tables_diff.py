@@ -620,8 +620,8 @@ def _remarks(old: ModelTables, new: ModelTables) -> list[str]:
         names = ", ".join(redefined[:3]) + (", …" if len(redefined) > 3 else "")
         stand = "name stands" if len(redefined) == 1 else "names stand"
         texts.append(
-            f"By the labels, {len(redefined)} {stand} for something else in {new.model} ({names}): codes that lead "
-            "there count as remapped, and their coefficients, edges and rules as removed and added."
+            f"By the labels, {len(redefined)} {stand} for something else in {new.model} ({names}): codes that "
+            "lead there count as remapped, and their coefficients, edges and rules as removed and added."
         )
     return ["", *textwrap.wrap(" ".join(texts), WIDTH)]
 

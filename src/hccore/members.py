@@ -18,7 +18,7 @@ from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date
 from hccore.diagnoses import MemberAges, MemberIndex, index_members
 from hccore.errors import InputError
 from hccore.payment import frailty_thousandths
-from hccore.profiles import chooses_segments, columns_of
+from hccore.profiles import chooses_segments, columns_of, shared_with
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables
 
@@ -280,10 +280,12 @@ def _plan(
     for tables in models:
         why = f"needed by {tables.model} {tables.year}"
         choose = chooses_segments(tables, all_segments=all_segments)
-        for name in columns_of(tables, segments=choose and plan.segment is None):
+        shared = () if all_segments else shared_with(tables, models).values()
+        to_choose = columns_of(tables, segments=True).union(*(condition.columns for condition in shared))
+        for name in to_choose if choose and plan.segment is None else columns_of(tables, segments=False):
             needed.setdefault(name, why)
         if plan.segment is not None:  # looked at only where the segment is left blank
-            for name in columns_of(tables, segments=True):
+            for name in to_choose:
                 if find_column(source, name) is not None:
                     needed.setdefault(name, why)
     if "age" in needed:

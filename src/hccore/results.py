@@ -17,7 +17,7 @@ from hccore.arrow import values_of
 from hccore.errors import InputError
 from hccore.output import whole_files, write_batches
 from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
-from hccore.scoring import ModelRun, Run
+from hccore.scoring import ModelRun, Rows, Run
 
 _ROWS = 1 << 20
 SCORE_COLUMNS = (
@@ -113,17 +113,15 @@ class Result:
         for name in names:
             if name not in known:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
-        n = len(self._run.ids)
         for model, done in enumerate(self._run.models):
-            for start in range(0, n, _ROWS):
-                stop = min(n, start + _ROWS)
+            for rows in _pieces(done, len(self._run.ids)):
                 paid = None
                 if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
-                    paid = self._payment(model, slice(start, stop))
-                arrays = [self._column(name, done, start, stop, paid, text=text) for name in names]
+                    paid = self._payment(model, rows)
+                arrays = [self._column(name, done, rows, paid, text=text) for name in names]
                 yield pa.RecordBatch.from_arrays(arrays, names)
 
-    def _payment(self, model: int, rows: slice) -> PaymentScores:
+    def _payment(self, model: int, rows: Rows) -> PaymentScores:
         return payment_scores(
             [payment.at(rows) for payment in self._run.payments],
             [
@@ -134,14 +132,13 @@ class Result:
         )
 
     def _column(
-        self, name: str, done: ModelRun, start: int, stop: int, paid: PaymentScores | None, *, text: bool
+        self, name: str, done: ModelRun, rows: Rows, paid: PaymentScores | None, *, text: bool
     ) -> pa.Array:
-        rows = slice(start, stop)
-        n = stop - start
         tables = done.model.tables
         scored = done.scored[rows]
+        n = len(scored)
         if name in ("member_id", "ID"):
-            return _one_chunk(self._run.ids.slice(start, n))
+            return _taken(self._run.ids, rows)
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
@@ -151,7 +148,7 @@ class Result:
         if name == "payment_hcc_count":
             return pa.array(done.n_hccs[rows], mask=~scored)
         if name == "hccs":
-            hccs = _hcc_lists(done, start, stop)
+            hccs = _hcc_lists(done, rows)
             return _join(hccs) if text else hccs
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
@@ -191,7 +188,7 @@ class Result:
         return _decimals(thousandths, scored) if text else pa.array(thousandths / 1000, mask=~scored)
 
     @staticmethod
-    def _segment_column(name: str, done: ModelRun, rows: slice) -> pa.Array:
+    def _segment_column(name: str, done: ModelRun, rows: Rows) -> pa.Array:
         segments = done.model.tables.segments
         number = done.segment[rows].astype(np.int32)
         mask = ~done.scored[rows] | (number < 0)
@@ -282,6 +279,24 @@ class Result:
 # -------------------------------------------------------------------- columns
 
 
+def _pieces(done: ModelRun, n: int) -> Iterator[Rows]:
+    """The rows of a model in pieces."""
+    if done.rows is None:
+        for start in range(0, n, _ROWS):
+            yield slice(start, min(n, start + _ROWS))
+    else:
+        for start in range(0, len(done.rows), _ROWS):
+            yield done.rows[start : start + _ROWS]
+
+
+def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
+    """Some rows (in order) of an input column."""
+    if isinstance(rows, slice):
+        return _one_chunk(values.slice(rows.start, rows.stop - rows.start))
+    first = int(rows[0])
+    return _one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(pa.array(rows - first))
+
+
 def _one_chunk(values: pa.ChunkedArray) -> pa.Array:
     if values.num_chunks == 1:
         return values.chunk(0)
@@ -303,7 +318,7 @@ def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArra
     return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), [bitmap, pa.py_buffer(words)])
 
 
-def _hcc_lists(done: ModelRun, start: int, stop: int) -> pa.Array:
+def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
     """The remaining categories as lists of their numbers; categories without a number are left out."""
     variables = done.model.tables.variables
     numbers = [variables[name].number for name in done.model.tables.categories]
@@ -311,21 +326,21 @@ def _hcc_lists(done: ModelRun, start: int, stop: int) -> pa.Array:
         (name for name in done.model.tables.categories if variables[name].number),
         done.model.state_words,
     )
-    offsets = np.zeros(stop - start + 1, np.int32)
+    hccs, scored = done.hccs[rows], done.scored[rows]
+    offsets = np.zeros(len(hccs) + 1, np.int32)
     nothing = np.zeros(0, np.int16)
-    total = kernels.list_bits(done.hccs, start, stop, shown, offsets, nothing)
+    total = kernels.list_bits(hccs, 0, len(hccs), shown, offsets, nothing)
     bits = np.zeros(total, np.int16)
     if total:
-        kernels.list_bits(done.hccs, start, stop, shown, offsets, bits)
+        kernels.list_bits(hccs, 0, len(hccs), shown, offsets, bits)
     values = pa.DictionaryArray.from_arrays(pa.array(bits), pa.array(numbers, pa.string()))
-    scored = done.scored[start:stop]
     bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
     return (
         pa.ListArray.from_arrays(pa.array(offsets), values.cast(pa.string()))
         if bitmap is None
         else pa.Array.from_buffers(
             pa.list_(pa.string()),
-            stop - start,
+            len(hccs),
             [bitmap, pa.py_buffer(offsets)],
             children=[values.cast(pa.string())],
         )

@@ -180,7 +180,7 @@ def differences(tables: ModelTables, member: Member, trace: Trace, expected: Map
 @pytest.mark.parametrize("extent", FOLDERS)
 def test_members_score_as_cms_says(extent: str, year: int) -> None:
     folder = FOLDERS[extent] / str(year)
-    if not folder.is_dir():
+    if extent == "full" and not folder.is_dir():
         pytest.skip(f"no expected scores at {folder}")
     tables = load_tables("hhs_hcc", year)
     members = read_members(folder)

@@ -182,9 +182,10 @@ def compile_model(tables: ModelTables) -> CompiledModel:
     n_segments = len(tables.segments)
     coefficients = np.zeros((len(names), n_segments), np.int32)
     in_segment = np.zeros((len(names), n_segments), np.bool_)
+    of_member = tables.member_variables
     for name, row in tables.coefficients.items():
         bit = bits.get(name)
-        if bit is None or tables.variables[name].kind == "demographic":
+        if bit is None or name in of_member:  # these are in the profiles' base scores
             continue
         coefficients[bit] = [value or 0 for value in row]
         in_segment[bit] = [value is not None for value in row]

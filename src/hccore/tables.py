@@ -178,6 +178,12 @@ class ModelTables:
         return tuple(name for name, v in self.variables.items() if v.kind in CODED_KINDS)
 
     @property
+    def member_variables(self) -> frozenset[str]:
+        """Variables that depend on the member alone: flags and what member rules set."""
+        by_rules = {rule.variable for rule in self.rules if rule.stage == "member"}
+        return frozenset(by_rules | {flag.variable for flag in self.flags})
+
+    @property
     def has_populations(self) -> bool:
         """Whether there are sub-models, each for some of the members."""
         return any(segment.population for segment in self.segments)
@@ -359,7 +365,7 @@ class _FolderReader:
             variables=variables,
             flags=flags,
             groups=groups,
-            rules=self._rules(variables, groups),
+            rules=self._rules(variables, groups, flags),
             hierarchy=self._hierarchy(variables, about.get("accepted", {})),
             codes=codes,
             coefficients=self._coefficients(variables, segments),
@@ -569,11 +575,15 @@ class _FolderReader:
         return {name: tuple(members) for name, members in groups.items()}
 
     def _rules(
-        self, variables: Mapping[str, Variable], groups: Mapping[str, tuple[str, ...]]
+        self,
+        variables: Mapping[str, Variable],
+        groups: Mapping[str, tuple[str, ...]],
+        flags: Sequence[Flag],
     ) -> tuple[Rule, ...]:
         columns = ("stage", "variable", "when", "unless", "count_of", "min", "max", "clears")
         rules: list[Rule] = []
         known = {**variables, **groups}
+        of_member = {flag.variable for flag in flags}
         for row in self._rows("rules.csv", columns):
             if row["stage"] not in STAGES:
                 raise row.fault("stage", f"unknown stage {row['stage']!r} (there are {', '.join(STAGES)})")
@@ -603,10 +613,23 @@ class _FolderReader:
                 raise row.fault("stage", f"stage {rule.stage} after stage {rules[-1].stage}")
             if rule.stage == "member":
                 self._check_member_rule(row, rule, variables, groups)
-            elif rule.variable and variables[rule.variable].kind == "demographic":
-                raise row.fault("variable", "a demographic variable depends on member facts alone")
+                of_member.add(rule.variable)
+            else:
+                self._check_later_rule(row, rule, variables, of_member)
             rules.append(rule)
         return tuple(rules)
+
+    @staticmethod
+    def _check_later_rule(
+        row: _Row, rule: Rule, variables: Mapping[str, Variable], of_member: set[str]
+    ) -> None:
+        """Scored member variables make up the demographic score, which codes may not change."""
+        if rule.variable and variables[rule.variable].kind == "demographic":
+            raise row.fault("variable", "a demographic variable depends on member facts alone")
+        for column, names in (("variable", [rule.variable]), ("clears", rule.clears)):
+            for name in names:
+                if name in of_member and variables[name].kind != "flag":
+                    raise row.fault(column, f"{name} is settled in stage member")
 
     @staticmethod
     def _check_member_rule(

@@ -68,11 +68,13 @@ def releases(root: Path) -> list[tuple[Path, str, int]]:
     """Folder, model and year of every release in a tree of `<model>/<year>` folders.
 
     A calibration behind the year belongs to the model: `rxhcc_v08/2026_T` is `rxhcc_v08_t` of 2026.
+    The HHS models have no version in their name: `hhs_hcc/2026`.
     """
     found = []
-    for folder in sorted(Path(root).glob("*_v[0-9]*/20[0-9][0-9]*")):
+    for folder in sorted(Path(root).glob("*/20[0-9][0-9]*")):
+        known = re.fullmatch(r".*_v[0-9].*|hhs_hcc", folder.parent.name)
         match = re.fullmatch(r"(\d{4})(?:_(\w+))?", folder.name)
-        if match and folder.is_dir():
+        if known and match and folder.is_dir():
             calibration = f"_{match[2].lower()}" if match[2] else ""
             found.append((folder, folder.parent.name + calibration, int(match[1])))
     return found

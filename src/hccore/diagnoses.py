@@ -117,7 +117,10 @@ def _plain_ids(ids: Any, name: str) -> Any:
     """
     kind = ids.type.value_type if pa.types.is_dictionary(ids.type) else ids.type
     if pa.types.is_integer(kind):
-        return ids.cast(pa.int64())
+        try:
+            return ids.cast(pa.int64())
+        except pa.ArrowInvalid:
+            raise InputError(f"{name}: member ids above 2^63 - 1 must be text") from None
     if pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type):
         return ids
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):

@@ -231,6 +231,9 @@ def find_rows(
         if bytes_ids:
             start = id_offsets[i]
             stop = id_offsets[i + 1]
+            if start == stop:
+                counts[2] += 1
+                continue
             low, high = pack_id(id_data, start, stop)
         else:
             low, high = id_keys[i], np.uint64(0)

@@ -110,7 +110,10 @@ def open_source(table: object, role: str) -> Source:
         except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{role} {path} cannot be read: {_plain(error)}") from None
     if isinstance(table, Mapping):
-        table = pa.table(dict(table))
+        try:
+            table = pa.table(dict(table))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise _no_columns(role, error) from None
     if not hasattr(table, "__arrow_c_stream__"):
         raise InputError(
             f"{role} must be a path or a table that speaks Arrow (pyarrow, pandas, polars, duckdb), "
@@ -149,6 +152,15 @@ def _plain(error: Exception) -> str:
     return lines[0].split("Row #")[0][:300]
 
 
+def _no_columns(role: str, error: Exception) -> InputError:
+    """Objects that are no table: the column, where the error names it, and never the value that it quotes."""
+    named = next((arg for arg in error.args if str(arg).startswith("Conversion failed for column")), None)
+    return InputError(
+        f"{role} cannot be turned into Arrow columns{f': {named}' if named else ''} "
+        "(does a column mix types, or are columns of different lengths?)"
+    )
+
+
 def _pieces(batch: pa.RecordBatch) -> Tasks:
     """A batch in memory as tasks of a bounded number of rows."""
     for start in range(0, len(batch), BATCH_ROWS):
@@ -170,9 +182,7 @@ class _FrameSource(Source):
                 table = pa.Table.from_pandas(table, preserve_index=False)
             reader = pa.RecordBatchReader.from_stream(table)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise InputError(
-                f"{role} cannot be turned into Arrow columns: {_plain(error)} (does a column mix types?)"
-            ) from None
+            raise _no_columns(role, error) from None
         self.schema = reader.schema
         self._table = table
         self._first: pa.RecordBatchReader | None = reader
@@ -365,7 +375,7 @@ def need_column(source: Source, name: str, why: str = "") -> str:
     for key in (name, *ALIASES.get(name, ())):
         close = difflib.get_close_matches(key, [given.strip().lower() for given in names], 1, 0.7)
         near += [given for given in names if given.strip().lower() in close and given not in near]
-    hint = f"; is it {near[0]!r}?" if near else ""
+    hint = f"; is it {near[0]!r}?" if near else "."
     accepted = " or ".join([name, *ALIASES.get(name, ())])
     raise InputError(
         f"{source.name}: no column {accepted}{f' ({why})' if why else ''}{hint} "
@@ -405,7 +415,7 @@ def run_tasks(
                     if stop.is_set():
                         return
                     work(batch)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             stop.set()
             raise source.failure(error) from None
         except BaseException:

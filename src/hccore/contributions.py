@@ -174,6 +174,7 @@ class _Expander:
             variables,
             found,
             before,
+            model.scratch(),
         )
         terms = [
             self._demographic(start, stop),
@@ -245,7 +246,7 @@ class _Expander:
         n_words = found.shape[1]
         member, bit = _set_bits(found & ~variables[:, :n_words])
         parent = np.full((len(found), model.kernel.n_categories), -1, np.int16)
-        kernels.find_droppers(before, model.kernel, parent)
+        kernels.find_droppers(before, model.kernel, model.scratch(), parent)
         dropper = parent[member, bit].astype(np.int64)
         for child in np.unique(bit[dropper < 0]):
             rows = np.flatnonzero((bit == child) & (dropper < 0))

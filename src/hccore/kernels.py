@@ -20,14 +20,24 @@ from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+# Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
+# array of the tables up and down for every member took most of the time.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+
 
 def kernel(function: F) -> F:
     """Compile on first use, without the interpreter lock, cached on disk where a cache can be written."""
     compiled: Any
     try:
-        compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        compiled = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no writable folder for the cache: compile in every process instead
-        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+        compiled = numba.njit(nogil=True, **_OPTIONS)(function)
+    return compiled  # type: ignore[no-any-return]
+
+
+def part_of_kernel(function: F) -> F:
+    """Copy into the kernels that call it: a call would pass all arrays of the tables by value, each time."""
+    compiled: Any = numba.njit(inline="always", **_OPTIONS)(function)
     return compiled  # type: ignore[no-any-return]
 
 
@@ -46,19 +56,24 @@ def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> A
     return types.void(array, types.intp, types.intp, types.uint64), codegen
 
 
-@kernel
-def popcount(word: np.uint64) -> int:
-    """Number of set bits of a word."""
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return int((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+@intrinsic
+def popcount(typingctx: Any, word: Any) -> Any:
+    """Number of set bits of a 64-bit word."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
 
 
-@kernel
-def lowest_bit(word: np.uint64) -> int:
-    """Position of the lowest set bit of a word that is not zero."""
-    return popcount((word & (~word + np.uint64(1))) - np.uint64(1))
+@intrinsic
+def lowest_bit(typingctx: Any, word: Any) -> Any:
+    """Position of the lowest set bit of a 64-bit word that is not zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], cgutils.true_bit)
+
+    return types.int64(types.uint64), codegen
 
 
 # -------------------------------------------------------------------- member ids
@@ -289,16 +304,19 @@ def set_codes(
 # -------------------------------------------------------------------- scoring
 
 
-@kernel
+@part_of_kernel
 def run_rules(work: Any, rules: Any) -> None:
     """Run the rules of a stage on one member.
 
     Parameters
     ----------
     work : uint64[work_words]    the member's bits, changed in place
-    rules : RuleArrays           see `compile.py`
+    rules : RuleArrays           see `compile.py`; equal masks of `count_of` share their parts, so that a count
+                                 is taken once for a run of rules that ask for the same one
     """
     spans, bounds, part_word, part_mask, part_last = rules
+    counted = -1
+    count = 0
     for rule in range(spans.shape[0]):
         fires = True
         hit = False
@@ -317,44 +335,52 @@ def run_rules(work: Any, rules: Any) -> None:
                 break
         if not fires:
             continue
-        if spans[rule, 4] < spans[rule, 5]:
-            count = 0
-            for part in range(spans[rule, 4], spans[rule, 5]):
-                count += popcount(work[part_word[part]] & part_mask[part])
+        first, last = spans[rule, 4], spans[rule, 5]
+        if first < last:
+            if first != counted:
+                counted = first
+                count = 0
+                for part in range(first, last):
+                    count += popcount(work[part_word[part]] & part_mask[part])
             if count < bounds[rule, 0] or count > bounds[rule, 1]:
                 continue
         for part in range(spans[rule, 6], spans[rule, 7]):
             work[part_word[part]] &= ~part_mask[part]
+            counted = -1
         if bounds[rule, 2] >= 0:
             work[bounds[rule, 2]] |= np.uint64(1) << np.uint64(bounds[rule, 3])
+            if bounds[rule, 4] != 0:
+                counted = -1
 
 
-@kernel
-def apply_hierarchy(work: Any, present: Any, parent: Any, drop: Any, sequential: bool) -> None:
+@part_of_kernel
+def apply_hierarchy(work: Any, present: Any, model: Any) -> None:
     """Drop the lesser categories of every hierarchy, in table order.
 
     Parameters
     ----------
     work : uint64[work_words]     the member's bits, changed in place
-    present : uint64[n_words]     scratch: the bits before any hierarchy
-    parent : int32[n_parents]     bit of the dropping category
-    drop : uint64[n_parents, n_words]
-    sequential : bool
-        Whether a category that is already dropped still drops others: not if sequential (CMS's SAS macros read
-        the live flags), yes otherwise (CMS's Python programs read the flags before any hierarchy).
+    present : uint64[n_words]     written: the bits before any hierarchy
+    model : KernelTables
+        `sequential_hierarchy`: a category that is already dropped drops nothing (CMS's SAS macros read the live
+        flags); otherwise it does (CMS's Python programs read the flags before any hierarchy).
     """
-    n_words = drop.shape[1]
+    n_words = present.shape[0]
     for word in range(n_words):
         present[word] = work[word]
-    for row in range(parent.shape[0]):
-        bit = parent[row]
-        live = work[bit >> 6] if sequential else present[bit >> 6]
-        if (live >> np.uint64(bit & 63)) & np.uint64(1):
-            for word in range(n_words):
-                work[word] &= ~drop[row, word]
+    for word in range(n_words):
+        bits = present[word] & model.parents[word]
+        while bits != 0:
+            position = lowest_bit(bits)
+            bits &= bits - np.uint64(1)
+            if model.sequential_hierarchy and not (work[word] >> np.uint64(position)) & np.uint64(1):
+                continue
+            row = model.hierarchy_row[word * 64 + position]
+            for other in range(n_words):
+                work[other] &= ~model.hierarchy_drop[row, other]
 
 
-@kernel
+@part_of_kernel
 def find_variables(
     work: Any,
     present: Any,
@@ -397,7 +423,7 @@ def find_variables(
                 extra &= extra - np.uint64(1)
         work[word] |= bits
     run_rules(work, model.before)
-    apply_hierarchy(work, present, model.hierarchy_parent, model.hierarchy_drop, model.sequential_hierarchy)
+    apply_hierarchy(work, present, model)
     for word in range(n_state):
         remaining[word] = work[word] if word < last_word else np.uint64(0)
     if last_word < n_state:
@@ -428,6 +454,7 @@ def score_members(
     n_hccs: Any,
     hccs: Any,
     tally: Any,
+    scratch: Any,
 ) -> int:
     """Scores of the members [start, stop).
 
@@ -443,6 +470,7 @@ def score_members(
     n_hccs : int16[n]                   written
     hccs : uint64[n, state_words]       written: the categories that the hierarchies leave
     tally : int64[n_tallied]            added to: members with each tallied variable
+    scratch : Scratch                   see `compile.py`
 
     Returns
     -------
@@ -453,54 +481,93 @@ def score_members(
     coefficients, divisors, base = model.coefficients, model.divisors, profiles.base
     n_segments = coefficients.shape[1]
     n_state = profiles.accepts.shape[1]
-    work = np.zeros(profiles.member_bits.shape[1], np.uint64)
-    present = np.zeros(n_state, np.uint64)
-    remaining = np.zeros(n_state, np.uint64)
-    total = np.zeros(n_segments, np.int64)
+    work, present, remaining, total = scratch
+    plain = tally.shape[0] == 0
     for row in range(start, stop):
         p = profile[row]
         if p < 0:
             continue
+        chosen = segment[row]
+        counts = np.uint64(0)
+        for word in range(n_state):
+            bits = state[row, first_word + word]
+            counts |= bits & profiles.accepts[p, word]
+            failed += popcount(bits & ~profiles.accepts[p, word])
+        if plain and counts == 0 and chosen >= 0:  # no code counts: the same for all of the profile
+            scores[row, 0] = profiles.without_codes[p, chosen]
+            demographic[row] = profiles.demographic[p, chosen]
+            continue
         find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
         count = 0
         for word in range(n_state):
-            failed += popcount(state[row, first_word + word] & ~profiles.accepts[p, word])
             hccs[row, word] = remaining[word]
             count += popcount(remaining[word] & model.counted[word])
         n_hccs[row] = count
         for number in range(tally.shape[0]):
             bit = model.tallied[number]
             tally[number] += np.int64((work[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
-        chosen = segment[row]
         if chosen >= 0:
             sum_ = np.int64(base[p, chosen])
-            part = sum_
             for word in range(work.shape[0]):
                 bits = work[word]
                 while bits != 0:
                     sum_ += coefficients[word * 64 + lowest_bit(bits), chosen]
                     bits &= bits - np.uint64(1)
-            if divisors[chosen] > 0:
-                sum_ = divide_half_away(sum_ * 1000, divisors[chosen])
-                part = divide_half_away(part * 1000, divisors[chosen])
-            scores[row, 0] = sum_
-            demographic[row] = part
+            scores[row, 0] = divided(sum_, divisors[chosen])
+            demographic[row] = profiles.demographic[p, chosen]
         else:
+            add_segments(work, base, p, model, total)
             for s in range(n_segments):
-                total[s] = base[p, s]
-            for word in range(work.shape[0]):
-                bits = work[word]
-                while bits != 0:
-                    bit = word * 64 + lowest_bit(bits)
-                    for s in range(n_segments):
-                        total[s] += coefficients[bit, s]
-                    bits &= bits - np.uint64(1)
-            for s in range(n_segments):
-                if divisors[s] > 0:
-                    scores[row, s] = divide_half_away(total[s] * 1000, divisors[s])
-                else:
-                    scores[row, s] = total[s]
+                scores[row, s] = total[s]
     return failed
+
+
+@part_of_kernel
+def divided(score: int, divisor: int) -> int:
+    """A score after its segment's divisor, if there is one; all in thousandths."""
+    return divide_half_away(score * 1000, divisor) if divisor > 0 else score
+
+
+@part_of_kernel
+def add_segments(work: Any, base: Any, p: int, model: Any, total: Any) -> None:
+    """Scores of one member in every segment.
+
+    Parameters
+    ----------
+    work : uint64[work_words]      the member's variables
+    base : int32[n_profiles, n_segments]
+    p : int                        the member's profile
+    total : int64[n_segments]      written, thousandths
+    """
+    for s in range(total.shape[0]):
+        total[s] = base[p, s]
+    for word in range(work.shape[0]):
+        bits = work[word]
+        while bits != 0:
+            bit = word * 64 + lowest_bit(bits)
+            for s in range(total.shape[0]):
+                total[s] += model.coefficients[bit, s]
+            bits &= bits - np.uint64(1)
+    for s in range(total.shape[0]):
+        total[s] = divided(total[s], model.divisors[s])
+
+
+@kernel
+def score_profiles(no_codes: Any, profiles: Any, model: Any, scratch: Any, without_codes: Any) -> None:
+    """Scores of members without any code that counts.
+
+    Parameters
+    ----------
+    no_codes : uint64[1, state_words]               the state of such a member
+    scratch : Scratch                               see `compile.py`
+    without_codes : int32[n_profiles, n_segments]   written, thousandths
+    """
+    work, present, remaining, total = scratch
+    for p in range(without_codes.shape[0]):
+        find_variables(work, present, remaining, no_codes, 0, 0, profiles, p, model)
+        add_segments(work, profiles.base, p, model, total)
+        for s in range(total.shape[0]):
+            without_codes[p, s] = total[s]
 
 
 @kernel
@@ -515,6 +582,7 @@ def variables_of_members(
     variables: Any,
     found: Any,
     before: Any,
+    scratch: Any,
 ) -> None:
     """Final bits and found categories of the members [start, stop), for contributions.
 
@@ -523,40 +591,43 @@ def variables_of_members(
     variables : uint64[stop - start, work_words]   written
     found : uint64[stop - start, state_words]      written: the categories that codes led to
     before : uint64[stop - start, state_words]     written: those that were left before the hierarchies
+    scratch : Scratch                              see `compile.py`
     """
-    n_state = profiles.accepts.shape[1]
     n_categories = model.n_categories
-    remaining = np.zeros(n_state, np.uint64)
+    work, present, remaining, _ = scratch
     for row in range(start, stop):
         p = profile[row]
         if p < 0:
             continue
-        mine = state[row, first_word : first_word + n_state]
-        for word in range(n_state):
-            for bit in range(64):
-                if (mine[word] & profiles.accepts[p, word]) >> np.uint64(bit) & np.uint64(1):
-                    target = word * 64 + bit
-                    if target >= n_categories:
-                        target = model.conditional_target[target - n_categories]
-                    if target < n_categories:
-                        found[row - start, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
-        find_variables(
-            variables[row - start], before[row - start], remaining, state, row, first_word, profiles, p, model
-        )
+        for word in range(found.shape[1]):
+            bits = state[row, first_word + word] & profiles.accepts[p, word]
+            while bits != 0:
+                target = word * 64 + lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+                if target >= n_categories:
+                    target = np.int64(model.conditional_target[target - n_categories])
+                if target < n_categories:
+                    found[row - start, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
+        find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
+        for word in range(work.shape[0]):
+            variables[row - start, word] = work[word]
+        for word in range(present.shape[0]):
+            before[row - start, word] = present[word]
 
 
 @kernel
-def find_droppers(before: Any, model: Any, dropper: Any) -> None:
+def find_droppers(before: Any, model: Any, scratch: Any, dropper: Any) -> None:
     """Which parent dropped each category of each member: the first one in table order.
 
     Parameters
     ----------
     before : uint64[n, state_words]         the categories before the hierarchies
     model : KernelTables
+    scratch : Scratch                       see `compile.py`
     dropper : int16[n, n_categories]        all -1; row of `hierarchy_parent` written for dropped categories
     """
     n_words = before.shape[1]
-    work = np.zeros(n_words, np.uint64)
+    work = scratch.present
     for row in range(before.shape[0]):
         for word in range(n_words):
             work[word] = before[row, word]

@@ -435,6 +435,10 @@ def _score(
         counted={},
     )
     scored_segment = np.full(n, -1, np.int16) if options.all_segments else segment
+    no_codes = np.zeros((1, model.state_words), np.uint64)
+    kernels.score_profiles(
+        no_codes, profiles.arrays, model.kernel, model.scratch(), profiles.arrays.without_codes
+    )
     lock = threading.Lock()
     lost = 0
     tally = np.zeros(len(model.kernel.tallied), np.int64)
@@ -456,6 +460,7 @@ def _score(
             done.n_hccs,
             done.hccs,
             mine,
+            model.scratch(),
         )
         with lock:
             lost += failed

@@ -217,7 +217,7 @@ class _Expander:
         members, variables, coefficients = [], [], []
         for name, is_set in self.done.profiles.variables.items():
             row = tables.coefficients.get(name)
-            if row is None or len(is_set) == 0:
+            if row is None:
                 continue
             value = np.array([c or 0 for c in row], np.int64)
             counts = np.array([c is not None for c in row], np.bool_)
@@ -282,9 +282,7 @@ class _Expander:
         bit = self.bit[_ranges(self.bit_start[entry], lengths)]
         code = np.repeat(self.entry_code[entry], lengths)
         profile = self.done.profiles.of_member[start:stop][who]
-        scored = profile >= 0
-        who, bit, code, profile = who[scored], bit[scored], code[scored], profile[scored]
-        accepted = _has_bits(self.done.profiles.arrays.accepts, profile, bit)
+        accepted = (profile >= 0) & _has_bits(self.done.profiles.arrays.accepts, profile, bit)
         who, bit, code = who[accepted], bit[accepted], code[accepted]
         n_categories = model.kernel.n_categories
         target = bit.copy()

@@ -199,6 +199,10 @@ def _group(
     else:
         keys, inverse = np.unique(key[valid], return_inverse=True)
         of_member[valid] = inverse
+    if (
+        len(keys) == 0
+    ):  # nobody is scored: one profile all the same, so that arrays of profiles can be indexed
+        keys = np.zeros(1, np.int64)
     profile_facts = {
         name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()
     }

@@ -19,6 +19,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+BLOCK = 1024
 
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.
@@ -76,95 +77,175 @@ def lowest_bit(typingctx: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
+@intrinsic
+def load_word(typingctx: Any, data: Any, position: Any) -> Any:
+    """Eight bytes of a uint8[] from a position on as one little-endian word; they must all be there."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        struct = context.make_array(array_type)(context, builder, args[0])
+        pointer = cgutils.get_item_pointer(context, builder, array_type, struct, [args[1]])
+        word_type = context.get_value_type(types.uint64)
+        return builder.load(builder.bitcast(pointer, word_type.as_pointer()), align=1)
+
+    return types.uint64(data, types.intp), codegen
+
+
 # -------------------------------------------------------------------- member ids
 
 
-@kernel
+@part_of_kernel
 def mix(value: np.uint64) -> np.uint64:
     """A 64-bit value with its bits well spread (the finalizer of MurmurHash3)."""
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xFF51AFD7ED558CCD)
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xC4CEB9FE1A85EC53)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
     return value ^ (value >> np.uint64(33))
 
 
-@kernel
+@part_of_kernel
 def pack_id(data: Any, start: int, stop: int) -> tuple[np.uint64, np.uint64]:
     """An id of up to 15 bytes as two words, one-to-one; of a longer one two hashes marked as such.
 
-    The top byte of the second word is the length, or 255 for a longer id (whose bytes must then be compared).
+    The first eight bytes are the first word, the others the second, whose top byte is the length, or 255 for a
+    longer id (whose bytes must then be compared).
     """
     low = np.uint64(0)
     high = np.uint64(0)
     length = stop - start
-    if length <= 15:
-        for i in range(min(length, 8)):
+    if 8 < length <= 15:
+        low = load_word(data, start)
+        high = load_word(data, stop - 8) >> np.uint64(8 * (16 - length))
+        high |= np.uint64(length) << np.uint64(56)
+    elif length <= 8:
+        for i in range(length):
             low |= np.uint64(data[start + i]) << np.uint64(8 * i)
-        for i in range(8, length):
-            high |= np.uint64(data[start + i]) << np.uint64(8 * (i - 8))
-        return low, high | (np.uint64(length) << np.uint64(56))
-    for i in range(start, stop):
-        low = mix(low ^ np.uint64(data[i])) + np.uint64(i - start)
-        high = mix(high + np.uint64(data[i]) * np.uint64(0x9E3779B97F4A7C15))
-    return low, high | (np.uint64(255) << np.uint64(56))
+        high = np.uint64(length) << np.uint64(56)
+    else:
+        for i in range(start, stop):
+            low = mix(low ^ np.uint64(data[i])) + np.uint64(i - start)
+            high = mix(high + np.uint64(data[i]) * np.uint64(0x9E3779B97F4A7C15))
+        high |= np.uint64(255) << np.uint64(56)
+    return low, high
+
+
+@part_of_kernel
+def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: int) -> bool:
+    """Whether two byte ranges are equal."""
+    same = a_stop - a_start == b_stop - b_start
+    if same:
+        for i in range(a_stop - a_start):
+            if a[a_start + i] != b[b_start + i]:
+                same = False
+                break
+    return same
+
+
+@part_of_kernel
+def numbered_id(data: Any, start: int, stop: int, prefix: Any, width: int) -> int:
+    """The number of an id made of a prefix and `width` digits; -1 for an id of another form."""
+    number = np.int64(-1)
+    digits = start + prefix.shape[0]
+    if stop - digits == width:
+        wrong = np.uint8(0)
+        for i in range(prefix.shape[0]):
+            wrong |= data[start + i] ^ prefix[i]
+        value = np.int64(0)
+        for i in range(digits, stop):
+            digit = np.uint8(data[i] - np.uint8(48))
+            wrong |= np.uint8(digit > 9)
+            value = value * 10 + np.int64(digit)
+        if wrong == 0:
+            number = value
+    return number
 
 
 @kernel
-def pack_strings(offsets: Any, data: Any, keys: Any) -> None:
-    """Ids of an Arrow string array as pairs of words.
+def number_ids(offsets: Any, data: Any, missing: Any, prefix: Any, width: int, numbers: Any) -> bool:
+    """Numbers of ids that are all a prefix and `width` digits; False as soon as one is not.
 
     Parameters
     ----------
-    offsets : int64[n + 1]
-    data : uint8[]
-    keys : uint64[n, 2]         written
+    offsets : int64[n + 1], data : uint8[]     the ids
+    missing : bool[n]                          rows without an id
+    prefix : uint8[], width : int
+    numbers : int64[n]                         written, 0 for missing ids
     """
-    for i in range(keys.shape[0]):
-        keys[i, 0], keys[i, 1] = pack_id(data, offsets[i], offsets[i + 1])
-
-
-@kernel
-def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: int) -> bool:
-    """Whether two byte ranges are equal."""
-    if a_stop - a_start != b_stop - b_start:
-        return False
-    for i in range(a_stop - a_start):
-        if a[a_start + i] != b[b_start + i]:
+    for row in range(numbers.shape[0]):
+        number = np.int64(0)
+        if not missing[row]:
+            number = numbered_id(data, offsets[row], offsets[row + 1], prefix, width)
+        if number < 0:
             return False
+        numbers[row] = number
     return True
 
 
 @kernel
-def build_index(
-    keys: Any, skip: Any, offsets: Any, data: Any, slot_keys: Any, slot_rows: Any, duplicate_of: Any
-) -> int:
-    """Open-addressing hash table from packed id to row.
+def index_numbers(numbers: Any, missing: Any, first: int, dense: Any, duplicate_of: Any) -> int:
+    """Table from the number of an id to its row.
 
     Parameters
     ----------
-    keys : uint64[n, 2]         packed ids
-    skip : bool[n]              rows without an id
-    offsets, data               the ids' bytes (empty for integer ids), compared for ids over 15 bytes
-    slot_keys : uint64[size, 2] written; size is a power of two
-    slot_rows : int32[size]     all -1, written
-    duplicate_of : int32[n]     all -1; the first row with the same id is written for later ones
+    numbers : int64[n]
+    missing : bool[n]          rows without an id
+    first : int                the lowest number
+    dense : int32[range]       all -1, written
+    duplicate_of : int32[n]    all -1; the first row with the same id is written for later ones
 
     Returns
     -------
     int
         Number of rows whose id an earlier row has.
     """
-    size_mask = np.uint64(slot_rows.shape[0] - 1)
+    duplicates = 0
+    for row in range(numbers.shape[0]):
+        if missing[row]:
+            continue
+        slot = numbers[row] - first
+        if dense[slot] < 0:
+            dense[slot] = row
+        else:
+            duplicate_of[row] = dense[slot]
+            duplicates += 1
+    return duplicates
+
+
+@kernel
+def pack_ids(ids: Any, keys: Any) -> None:
+    """Ids as pairs of words.
+
+    Parameters
+    ----------
+    ids : IdBatch            see `ids.py`
+    keys : uint64[n, 2]      written
+    """
+    for i in range(keys.shape[0]):
+        if ids.numbers.shape[0] > 0:
+            keys[i, 0] = np.uint64(ids.numbers[i])
+            keys[i, 1] = np.uint64(0)
+        else:
+            keys[i, 0], keys[i, 1] = pack_id(ids.data, ids.offsets[i], ids.offsets[i + 1])
+
+
+@kernel
+def index_keys(missing: Any, table: Any, duplicate_of: Any) -> int:
+    """Open-addressing hash table from packed id to row (see `index_numbers`).
+
+    Parameters
+    ----------
+    table : IdTable      see `ids.py`; `slots`, all -1, is written
+    """
+    slots, keys, offsets, data = table.slots, table.keys, table.offsets, table.data
+    size_mask = np.uint64(slots.shape[0] - 1)
     duplicates = 0
     for row in range(keys.shape[0]):
-        if skip[row]:
+        if missing[row]:
             continue
         low, high = keys[row, 0], keys[row, 1]
         slot = mix(low + mix(high)) & size_mask
-        while slot_rows[slot] >= 0:
-            other = slot_rows[slot]
-            if slot_keys[slot, 0] == low and slot_keys[slot, 1] == high:
+        while slots[slot] >= 0:
+            other = slots[slot]
+            if keys[other, 0] == low and keys[other, 1] == high:
                 if (high >> np.uint64(56)) != 255 or same_bytes(
                     data, offsets[row], offsets[row + 1], data, offsets[other], offsets[other + 1]
                 ):
@@ -172,133 +253,145 @@ def build_index(
                     duplicates += 1
                     break
             slot = (slot + np.uint64(1)) & size_mask
-        if slot_rows[slot] < 0:
-            slot_rows[slot] = row
-            slot_keys[slot, 0] = low
-            slot_keys[slot, 1] = high
+        if slots[slot] < 0:
+            slots[slot] = row
     return duplicates
 
 
 @kernel
-def find_row(
-    low: np.uint64,
-    high: np.uint64,
-    table: Any,
-    id_data: Any,
-    id_start: int,
-    id_stop: int,
-) -> int:
-    """Row of a packed id in the table of `build_index`, -1 if it is not there."""
-    slot_keys, slot_rows, offsets, data = table
-    size_mask = np.uint64(slot_rows.shape[0] - 1)
-    slot = mix(low + mix(high)) & size_mask
-    while slot_rows[slot] >= 0:
-        if slot_keys[slot, 0] == low and slot_keys[slot, 1] == high:
-            row = slot_rows[slot]
-            if (high >> np.uint64(56)) != 255 or same_bytes(
-                id_data, id_start, id_stop, data, offsets[row], offsets[row + 1]
-            ):
-                return int(row)
-        slot = (slot + np.uint64(1)) & size_mask
-    return -1
+def select_codes(code_of: Any, code_index: Any, row: Any, code: Any) -> int:
+    """Rows whose code is in a model.
 
-
-@kernel
-def find_rows(
-    code_of: Any,
-    code_index: Any,
-    id_valid: Any,
-    id_keys: Any,
-    id_offsets: Any,
-    id_data: Any,
-    table: Any,
-    found: Any,
-    counts: Any,
-) -> None:
-    """Member row of each diagnosis row whose code is in a model; -1 for all others, which are counted.
-
-    The code is looked at first: most rows carry no payment code and need no member.
+    The code is looked at before the member: most rows carry no payment code and need no member.
 
     Parameters
     ----------
-    code_of : int32[n_distinct]   code number, or -1 - reason for a code that does not count
-    code_index : int32[n]         distinct value of each row; -1 for a null
-    id_valid : bool[n] or bool[0] empty: all ids are there
-    id_keys : uint64[n]           integer ids, or empty: the ids are bytes
-    id_offsets : int64[n + 1], id_data : uint8[]
-    table : IdTable               see `diagnoses.py`
-    found : int32[n]              written
-    counts : int64[8]             added to: rows by reason; [0] used, [1] of an unknown member, [2] without an
-                                  id, from [3] on the reasons of `code_of`
+    code_of : int32[n_distinct]      code number, negative for values that do not count
+    code_index : int32[n]            distinct value of each row
+    row, code : int32[n]             written, the first k: position in the batch, and code number
+
+    Returns
+    -------
+    int
+        k
     """
-    bytes_ids = id_keys.shape[0] == 0
+    k = 0
     for i in range(code_index.shape[0]):
-        found[i] = -1
-        code = code_of[code_index[i]] if code_index[i] >= 0 else np.int32(-1)
-        if code < 0:
-            counts[2 - code] += 1
-            continue
-        if id_valid.shape[0] > 0 and not id_valid[i]:
-            counts[2] += 1
-            continue
-        start = np.int64(0)
-        stop = np.int64(0)
-        if bytes_ids:
-            start = id_offsets[i]
-            stop = id_offsets[i + 1]
-            if start == stop:
-                counts[2] += 1
-                continue
-            low, high = pack_id(id_data, start, stop)
-        else:
-            low, high = id_keys[i], np.uint64(0)
-        row = find_row(low, high, table, id_data, start, stop)
-        if row < 0:
-            counts[1] += 1
-        else:
-            counts[0] += 1
-            found[i] = row
+        number = code_of[code_index[i]]
+        row[k] = i
+        code[k] = number
+        k += np.int64(number >= 0)
+    return k
 
 
 @kernel
-def set_codes(
-    code_of: Any,
-    code_index: Any,
-    found: Any,
-    met: Any,
-    entry_start: Any,
-    entry_word: Any,
-    entry_mask: Any,
-    entry_service: Any,
-    state: Any,
-) -> None:
+def find_members(row: Any, ids: Any, table: Any, slot: Any, member: Any) -> None:
+    """Member rows of some rows of a batch, by id.
+
+    In blocks and in steps, so that the waits for memory of many rows overlap.
+
+    Parameters
+    ----------
+    row : int32[k]         positions in the batch
+    ids : IdBatch          see `ids.py`
+    table : IdTable
+    slot : int64[BLOCK]    scratch
+    member : int32[k]      written; -1 for an unknown member
+    """
+    slots, keys, dense = table.slots, table.keys, table.dense
+    by_number = ids.numbers.shape[0] > 0
+    size_mask = np.uint64(slots.shape[0] - 1)
+    block = slot.shape[0]
+    for first in range(0, row.shape[0], block):
+        last = min(row.shape[0], first + block)
+        if dense.shape[0] > 0:
+            for j in range(first, last):
+                i = row[j]
+                if by_number:
+                    number = ids.numbers[i]
+                else:
+                    number = numbered_id(
+                        ids.data, ids.offsets[i], ids.offsets[i + 1], table.prefix, table.width
+                    )
+                place = number - table.first
+                known = number >= 0 or by_number
+                if place < 0 or place >= dense.shape[0] or not known:
+                    place = np.int64(-1)
+                slot[j - first] = place
+            for j in range(first, last):
+                place = slot[j - first]
+                member[j] = dense[place] if place >= 0 else np.int32(-1)
+            continue
+        for j in range(first, last):
+            i = row[j]
+            if by_number:
+                low, high = np.uint64(ids.numbers[i]), np.uint64(0)
+            else:
+                low, high = pack_id(ids.data, ids.offsets[i], ids.offsets[i + 1])
+            slot[j - first] = np.int64(mix(low + mix(high)) & size_mask)
+        for j in range(first, last):
+            member[j] = slots[slot[j - first]]
+        for j in range(first, last):
+            i = row[j]
+            start = np.int64(0)
+            stop = np.int64(0)
+            if by_number:
+                low, high = np.uint64(ids.numbers[i]), np.uint64(0)
+            else:
+                start, stop = ids.offsets[i], ids.offsets[i + 1]
+                low, high = pack_id(ids.data, start, stop)
+            candidate = member[j]
+            place = np.uint64(slot[j - first])
+            while candidate >= 0:
+                if keys[candidate, 0] == low and keys[candidate, 1] == high:
+                    if (high >> np.uint64(56)) != 255 or same_bytes(
+                        ids.data,
+                        start,
+                        stop,
+                        table.data,
+                        table.offsets[candidate],
+                        table.offsets[candidate + 1],
+                    ):
+                        break
+                place = (place + np.uint64(1)) & size_mask
+                candidate = slots[place]
+            member[j] = candidate
+
+
+@kernel
+def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> np.uint64:
     """Set the bits of each row's code in its member's state.
 
     Parameters
     ----------
-    code_of, code_index, found   as in `find_rows`
-    met : uint64[n] or uint64[0]
+    member, code : int32[k]
+    met : uint64[k] or uint64[0]
         Which conditions on dated rows the row meets, a bit each; empty if no code has one.
-    entry_start : int32[n_codes + 1], entry_word : int32[], entry_mask : uint64[]
-        What each code sets: masks in words of the state.
-    entry_service : int16[]
-        The condition that the row must meet for the entry, -1: none.
+    entries : EntryArrays                see `diagnoses.py`
     state : uint64[n_members, n_words]   changed, atomically
+
+    Returns
+    -------
+    uint64
+        Of no meaning; it keeps the first step of each block, which only fetches memory, from being left out.
     """
     dated = met.shape[0] > 0
-    for i in range(found.shape[0]):
-        row = found[i]
-        if row < 0:
-            continue
-        code = code_of[code_index[i]]
-        for entry in range(entry_start[code], entry_start[code + 1]):
-            if dated and entry_service[entry] >= 0:
-                if not (met[i] >> np.uint64(entry_service[entry])) & np.uint64(1):
-                    continue
-            word = entry_word[entry]
-            mask = entry_mask[entry]
-            if state[row, word] & mask != mask:
-                atomic_or(state, row, word, mask)
+    fetched = np.uint64(0)
+    for first in range(0, member.shape[0], BLOCK):
+        last = min(member.shape[0], first + BLOCK)
+        for j in range(first, last):
+            fetched |= state[member[j], entries.word[entries.start[code[j]]]]
+        for j in range(first, last):
+            row = member[j]
+            for entry in range(entries.start[code[j]], entries.start[code[j] + 1]):
+                if dated and entries.service[entry] >= 0:
+                    if not (met[j] >> np.uint64(entries.service[entry])) & np.uint64(1):
+                        continue
+                word = entries.word[entry]
+                mask = entries.mask[entry]
+                if state[row, word] & mask != mask:
+                    atomic_or(state, row, word, mask)
+    return fetched
 
 
 # -------------------------------------------------------------------- scoring

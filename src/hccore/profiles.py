@@ -199,9 +199,7 @@ def _group(
     else:
         keys, inverse = np.unique(key[valid], return_inverse=True)
         of_member[valid] = inverse
-    if (
-        len(keys) == 0
-    ):  # nobody is scored: one profile all the same, so that arrays of profiles can be indexed
+    if len(keys) == 0:  # nobody is scored: one profile all the same, which -1 then points to
         keys = np.zeros(1, np.int64)
     profile_facts = {
         name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()

@@ -24,8 +24,9 @@ import hccore
 from hccore import kernels
 from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
-from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, MemberIndex, ModelCodes, read_codes
+from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
+from hccore.ids import MemberIndex
 from hccore.members import Bools, People, Problems, ages_on, read_members
 from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
 from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
@@ -210,7 +211,7 @@ def run(
             code_tables[system] = (source, table)
 
             def use(batch: CodeBatch, table: CodeTable = table) -> None:
-                kernels.set_codes(*batch, table.start, table.word, table.mask, table.service, state)
+                kernels.set_codes(*batch, table.entries, state)
 
             counted = read_codes(
                 source,

@@ -195,6 +195,8 @@ def _group(
     else:
         keys, inverse = np.unique(key[valid], return_inverse=True)
         of_member[valid] = inverse
+    if not len(keys):  # nobody to score: one profile without members
+        keys = np.zeros(1, np.int64)
     profile_facts = {
         name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()
     }

@@ -13,11 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.arrow import values_of
+from hccore.arrow import one_chunk, values_of
 from hccore.errors import InputError
 from hccore.members import Months
 from hccore.output import whole_files, write_batches
-from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores, round_quotient
+from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
+from hccore.rounding import round_quotient
 from hccore.scoring import ModelRun, Rows, Run
 
 _ROWS = 1 << 20
@@ -394,17 +395,9 @@ def _pieces(done: ModelRun, n: int) -> Iterator[Rows]:
 def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
     """Some rows (in order) of an input column."""
     if isinstance(rows, slice):
-        return _one_chunk(values.slice(rows.start, rows.stop - rows.start))
+        return one_chunk(values.slice(rows.start, rows.stop - rows.start))
     first = int(rows[0])
-    return _one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(pa.array(rows - first))
-
-
-def _one_chunk(values: pa.ChunkedArray) -> pa.Array:
-    if values.num_chunks == 1:
-        return values.chunk(0)
-    if values.num_chunks == 0:
-        return pa.array([], values.type)
-    return pa.concat_arrays(values.chunks)
+    return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(pa.array(rows - first))
 
 
 def _repeated(text: str, n: int) -> pa.Array:

@@ -504,8 +504,8 @@ def test_an_interrupt_while_scoring_leaves_nothing(
 _SLOW_WRITER = """
 import sys, time
 from hccore import load_model, results
-def slow(self, columns=None, *, text=False):
-    yield from list(batches(self, columns, text=text))
+def slow(self, columns=None, **options):
+    yield from list(batches(self, columns, **options))
     print("half-way", flush=True)
     time.sleep(60)
 batches = results.Result.batches

@@ -47,7 +47,7 @@ def code_values(
     stops = np.cumsum([len(chunk) for chunk in values.chunks], dtype=np.int64).tolist()
     pieces = [slice(stop - len(chunk), stop) for chunk, stop in zip(values.chunks, stops, strict=True)]
 
-    def one(chunk: pa.Array, rows: slice) -> dict[str, int]:
+    def one(chunk: pa.Array, rows: slice) -> Counter[str]:
         return _code_chunk(chunk, code, blank, codes[rows], bad[rows])
 
     if threads > 1 and len(pieces) > 1:
@@ -66,7 +66,7 @@ def _code_chunk(
     blank: int | None,
     codes: NDArray[Any],
     bad: NDArray[np.bool_],
-) -> dict[str, int]:
+) -> Counter[str]:
     """Write the codes of one chunk, and which rows are invalid; the invalid values are returned."""
     encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
     distinct = encoded.dictionary.to_pylist()
@@ -79,8 +79,8 @@ def _code_chunk(
         return {}
     np.take(invalid, index, out=bad, mode="clip")
     counts = np.bincount(index, minlength=len(coded))
-    return {
-        "" if value is None else str(value): int(count)
-        for value, is_bad, count in zip([*distinct, None], invalid, counts, strict=True)
-        if is_bad and count
-    }
+    wrong: Counter[str] = Counter()
+    for value, is_bad, count in zip([*distinct, None], invalid, counts, strict=True):
+        if is_bad and count:
+            wrong["" if value is None else str(value)] += int(count)
+    return wrong

@@ -505,11 +505,9 @@ _SLOW_WRITER = """
 import sys, time
 from hccore import load_model, results
 def slow(self, columns=None, **options):
-    for number in range(600):
-        yield from list(batches(self, columns, **options))
-        if number == 1:
-            print("half-way", flush=True)
-        time.sleep(0.05)
+    yield from list(batches(self, columns, **options))
+    print("half-way", flush=True)
+    time.sleep(60)
 batches = results.Result.batches
 results.Result.batches = slow
 from hccore.cli import main

@@ -210,10 +210,10 @@ def _group(
         keys, inverse = np.unique(key[valid], return_inverse=True)
         of_member = np.zeros(len(valid), np.int32)
         of_member[valid] = inverse
-    if len(keys) == 0:  # nobody is scored: one profile all the same, which -1 then points to
-        keys = np.zeros(1, np.int64)
     if not everybody:
         of_member[~valid] = -1
+    if len(keys) == 0:  # nobody is scored: one profile all the same, which -1 then points to
+        keys = np.zeros(1, np.int64)
     profile_facts = {
         name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()
     }

@@ -19,7 +19,8 @@ import hccore
 from hccore.cli import main
 from hccore.errors import InputError, MissingFactorError, TableError, UnknownModelError
 from hccore.factors import KINDS, Factors
-from hccore.payment import Payment, adjust, blend, normalize, round_quotient
+from hccore.payment import Payment, adjust, blend, normalize
+from hccore.rounding import round_quotient
 from hccore.tables import available_models, load_tables, mappings_root
 
 # -------------------------------------------------------------------- the same in plain Python

@@ -52,8 +52,18 @@ def bytes_of(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         array = array.cast(pa.large_string())
     if len(array) == 0:
         return np.zeros(1, np.int64), _NO_BYTES
-    dtype = np.dtype(np.int64 if pa.types.is_large_string(array.type) else np.int32)
+    large = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    dtype = np.dtype(np.int64 if large else np.int32)
     _, offset_buffer, data_buffer = array.buffers()
     offsets = np.frombuffer(offset_buffer, dtype, count=len(array) + 1, offset=array.offset * dtype.itemsize)
     data = _NO_BYTES if data_buffer is None else np.frombuffer(data_buffer, np.uint8)
-    return offsets.astype(np.int64), data
+    return offsets.astype(np.int64, copy=False), data
+
+
+def one_chunk(values: Any) -> Any:
+    """A chunked array as one array."""
+    if isinstance(values, pa.ChunkedArray):
+        if values.num_chunks == 1:
+            return values.chunk(0)
+        return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+    return values

@@ -118,6 +118,15 @@ def _parser() -> argparse.ArgumentParser:
     imported.add_argument(
         "--out", default="hcc_mappings", metavar="FOLDER", help="root of the model folders (hcc_mappings)"
     )
+    words = "Show what changed between two model folders: codes, categories, coefficients, rules."
+    compared = actions.add_parser("diff", help=words, description=words)
+    compared.set_defaults(run=_tables_diff)
+    for name in ("old", "new"):
+        compared.add_argument(
+            name, metavar=name.upper(), help="a model folder, or packaged tables such as cms_hcc_v28/2026"
+        )
+    compared.add_argument("--full", action="store_true", help="long lists in full")
+    compared.add_argument("--csv", metavar="FILE", help="also write every change as a row")
     command("demo", _demo, "Score the sample population and show what happened.")
     command("warmup", _warmup, "Compile the kernels and cache them (for container images).")
     return parser
@@ -348,6 +357,17 @@ def _tables_import(arguments: argparse.Namespace, parser: argparse.ArgumentParse
             f"{folder}: {tables.title}: {codes:,} codes, {len(tables.categories)} categories, "
             f"{len(tables.rules)} rules, {len(tables.segments)} segments"
         )
+
+
+def _tables_diff(arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
+    from hccore.tables_diff import diff_tables, find_tables, report, write_csv
+
+    old, new = find_tables(arguments.old), find_tables(arguments.new)
+    changes = diff_tables(old, new)
+    if arguments.csv is not None:
+        write_csv(changes, Path(arguments.csv))
+    for line in report(old, new, changes, full=arguments.full):
+        print(line)
 
 
 def _demo(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:

@@ -36,8 +36,9 @@ class RuleArrays(NamedTuple):
     ----------
     spans : int32[n_rules, 8]
         Half-open ranges of parts: when, unless, count_of, clears.
-    bounds : int32[n_rules, 4]
-        Lowest and highest count, and the word and bit in it that is set (-1: none).
+    bounds : int32[n_rules, 5]
+        Lowest and highest count, the word and bit in it that is set (-1: none), and whether some rule of the
+        stage counts that bit.
     part_word : int32[n_parts]
     part_mask : uint64[n_parts]
     part_last : bool[n_parts]
@@ -61,7 +62,11 @@ class KernelTables(NamedTuple):
     conditional_target : int32[n_conditional]
         The variable that each conditional bit stands for.
     hierarchy_parent : int32[n_parents]
-        Bits of the dropping categories, in table order.
+        Bits of the dropping categories, in table order (which is the order of the bits).
+    hierarchy_row : int32[n_categories]
+        Position of each category in `hierarchy_parent`, -1: it drops nothing.
+    parents : uint64[state_words]
+        The dropping categories as a mask.
     hierarchy_drop : uint64[n_parents, state_words]
         The categories that each of them drops.
     sequential_hierarchy : bool
@@ -81,6 +86,8 @@ class KernelTables(NamedTuple):
     n_categories: int
     conditional_target: Ints
     hierarchy_parent: Ints
+    hierarchy_row: Ints
+    parents: Words
     hierarchy_drop: Words
     sequential_hierarchy: bool
     before: RuleArrays
@@ -89,6 +96,23 @@ class KernelTables(NamedTuple):
     divisors: Ints
     counted: Words
     tallied: Ints
+
+
+class Scratch(NamedTuple):
+    """Room for one member at a time, for one thread.
+
+    Attributes
+    ----------
+    work : uint64[work_words]        variables
+    present : uint64[state_words]    categories before the hierarchies
+    remaining : uint64[state_words]  categories after them
+    total : int64[n_segments]        scores
+    """
+
+    work: Words
+    present: Words
+    remaining: Words
+    total: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -130,13 +154,18 @@ class CompiledModel:
         """Names of the segments, in the order of the coefficient columns."""
         return tuple(segment.name for segment in self.tables.segments)
 
+    def scratch(self) -> Scratch:
+        """New scratch arrays for a kernel."""
+        return Scratch(
+            np.zeros(self.work_words, np.uint64),
+            np.zeros(self.state_words, np.uint64),
+            np.zeros(self.state_words, np.uint64),
+            np.zeros(len(self.tables.segments), np.int64),
+        )
+
     def mask(self, names: Iterable[str], n_words: int | None = None) -> Words:
         """Bits of variables as a mask of `n_words` words (default: the working set)."""
-        mask = np.zeros(self.work_words if n_words is None else n_words, np.uint64)
-        for name in names:
-            bit = self.bits[name]
-            mask[bit >> 6] |= np.uint64(1 << (bit & 63))
-        return mask
+        return _mask(names, self.bits, self.work_words if n_words is None else n_words)
 
 
 @lru_cache(maxsize=64)
@@ -191,20 +220,14 @@ def compile_model(tables: ModelTables) -> CompiledModel:
         in_segment[bit] = [value is not None for value in row]
 
     state_words = (n_state + 63) // 64
-    parents = list(dict.fromkeys(parent for parent, _ in tables.hierarchy))
-    if tables.sequential_hierarchy:
-        parents.sort(key=bits.__getitem__)
+    parents = sorted({parent for parent, _ in tables.hierarchy}, key=bits.__getitem__)
     drop = np.zeros((len(parents), state_words), np.uint64)
     row_of = {parent: row for row, parent in enumerate(parents)}
     for parent, child in tables.hierarchy:
         bit = bits[child]
         drop[row_of[parent], bit >> 6] |= np.uint64(1 << (bit & 63))
 
-    counted = np.zeros(state_words, np.uint64)
-    for name in categories:
-        if tables.variables[name].kind == "category":
-            counted[bits[name] >> 6] |= np.uint64(1 << (bits[name] & 63))
-
+    counted = [name for name in categories if tables.variables[name].kind == "category"]
     return CompiledModel(
         tables=tables,
         bits=bits,
@@ -219,16 +242,25 @@ def compile_model(tables: ModelTables) -> CompiledModel:
             n_categories=len(categories),
             conditional_target=np.array([bits[name] for name, _ in conditional], np.int32),
             hierarchy_parent=np.array([bits[parent] for parent in parents], np.int32),
+            hierarchy_row=np.array([row_of.get(name, -1) for name in categories], np.int32),
+            parents=_mask(parents, bits, state_words),
             hierarchy_drop=drop,
             sequential_hierarchy=tables.sequential_hierarchy,
             before=_rule_arrays([rule for rule in later if rule.stage == "before"], tables, bits),
             after=_rule_arrays([rule for rule in later if rule.stage == "after"], tables, bits),
             coefficients=coefficients,
             divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
-            counted=counted,
+            counted=_mask(counted, bits, state_words),
             tallied=np.array([bits[name] for name in tables.counted if name in bits], np.int32),
         ),
     )
+
+
+def _mask(names: Iterable[str], bits: Mapping[str, int], n_words: int) -> Words:
+    mask = np.zeros(n_words, np.uint64)
+    for name in names:
+        mask[bits[name] >> 6] |= np.uint64(1 << (bits[name] & 63))
+    return mask
 
 
 def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]) -> RuleArrays:
@@ -251,18 +283,21 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
         return start, len(words)
 
     spans, bounds = [], []
+    counts: dict[tuple[str, ...], tuple[int, int]] = {}
+    counted = {name for rule in rules for name in tables.members_of(rule.count_of)}
     for rule in rules:
         start = len(words)
         for term in rule.when:
             add([term])
         when = (start, len(words))
-        spans.append([*when, *add(rule.unless), *add(rule.count_of), *add(rule.clears)])
+        count = counts.get(rule.count_of) or counts.setdefault(rule.count_of, add(rule.count_of))
+        spans.append([*when, *add(rule.unless), *count, *add(rule.clears)])
         target = bits[rule.variable] if rule.variable else -1
         high = np.iinfo(np.int32).max if rule.high is None else rule.high
-        bounds.append([rule.low or 0, high, target >> 6, target & 63])
+        bounds.append([rule.low or 0, high, target >> 6, target & 63, rule.variable in counted])
     return RuleArrays(
         np.array(spans, np.int32).reshape(-1, 8),
-        np.array(bounds, np.int32).reshape(-1, 4),
+        np.array(bounds, np.int32).reshape(-1, 5),
         np.array(words, np.int32),
         np.array(masks, np.uint64),
         np.array(lasts, np.bool_),

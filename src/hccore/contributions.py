@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
+from hccore.arrow import one_chunk
 from hccore.diagnoses import CodeBatch, CodeTable, read_codes
 from hccore.reference import in_words
 from hccore.scoring import ModelRun, Run
@@ -71,11 +72,11 @@ def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
 
 def _entries(tables: list[CodeTable]) -> Entries:
     names = [code for table in tables for code in table.codes]
-    lengths = np.concatenate([np.diff(table.start) for table in tables])
+    lengths = np.concatenate([np.diff(table.entries.start) for table in tables])
     return Entries(
         np.repeat(np.arange(len(names), dtype=np.int32), lengths),
-        np.concatenate([table.word for table in tables]),
-        np.concatenate([table.mask for table in tables]),
+        np.concatenate([table.entries.word for table in tables]),
+        np.concatenate([table.entries.mask for table in tables]),
         names,
     )
 
@@ -87,20 +88,19 @@ def _member_entries(run: Run, total: int) -> Pairs:
     for source, table in run.codes.values():
 
         def use(batch: CodeBatch, table: CodeTable = table, first: int = first) -> None:
-            rows = np.flatnonzero(batch.found >= 0)
-            code = batch.code_of[batch.code_index[rows]]
-            lengths = table.start[code + 1] - table.start[code]
-            entry = _ranges(table.start[code], lengths)
-            rows = np.repeat(rows, lengths)
+            start = table.entries.start
+            lengths = start[batch.code + 1] - start[batch.code]
+            entry = _ranges(start[batch.code], lengths)
+            member = np.repeat(batch.member, lengths)
             if len(batch.met):
-                service = table.service[entry]
+                service = table.entries.service[entry]
                 bit = np.maximum(service, 0).astype(np.uint64)
-                counts = (service < 0) | ((batch.met[rows] >> bit) & np.uint64(1) != 0)
-                rows, entry = rows[counts], entry[counts]
-            keys.append(np.unique(batch.found[rows] * np.int64(total) + entry + first))
+                counts = (service < 0) | ((np.repeat(batch.met, lengths) >> bit) & np.uint64(1) != 0)
+                member, entry = member[counts], entry[counts]
+            keys.append(np.unique(member * np.int64(total) + entry + first))
 
         read_codes(source, table, run.index, use, threads=run.options.workers, ages=run.ages)
-        first += len(table.word)
+        first += len(table.entries.word)
     key = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
     return Pairs((key // max(total, 1)).astype(np.int32), (key % max(total, 1)).astype(np.int32))
 
@@ -174,6 +174,7 @@ class _Expander:
             variables,
             found,
             before,
+            model.scratch(),
         )
         terms = [
             self._demographic(start, stop),
@@ -193,7 +194,7 @@ class _Expander:
         tables = model.tables
         return pa.RecordBatch.from_arrays(
             [
-                _one(self.run.ids.take(row)),
+                one_chunk(self.run.ids.take(row)),
                 _words(np.zeros(len(member), np.int32), [tables.model]),
                 pa.array(np.full(len(member), tables.year, np.int16)),
                 _words(variable, [*self.names, DIVISOR]),
@@ -245,7 +246,7 @@ class _Expander:
         n_words = found.shape[1]
         member, bit = _set_bits(found & ~variables[:, :n_words])
         parent = np.full((len(found), model.kernel.n_categories), -1, np.int16)
-        kernels.find_droppers(before, model.kernel, parent)
+        kernels.find_droppers(before, model.kernel, model.scratch(), parent)
         dropper = parent[member, bit].astype(np.int64)
         for child in np.unique(bit[dropper < 0]):
             rows = np.flatnonzero((bit == child) & (dropper < 0))
@@ -336,12 +337,6 @@ def _has_bits(
 ) -> NDArray[np.bool_]:
     hit: NDArray[np.bool_] = (words[rows, bits >> 6] >> (bits & 63).astype(np.uint64)) & np.uint64(1) != 0
     return hit
-
-
-def _one(values: pa.ChunkedArray) -> pa.Array:
-    if values.num_chunks == 1:
-        return values.chunk(0)
-    return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
 
 
 def _words(index: NDArray[np.int64], words: list[str], mask: NDArray[np.bool_] | None = None) -> pa.Array:

@@ -15,122 +15,16 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import bytes_of, valid_of, values_of
+from hccore.arrow import valid_of, values_of
 from hccore.codes import clean_code, looks_like
 from hccore.coding import code_values
 from hccore.columns import parse_date
 from hccore.compile import CompiledModel
 from hccore.conditions import Condition
 from hccore.errors import InputError, TableError
+from hccore.ids import MemberIndex
 from hccore.sources import ID_COLUMN, Source, need_column, run_tasks
 from hccore.tables import ALWAYS_ROW
-
-# -------------------------------------------------------------------- member ids
-
-
-class IdTable(NamedTuple):
-    """Hash table from packed member id to row, as the kernels use it.
-
-    Attributes
-    ----------
-    slot_keys : uint64[size, 2]
-    slot_rows : int32[size]       -1: free
-    offsets : int64[n + 1], data : uint8[]
-        The ids themselves, to compare those that are too long to be packed.
-    """
-
-    slot_keys: NDArray[np.uint64]
-    slot_rows: NDArray[np.int32]
-    offsets: NDArray[np.int64]
-    data: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class MemberIndex:
-    """Finds a member's row by id.
-
-    Attributes
-    ----------
-    table : IdTable
-    integer : bool
-        Whether ids are numbers (else text).
-    missing : bool[n]
-        Rows without an id.
-    duplicate : bool[n]
-        Rows whose id another row has too.
-    """
-
-    table: IdTable
-    integer: bool
-    missing: NDArray[np.bool_]
-    duplicate: NDArray[np.bool_]
-
-
-def index_members(ids: pa.ChunkedArray, name: str) -> MemberIndex:
-    """Build the table of member ids.
-
-    Raises
-    ------
-    InputError
-        If ids are neither text nor whole numbers, or there are more than 2^31 - 1 members.
-    """
-    from hccore import kernels
-
-    ids = _plain_ids(ids, name)
-    n = len(ids)
-    if n > np.iinfo(np.int32).max:
-        raise InputError(f"{name}: {n:,} members are more than one run can hold (2,147,483,647)")
-    integer = pa.types.is_integer(ids.type)
-    chunk = ids.combine_chunks() if ids.num_chunks != 1 else ids.chunk(0)
-    if isinstance(chunk, pa.ChunkedArray):
-        chunk = pa.concat_arrays(chunk.chunks) if chunk.num_chunks else pa.array([], ids.type)
-    missing = np.zeros(n, np.bool_)
-    valid = valid_of(chunk)
-    if len(valid):
-        missing = ~valid
-    keys = np.zeros((n, 2), np.uint64)
-    offsets, data = np.zeros(1, np.int64), np.zeros(0, np.uint8)
-    if integer:
-        keys[:, 0] = values_of(chunk, null=0).astype(np.int64).view(np.uint64)
-    else:
-        offsets, data = bytes_of(chunk)
-        kernels.pack_strings(offsets, data, keys)
-        missing |= np.diff(offsets) == 0
-    size = 1 << max(4, int(n * 1.5).bit_length())
-    table = IdTable(np.empty((size, 2), np.uint64), np.full(size, -1, np.int32), offsets, data)
-    duplicate_of = np.full(n, -1, np.int32)
-    duplicate = np.zeros(n, np.bool_)
-    if kernels.build_index(keys, missing, offsets, data, table.slot_keys, table.slot_rows, duplicate_of):
-        later = duplicate_of >= 0
-        duplicate |= later
-        duplicate[duplicate_of[later]] = True
-    return MemberIndex(table, integer, missing, duplicate)
-
-
-def _plain_ids(ids: Any, name: str) -> Any:
-    """Ids as text or 64-bit integers, whatever Arrow type they came in.
-
-    Raises
-    ------
-    InputError
-        For any other type.
-    """
-    kind = ids.type.value_type if pa.types.is_dictionary(ids.type) else ids.type
-    if pa.types.is_integer(kind):
-        return ids.cast(pa.int64())
-    if pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type):
-        return ids
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return ids.cast(pa.large_string())
-    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind):
-        return ids.cast(pa.large_binary()).cast(pa.large_string())
-    if pa.types.is_null(kind):
-        return ids.cast(pa.string())
-    raise InputError(f"{name}: member ids must be text or whole numbers, not {kind}")
-
-
-# -------------------------------------------------------------------- codes
-
 
 NOT_A_CODE = {"blank_code": -1, "not_in_model": -2, "malformed_code": -3, "icd9_code": -4}
 COUNTED = (
@@ -151,6 +45,22 @@ class ModelCodes(NamedTuple):
     first_word: int
 
 
+class EntryArrays(NamedTuple):
+    """What codes do: the entries of code c are [start[c], start[c + 1]).
+
+    Attributes
+    ----------
+    start : int32[n_codes + 1]
+    word : int32[n], mask : uint64[n]    bits in a word of the member's state
+    service : int16[n]                   the condition on the row, a position in `row_conditions`, -1: none
+    """
+
+    start: NDArray[np.int32]
+    word: NDArray[np.int32]
+    mask: NDArray[np.uint64]
+    service: NDArray[np.int16]
+
+
 class CodeTable:
     """The codes of one system over all models of a run: code to number, number to bits of the state.
 
@@ -166,9 +76,7 @@ class CodeTable:
     Attributes
     ----------
     number : dict of str to int
-    start, word, mask, service : arrays of entries
-        The entries of code c are [start[c], start[c + 1]): a mask in a word of the state, and the condition on
-        the row (a position in `row_conditions`, -1: none).
+    entries : EntryArrays
     row_conditions : list of (year or None, Condition)
         What a dated row must meet: a service date in that year, and the condition.
     conditions_of_code : uint64[n_codes]
@@ -199,16 +107,18 @@ class CodeTable:
         self.row_conditions = list(conditions)
         self.number = {code: number for number, code in enumerate(entries)}
         self.codes = list(entries)
-        self.start = np.cumsum([0, *(len(masks) for masks in entries.values())], dtype=np.int32)
         pairs = [pair for masks in entries.values() for pair in masks.items()]
-        self.word = np.array([word for (word, _), _ in pairs], np.int32)
-        self.service = np.array([service for (_, service), _ in pairs], np.int16)
-        self.mask = np.array([mask for _, mask in pairs], np.uint64)
+        self.entries = EntryArrays(
+            start=np.cumsum([0, *(len(masks) for masks in entries.values())], dtype=np.int32),
+            word=np.array([word for (word, _), _ in pairs], np.int32),
+            mask=np.array([mask for _, mask in pairs], np.uint64),
+            service=np.array([service for (_, service), _ in pairs], np.int16),
+        )
         self.conditions_of_code = np.zeros(len(self.codes), np.uint64)
-        owner = np.repeat(np.arange(len(self.codes)), np.diff(self.start))
-        has = self.service >= 0
+        owner = np.repeat(np.arange(len(self.codes)), np.diff(self.entries.start))
+        has = self.entries.service >= 0
         np.bitwise_or.at(
-            self.conditions_of_code, owner[has], np.uint64(1) << self.service[has].astype(np.uint64)
+            self.conditions_of_code, owner[has], np.uint64(1) << self.entries.service[has].astype(np.uint64)
         )
         self._known: dict[object, int] = {}
 
@@ -216,6 +126,15 @@ class CodeTable:
     def dated(self) -> bool:
         """Whether rows need a service date."""
         return bool(self.row_conditions)
+
+    def in_service_years(self, service: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Whether service dates (days since 1970-01-01) are of a year that some model takes."""
+        years = [year for year, _ in self.row_conditions]
+        if None in years:
+            return np.ones(len(service), np.bool_)
+        served = service.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int32) + 1970
+        wanted: NDArray[np.bool_] = np.isin(served, [year for year in years if year is not None])
+        return wanted
 
     def rows_that_meet(
         self, service: NDArray[np.int32], ages: Callable[[], NDArray[np.int32]]
@@ -281,19 +200,17 @@ class CodeCounts:
 
 
 class CodeBatch(NamedTuple):
-    """One decoded batch, as `kernels.set_codes` takes it.
+    """The rows of one decoded batch that count, as `kernels.set_codes` takes them.
 
     Attributes
     ----------
-    code_of : int32[n_distinct]     code number of each distinct value
-    code_index : int32[n]           distinct value of each row
-    found : int32[n]                member row of each row, -1: the row does not count
-    met : uint64[n] or uint64[0]    row conditions met, empty if there are none
+    member : int32[k]               member row
+    code : int32[k]                 code number
+    met : uint64[k] or uint64[0]    row conditions met, empty if there are none
     """
 
-    code_of: NDArray[np.int32]
-    code_index: NDArray[np.int32]
-    found: NDArray[np.int32]
+    member: NDArray[np.int32]
+    code: NDArray[np.int32]
     met: NDArray[np.uint64]
 
 
@@ -345,8 +262,6 @@ def read_codes(
     InputError
         If a column is missing or of a wrong type, or the file cannot be decoded.
     """
-    from hccore import kernels
-
     column = "icd10" if codes.system == "icd10cm" else codes.system
     id_name = need_column(source, ID_COLUMN)
     code_name = need_column(source, column)
@@ -363,41 +278,30 @@ def read_codes(
     counted = CodeCounts()
     lock = threading.Lock()
 
+    def column_of(batch: pa.RecordBatch, column: str) -> Any:
+        return batch.column(batch.schema.get_field_index(column))
+
     def work(batch: pa.RecordBatch) -> None:
-        encoded = batch.column(batch.schema.get_field_index(code_name))
-        if not pa.types.is_dictionary(encoded.type):
-            encoded = encoded.dictionary_encode()
-        with lock:
-            numbers = [codes.look_up(value) for value in encoded.dictionary.to_pylist()]
-        code_of = np.array(numbers, np.int32)
-        code_index = values_of(encoded.indices, null=-1)
-        code_index = code_index.astype(np.int32, copy=False)
-        ids = _plain_ids(batch.column(batch.schema.get_field_index(id_name)), source.name)
-        if pa.types.is_integer(ids.type) and not index.integer:
-            ids = ids.cast(pa.string())
-        elif not pa.types.is_integer(ids.type) and index.integer:
-            ids = _text_to_integers(ids)
-        id_valid = valid_of(ids)
-        id_keys = np.zeros(0, np.uint64)
-        offsets, data = np.zeros(1, np.int64), np.zeros(0, np.uint8)
-        if index.integer:
-            id_keys = values_of(ids, null=0).view(np.uint64)
-        else:
-            offsets, data = bytes_of(ids)
-        found = np.empty(len(batch), np.int32)
         counts = np.zeros(len(COUNTED), np.int64)
+        row, code = _select(codes, column_of(batch, code_name), counts, lock)
+        ids = column_of(batch, id_name)
+        if len(valid := valid_of(ids)):
+            row, code = _keep(valid[row], "missing_member_id", counts, row, code)
+        member = index.find(ids, row, source.name)
+        if len(member) and member.min() < 0:
+            row, code, member = _keep(member >= 0, "unknown_member", counts, row, code, member)
         met = np.zeros(0, np.uint64)
         decided = 0
-        if len(batch):
-            kernels.find_rows(
-                code_of, code_index, id_valid, id_keys, offsets, data, index.table, found, counts
-            )
-            if date_name is not None:
-                dates = batch.column(batch.schema.get_field_index(date_name))
-                met, decided = _check_dates(
-                    codes, dates, code_of, code_index, found, counts, ages or MemberAges()
-                )
-            use(CodeBatch(code_of, code_index, found, met))
+        if date_name is not None:
+            days, bad, _ = code_values(pa.chunked_array([column_of(batch, date_name)]), parse_date, None)
+            days = days[row]
+            keep = ~bad[row]
+            code, member, days = _keep(keep, "missing_service_date", counts, code, member, days)
+            keep = codes.in_service_years(days)
+            code, member, days = _keep(keep, "outside_service_year", counts, code, member, days)
+            met, decided = _row_conditions(codes, code, member, days, ages or MemberAges())
+        counts[0] = len(member)
+        use(CodeBatch(member, code, met))
         with lock:
             counted.rows += len(batch)
             counted.counts += counts
@@ -406,51 +310,66 @@ def read_codes(
             progress(len(batch))
 
     columns = [id_name, code_name] if date_name is None else [id_name, code_name, date_name]
-    run_tasks(source, columns, [code_name], work, threads)
+    run_tasks(source, columns, work, threads, ids=id_name, codes=code_name)
     return counted
 
 
-def _check_dates(
+def _select(
+    codes: CodeTable, texts: Any, counts: NDArray[np.int64], lock: threading.Lock
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Rows of a column of codes that are in a model, and their code numbers; the others are counted."""
+    from hccore import kernels
+
+    encoded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
+    with lock:
+        numbers = [codes.look_up(value) for value in encoded.dictionary.to_pylist()]
+    numbers.append(NOT_A_CODE["blank_code"])
+    code_of = np.array(numbers, np.int32)
+    index = values_of(encoded.indices, null=len(numbers) - 1).astype(np.int32, copy=False)
+    row, code = np.empty(len(index) + 1, np.int32), np.empty(len(index) + 1, np.int32)
+    k = kernels.select_codes(code_of, index, row, code)
+    others = len(index) - k
+    for reason, number in NOT_A_CODE.items():
+        if reason != "not_in_model" and (encoded.indices.null_count or number in numbers[:-1]):
+            rows = int(np.count_nonzero(code_of[index] == number))
+            counts[COUNTED.index(reason)] += rows
+            others -= rows
+    counts[COUNTED.index("not_in_model")] += others
+    return row[:k], code[:k]
+
+
+def _keep(
+    keep: NDArray[np.bool_], reason: str, counts: NDArray[np.int64], *columns: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], ...]:
+    """The rows of some columns that are to be kept; the others are counted under a reason."""
+    lost = len(keep) - int(np.count_nonzero(keep))
+    counts[COUNTED.index(reason)] += lost
+    return tuple(column[keep] for column in columns) if lost else columns
+
+
+def _row_conditions(
     codes: CodeTable,
-    dates: pa.Array,
-    code_of: NDArray[np.int32],
-    code_index: NDArray[np.int32],
-    found: NDArray[np.int32],
-    counts: NDArray[np.int64],
+    code: NDArray[np.int32],
+    member: NDArray[np.int32],
+    days: NDArray[np.int32],
     ages: MemberAges,
 ) -> tuple[NDArray[np.uint64], int]:
-    """The row conditions that each row meets; rows without a usable date are taken out of `found` and counted.
+    """The row conditions that dated rows meet.
 
-    Also returns for how many rows the age at the diagnosis decides otherwise than the member's age would.
+    Also for how many rows the age at the diagnosis decides otherwise than the member's age would.
     """
-    days, bad, _ = code_values(pa.chunked_array([dates]), parse_date, None)
-    met = np.zeros(len(found), np.uint64)
-    missing = (found >= 0) & bad
-    years = {year for year, _ in codes.row_conditions}
-    served = days.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int32) + 1970
-    outside = (found >= 0) & ~bad & ~np.isin(served, [year for year in years if year is not None])
-    if None in years:  # some model takes services of any year
-        outside[:] = False
-    for what, lost in (("missing_service_date", missing), ("outside_service_year", outside)):
-        number = int(np.count_nonzero(lost))
-        counts[COUNTED.index(what)] += number
-        counts[0] -= number
-        found[lost] = -1
-    rows = np.flatnonzero(found >= 0)
-    who = found[rows]
 
     def own_age() -> NDArray[np.int32]:
-        return np.zeros(len(rows), np.int32) if ages.age is None else ages.age[who]
+        return np.zeros(len(member), np.int32) if ages.age is None else ages.age[member]
 
     def age_at_diagnosis() -> NDArray[np.int32]:
-        return own_age() if ages.birth is None else years_between(ages.birth[who], days[rows])
+        return own_age() if ages.birth is None else years_between(ages.birth[member], days)
 
-    met[rows] = codes.rows_that_meet(days[rows], age_at_diagnosis)
-    decided = 0
-    if ages.birth is not None and ages.age is not None:
-        differs = met[rows] ^ codes.rows_that_meet(days[rows], own_age)
-        decided = int(np.count_nonzero(differs & codes.conditions_of_code[code_of[code_index[rows]]]))
-    return met, decided
+    met = codes.rows_that_meet(days, age_at_diagnosis)
+    if ages.birth is None or ages.age is None:
+        return met, 0
+    differs = met ^ codes.rows_that_meet(days, own_age)
+    return met, int(np.count_nonzero(differs & codes.conditions_of_code[code]))
 
 
 def years_between(first: NDArray[np.int32], last: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -19,15 +19,26 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
+BLOCK = 1024
+
+# Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
+# array of the tables up and down for every member took most of the time.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 
 
 def kernel(function: F) -> F:
     """Compile on first use, without the interpreter lock, cached on disk where a cache can be written."""
     compiled: Any
     try:
-        compiled = numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+        compiled = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
     except RuntimeError:  # no writable folder for the cache: compile in every process instead
-        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+        compiled = numba.njit(nogil=True, **_OPTIONS)(function)
+    return compiled  # type: ignore[no-any-return]
+
+
+def part_of_kernel(function: F) -> F:
+    """Copy into the kernels that call it: a call would pass all arrays of the tables by value, each time."""
+    compiled: Any = numba.njit(inline="always", **_OPTIONS)(function)
     return compiled  # type: ignore[no-any-return]
 
 
@@ -46,110 +57,195 @@ def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> A
     return types.void(array, types.intp, types.intp, types.uint64), codegen
 
 
-@kernel
-def popcount(word: np.uint64) -> int:
-    """Number of set bits of a word."""
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return int((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+@intrinsic
+def popcount(typingctx: Any, word: Any) -> Any:
+    """Number of set bits of a 64-bit word."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.uint64), codegen
 
 
-@kernel
-def lowest_bit(word: np.uint64) -> int:
-    """Position of the lowest set bit of a word that is not zero."""
-    return popcount((word & (~word + np.uint64(1))) - np.uint64(1))
+@intrinsic
+def lowest_bit(typingctx: Any, word: Any) -> Any:
+    """Position of the lowest set bit of a 64-bit word that is not zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], cgutils.true_bit)
+
+    return types.int64(types.uint64), codegen
+
+
+@intrinsic
+def load_word(typingctx: Any, data: Any, position: Any) -> Any:
+    """Eight bytes of a uint8[] from a position on as one little-endian word; they must all be there."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        struct = context.make_array(array_type)(context, builder, args[0])
+        pointer = cgutils.get_item_pointer(context, builder, array_type, struct, [args[1]])
+        word_type = context.get_value_type(types.uint64)
+        return builder.load(builder.bitcast(pointer, word_type.as_pointer()), align=1)
+
+    return types.uint64(data, types.intp), codegen
 
 
 # -------------------------------------------------------------------- member ids
 
 
-@kernel
+@part_of_kernel
 def mix(value: np.uint64) -> np.uint64:
     """A 64-bit value with its bits well spread (the finalizer of MurmurHash3)."""
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xFF51AFD7ED558CCD)
-    value ^= value >> np.uint64(33)
-    value *= np.uint64(0xC4CEB9FE1A85EC53)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
+    value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
     return value ^ (value >> np.uint64(33))
 
 
-@kernel
+@part_of_kernel
 def pack_id(data: Any, start: int, stop: int) -> tuple[np.uint64, np.uint64]:
     """An id of up to 15 bytes as two words, one-to-one; of a longer one two hashes marked as such.
 
-    The top byte of the second word is the length, or 255 for a longer id (whose bytes must then be compared).
+    The first eight bytes are the first word, the others the second, whose top byte is the length, or 255 for a
+    longer id (whose bytes must then be compared).
     """
     low = np.uint64(0)
     high = np.uint64(0)
     length = stop - start
-    if length <= 15:
-        for i in range(min(length, 8)):
+    if 8 < length <= 15:
+        low = load_word(data, start)
+        high = load_word(data, stop - 8) >> np.uint64(8 * (16 - length))
+        high |= np.uint64(length) << np.uint64(56)
+    elif length <= 8:
+        for i in range(length):
             low |= np.uint64(data[start + i]) << np.uint64(8 * i)
-        for i in range(8, length):
-            high |= np.uint64(data[start + i]) << np.uint64(8 * (i - 8))
-        return low, high | (np.uint64(length) << np.uint64(56))
-    for i in range(start, stop):
-        low = mix(low ^ np.uint64(data[i])) + np.uint64(i - start)
-        high = mix(high + np.uint64(data[i]) * np.uint64(0x9E3779B97F4A7C15))
-    return low, high | (np.uint64(255) << np.uint64(56))
+        high = np.uint64(length) << np.uint64(56)
+    else:
+        for i in range(start, stop):
+            low = mix(low ^ np.uint64(data[i])) + np.uint64(i - start)
+            high = mix(high + np.uint64(data[i]) * np.uint64(0x9E3779B97F4A7C15))
+        high |= np.uint64(255) << np.uint64(56)
+    return low, high
+
+
+@part_of_kernel
+def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: int) -> bool:
+    """Whether two byte ranges are equal."""
+    same = a_stop - a_start == b_stop - b_start
+    if same:
+        for i in range(a_stop - a_start):
+            if a[a_start + i] != b[b_start + i]:
+                same = False
+                break
+    return same
+
+
+@part_of_kernel
+def numbered_id(data: Any, start: int, stop: int, prefix: Any, width: int) -> int:
+    """The number of an id made of a prefix and `width` digits; -1 for an id of another form."""
+    number = np.int64(-1)
+    digits = start + prefix.shape[0]
+    if stop - digits == width:
+        wrong = np.uint8(0)
+        for i in range(prefix.shape[0]):
+            wrong |= data[start + i] ^ prefix[i]
+        value = np.int64(0)
+        for i in range(digits, stop):
+            digit = np.uint8(data[i] - np.uint8(48))
+            wrong |= np.uint8(digit > 9)
+            value = value * 10 + np.int64(digit)
+        if wrong == 0:
+            number = value
+    return number
 
 
 @kernel
-def pack_strings(offsets: Any, data: Any, keys: Any) -> None:
-    """Ids of an Arrow string array as pairs of words.
+def number_ids(offsets: Any, data: Any, missing: Any, prefix: Any, width: int, numbers: Any) -> bool:
+    """Numbers of ids that are all a prefix and `width` digits; False as soon as one is not.
 
     Parameters
     ----------
-    offsets : int64[n + 1]
-    data : uint8[]
-    keys : uint64[n, 2]         written
+    offsets : int64[n + 1], data : uint8[]     the ids
+    missing : bool[n]                          rows without an id
+    prefix : uint8[], width : int
+    numbers : int64[n]                         written, 0 for missing ids
     """
-    for i in range(keys.shape[0]):
-        keys[i, 0], keys[i, 1] = pack_id(data, offsets[i], offsets[i + 1])
-
-
-@kernel
-def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: int) -> bool:
-    """Whether two byte ranges are equal."""
-    if a_stop - a_start != b_stop - b_start:
-        return False
-    for i in range(a_stop - a_start):
-        if a[a_start + i] != b[b_start + i]:
+    for row in range(numbers.shape[0]):
+        number = np.int64(0)
+        if not missing[row]:
+            number = numbered_id(data, offsets[row], offsets[row + 1], prefix, width)
+        if number < 0:
             return False
+        numbers[row] = number
     return True
 
 
 @kernel
-def build_index(
-    keys: Any, skip: Any, offsets: Any, data: Any, slot_keys: Any, slot_rows: Any, duplicate_of: Any
-) -> int:
-    """Open-addressing hash table from packed id to row.
+def index_numbers(numbers: Any, missing: Any, first: int, dense: Any, duplicate_of: Any) -> int:
+    """Table from the number of an id to its row.
 
     Parameters
     ----------
-    keys : uint64[n, 2]         packed ids
-    skip : bool[n]              rows without an id
-    offsets, data               the ids' bytes (empty for integer ids), compared for ids over 15 bytes
-    slot_keys : uint64[size, 2] written; size is a power of two
-    slot_rows : int32[size]     all -1, written
-    duplicate_of : int32[n]     all -1; the first row with the same id is written for later ones
+    numbers : int64[n]
+    missing : bool[n]          rows without an id
+    first : int                the lowest number
+    dense : int32[range]       all -1, written
+    duplicate_of : int32[n]    all -1; the first row with the same id is written for later ones
 
     Returns
     -------
     int
         Number of rows whose id an earlier row has.
     """
-    size_mask = np.uint64(slot_rows.shape[0] - 1)
+    duplicates = 0
+    for row in range(numbers.shape[0]):
+        if missing[row]:
+            continue
+        slot = numbers[row] - first
+        if dense[slot] < 0:
+            dense[slot] = row
+        else:
+            duplicate_of[row] = dense[slot]
+            duplicates += 1
+    return duplicates
+
+
+@kernel
+def pack_ids(ids: Any, keys: Any) -> None:
+    """Ids as pairs of words.
+
+    Parameters
+    ----------
+    ids : IdBatch            see `ids.py`
+    keys : uint64[n, 2]      written
+    """
+    for i in range(keys.shape[0]):
+        if ids.numbers.shape[0] > 0:
+            keys[i, 0] = np.uint64(ids.numbers[i])
+            keys[i, 1] = np.uint64(0)
+        else:
+            keys[i, 0], keys[i, 1] = pack_id(ids.data, ids.offsets[i], ids.offsets[i + 1])
+
+
+@kernel
+def index_keys(missing: Any, table: Any, duplicate_of: Any) -> int:
+    """Open-addressing hash table from packed id to row (see `index_numbers`).
+
+    Parameters
+    ----------
+    table : IdTable      see `ids.py`; `slots`, all -1, is written
+    """
+    slots, keys, offsets, data = table.slots, table.keys, table.offsets, table.data
+    size_mask = np.uint64(slots.shape[0] - 1)
     duplicates = 0
     for row in range(keys.shape[0]):
-        if skip[row]:
+        if missing[row]:
             continue
         low, high = keys[row, 0], keys[row, 1]
         slot = mix(low + mix(high)) & size_mask
-        while slot_rows[slot] >= 0:
-            other = slot_rows[slot]
-            if slot_keys[slot, 0] == low and slot_keys[slot, 1] == high:
+        while slots[slot] >= 0:
+            other = slots[slot]
+            if keys[other, 0] == low and keys[other, 1] == high:
                 if (high >> np.uint64(56)) != 255 or same_bytes(
                     data, offsets[row], offsets[row + 1], data, offsets[other], offsets[other + 1]
                 ):
@@ -157,145 +253,163 @@ def build_index(
                     duplicates += 1
                     break
             slot = (slot + np.uint64(1)) & size_mask
-        if slot_rows[slot] < 0:
-            slot_rows[slot] = row
-            slot_keys[slot, 0] = low
-            slot_keys[slot, 1] = high
+        if slots[slot] < 0:
+            slots[slot] = row
     return duplicates
 
 
 @kernel
-def find_row(
-    low: np.uint64,
-    high: np.uint64,
-    table: Any,
-    id_data: Any,
-    id_start: int,
-    id_stop: int,
-) -> int:
-    """Row of a packed id in the table of `build_index`, -1 if it is not there."""
-    slot_keys, slot_rows, offsets, data = table
-    size_mask = np.uint64(slot_rows.shape[0] - 1)
-    slot = mix(low + mix(high)) & size_mask
-    while slot_rows[slot] >= 0:
-        if slot_keys[slot, 0] == low and slot_keys[slot, 1] == high:
-            row = slot_rows[slot]
-            if (high >> np.uint64(56)) != 255 or same_bytes(
-                id_data, id_start, id_stop, data, offsets[row], offsets[row + 1]
-            ):
-                return int(row)
-        slot = (slot + np.uint64(1)) & size_mask
-    return -1
+def select_codes(code_of: Any, code_index: Any, row: Any, code: Any) -> int:
+    """Rows whose code is in a model.
 
-
-@kernel
-def find_rows(
-    code_of: Any,
-    code_index: Any,
-    id_valid: Any,
-    id_keys: Any,
-    id_offsets: Any,
-    id_data: Any,
-    table: Any,
-    found: Any,
-    counts: Any,
-) -> None:
-    """Member row of each diagnosis row whose code is in a model; -1 for all others, which are counted.
-
-    The code is looked at first: most rows carry no payment code and need no member.
+    The code is looked at before the member: most rows carry no payment code and need no member.
 
     Parameters
     ----------
-    code_of : int32[n_distinct]   code number, or -1 - reason for a code that does not count
-    code_index : int32[n]         distinct value of each row; -1 for a null
-    id_valid : bool[n] or bool[0] empty: all ids are there
-    id_keys : uint64[n]           integer ids, or empty: the ids are bytes
-    id_offsets : int64[n + 1], id_data : uint8[]
-    table : IdTable               see `diagnoses.py`
-    found : int32[n]              written
-    counts : int64[8]             added to: rows by reason; [0] used, [1] of an unknown member, [2] without an
-                                  id, from [3] on the reasons of `code_of`
+    code_of : int32[n_distinct]      code number, negative for values that do not count
+    code_index : int32[n]            distinct value of each row
+    row, code : int32[n]             written, the first k: position in the batch, and code number
+
+    Returns
+    -------
+    int
+        k
     """
-    bytes_ids = id_keys.shape[0] == 0
+    k = 0
     for i in range(code_index.shape[0]):
-        found[i] = -1
-        code = code_of[code_index[i]] if code_index[i] >= 0 else np.int32(-1)
-        if code < 0:
-            counts[2 - code] += 1
-            continue
-        if id_valid.shape[0] > 0 and not id_valid[i]:
-            counts[2] += 1
-            continue
-        start = np.int64(0)
-        stop = np.int64(0)
-        if bytes_ids:
-            start = id_offsets[i]
-            stop = id_offsets[i + 1]
-            low, high = pack_id(id_data, start, stop)
-        else:
-            low, high = id_keys[i], np.uint64(0)
-        row = find_row(low, high, table, id_data, start, stop)
-        if row < 0:
-            counts[1] += 1
-        else:
-            counts[0] += 1
-            found[i] = row
+        number = code_of[code_index[i]]
+        row[k] = i
+        code[k] = number
+        k += np.int64(number >= 0)
+    return k
 
 
 @kernel
-def set_codes(
-    code_of: Any,
-    code_index: Any,
-    found: Any,
-    met: Any,
-    entry_start: Any,
-    entry_word: Any,
-    entry_mask: Any,
-    entry_service: Any,
-    state: Any,
-) -> None:
+def find_members(row: Any, ids: Any, table: Any, slot: Any, member: Any) -> None:
+    """Member rows of some rows of a batch, by id.
+
+    In blocks and in steps, so that the waits for memory of many rows overlap.
+
+    Parameters
+    ----------
+    row : int32[k]         positions in the batch
+    ids : IdBatch          see `ids.py`
+    table : IdTable
+    slot : int64[BLOCK]    scratch
+    member : int32[k]      written; -1 for an unknown member
+    """
+    slots, keys, dense = table.slots, table.keys, table.dense
+    by_number = ids.numbers.shape[0] > 0
+    size_mask = np.uint64(slots.shape[0] - 1)
+    block = slot.shape[0]
+    for first in range(0, row.shape[0], block):
+        last = min(row.shape[0], first + block)
+        if dense.shape[0] > 0:
+            for j in range(first, last):
+                i = row[j]
+                if by_number:
+                    number = ids.numbers[i]
+                else:
+                    number = numbered_id(
+                        ids.data, ids.offsets[i], ids.offsets[i + 1], table.prefix, table.width
+                    )
+                place = number - table.first
+                known = number >= 0 or by_number
+                if place < 0 or place >= dense.shape[0] or not known:
+                    place = np.int64(-1)
+                slot[j - first] = place
+            for j in range(first, last):
+                place = slot[j - first]
+                member[j] = dense[place] if place >= 0 else np.int32(-1)
+            continue
+        for j in range(first, last):
+            i = row[j]
+            if by_number:
+                low, high = np.uint64(ids.numbers[i]), np.uint64(0)
+            else:
+                low, high = pack_id(ids.data, ids.offsets[i], ids.offsets[i + 1])
+            slot[j - first] = np.int64(mix(low + mix(high)) & size_mask)
+        for j in range(first, last):
+            member[j] = slots[slot[j - first]]
+        for j in range(first, last):
+            i = row[j]
+            start = np.int64(0)
+            stop = np.int64(0)
+            if by_number:
+                low, high = np.uint64(ids.numbers[i]), np.uint64(0)
+            else:
+                start, stop = ids.offsets[i], ids.offsets[i + 1]
+                low, high = pack_id(ids.data, start, stop)
+            candidate = member[j]
+            place = np.uint64(slot[j - first])
+            while candidate >= 0:
+                if keys[candidate, 0] == low and keys[candidate, 1] == high:
+                    if (high >> np.uint64(56)) != 255 or same_bytes(
+                        ids.data,
+                        start,
+                        stop,
+                        table.data,
+                        table.offsets[candidate],
+                        table.offsets[candidate + 1],
+                    ):
+                        break
+                place = (place + np.uint64(1)) & size_mask
+                candidate = slots[place]
+            member[j] = candidate
+
+
+@kernel
+def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> np.uint64:
     """Set the bits of each row's code in its member's state.
 
     Parameters
     ----------
-    code_of, code_index, found   as in `find_rows`
-    met : uint64[n] or uint64[0]
+    member, code : int32[k]
+    met : uint64[k] or uint64[0]
         Which conditions on dated rows the row meets, a bit each; empty if no code has one.
-    entry_start : int32[n_codes + 1], entry_word : int32[], entry_mask : uint64[]
-        What each code sets: masks in words of the state.
-    entry_service : int16[]
-        The condition that the row must meet for the entry, -1: none.
+    entries : EntryArrays                see `diagnoses.py`
     state : uint64[n_members, n_words]   changed, atomically
+
+    Returns
+    -------
+    uint64
+        Of no meaning; it keeps the first step of each block, which only fetches memory, from being left out.
     """
     dated = met.shape[0] > 0
-    for i in range(found.shape[0]):
-        row = found[i]
-        if row < 0:
-            continue
-        code = code_of[code_index[i]]
-        for entry in range(entry_start[code], entry_start[code + 1]):
-            if dated and entry_service[entry] >= 0:
-                if not (met[i] >> np.uint64(entry_service[entry])) & np.uint64(1):
-                    continue
-            word = entry_word[entry]
-            mask = entry_mask[entry]
-            if state[row, word] & mask != mask:
-                atomic_or(state, row, word, mask)
+    fetched = np.uint64(0)
+    for first in range(0, member.shape[0], BLOCK):
+        last = min(member.shape[0], first + BLOCK)
+        for j in range(first, last):
+            fetched |= state[member[j], entries.word[entries.start[code[j]]]]
+        for j in range(first, last):
+            row = member[j]
+            for entry in range(entries.start[code[j]], entries.start[code[j] + 1]):
+                if dated and entries.service[entry] >= 0:
+                    if not (met[j] >> np.uint64(entries.service[entry])) & np.uint64(1):
+                        continue
+                word = entries.word[entry]
+                mask = entries.mask[entry]
+                if state[row, word] & mask != mask:
+                    atomic_or(state, row, word, mask)
+    return fetched
 
 
 # -------------------------------------------------------------------- scoring
 
 
-@kernel
+@part_of_kernel
 def run_rules(work: Any, rules: Any) -> None:
     """Run the rules of a stage on one member.
 
     Parameters
     ----------
     work : uint64[work_words]    the member's bits, changed in place
-    rules : RuleArrays           see `compile.py`
+    rules : RuleArrays           see `compile.py`; equal masks of `count_of` share their parts, so that a count
+                                 is taken once for a run of rules that ask for the same one
     """
     spans, bounds, part_word, part_mask, part_last = rules
+    counted = -1
+    count = 0
     for rule in range(spans.shape[0]):
         fires = True
         hit = False
@@ -314,44 +428,52 @@ def run_rules(work: Any, rules: Any) -> None:
                 break
         if not fires:
             continue
-        if spans[rule, 4] < spans[rule, 5]:
-            count = 0
-            for part in range(spans[rule, 4], spans[rule, 5]):
-                count += popcount(work[part_word[part]] & part_mask[part])
+        first, last = spans[rule, 4], spans[rule, 5]
+        if first < last:
+            if first != counted:
+                counted = first
+                count = 0
+                for part in range(first, last):
+                    count += popcount(work[part_word[part]] & part_mask[part])
             if count < bounds[rule, 0] or count > bounds[rule, 1]:
                 continue
         for part in range(spans[rule, 6], spans[rule, 7]):
             work[part_word[part]] &= ~part_mask[part]
+            counted = -1
         if bounds[rule, 2] >= 0:
             work[bounds[rule, 2]] |= np.uint64(1) << np.uint64(bounds[rule, 3])
+            if bounds[rule, 4] != 0:
+                counted = -1
 
 
-@kernel
-def apply_hierarchy(work: Any, present: Any, parent: Any, drop: Any, sequential: bool) -> None:
+@part_of_kernel
+def apply_hierarchy(work: Any, present: Any, model: Any) -> None:
     """Drop the lesser categories of every hierarchy, in table order.
 
     Parameters
     ----------
     work : uint64[work_words]     the member's bits, changed in place
-    present : uint64[n_words]     scratch: the bits before any hierarchy
-    parent : int32[n_parents]     bit of the dropping category
-    drop : uint64[n_parents, n_words]
-    sequential : bool
-        Whether a category that is already dropped still drops others: not if sequential (CMS's SAS macros read
-        the live flags), yes otherwise (CMS's Python programs read the flags before any hierarchy).
+    present : uint64[n_words]     written: the bits before any hierarchy
+    model : KernelTables
+        `sequential_hierarchy`: a category that is already dropped drops nothing (CMS's SAS macros read the live
+        flags); otherwise it does (CMS's Python programs read the flags before any hierarchy).
     """
-    n_words = drop.shape[1]
+    n_words = present.shape[0]
     for word in range(n_words):
         present[word] = work[word]
-    for row in range(parent.shape[0]):
-        bit = parent[row]
-        live = work[bit >> 6] if sequential else present[bit >> 6]
-        if (live >> np.uint64(bit & 63)) & np.uint64(1):
-            for word in range(n_words):
-                work[word] &= ~drop[row, word]
+    for word in range(n_words):
+        bits = present[word] & model.parents[word]
+        while bits != 0:
+            position = lowest_bit(bits)
+            bits &= bits - np.uint64(1)
+            if model.sequential_hierarchy and not (work[word] >> np.uint64(position)) & np.uint64(1):
+                continue
+            row = model.hierarchy_row[word * 64 + position]
+            for other in range(n_words):
+                work[other] &= ~model.hierarchy_drop[row, other]
 
 
-@kernel
+@part_of_kernel
 def find_variables(
     work: Any,
     present: Any,
@@ -394,7 +516,7 @@ def find_variables(
                 extra &= extra - np.uint64(1)
         work[word] |= bits
     run_rules(work, model.before)
-    apply_hierarchy(work, present, model.hierarchy_parent, model.hierarchy_drop, model.sequential_hierarchy)
+    apply_hierarchy(work, present, model)
     for word in range(n_state):
         remaining[word] = work[word] if word < last_word else np.uint64(0)
     if last_word < n_state:
@@ -425,6 +547,7 @@ def score_members(
     n_hccs: Any,
     hccs: Any,
     tally: Any,
+    scratch: Any,
 ) -> int:
     """Scores of the members [start, stop).
 
@@ -440,6 +563,7 @@ def score_members(
     n_hccs : int16[n]                   written
     hccs : uint64[n, state_words]       written: the categories that the hierarchies leave
     tally : int64[n_tallied]            added to: members with each tallied variable
+    scratch : Scratch                   see `compile.py`
 
     Returns
     -------
@@ -450,54 +574,93 @@ def score_members(
     coefficients, divisors, base = model.coefficients, model.divisors, profiles.base
     n_segments = coefficients.shape[1]
     n_state = profiles.accepts.shape[1]
-    work = np.zeros(profiles.member_bits.shape[1], np.uint64)
-    present = np.zeros(n_state, np.uint64)
-    remaining = np.zeros(n_state, np.uint64)
-    total = np.zeros(n_segments, np.int64)
+    work, present, remaining, total = scratch
+    plain = tally.shape[0] == 0
     for row in range(start, stop):
         p = profile[row]
         if p < 0:
             continue
+        chosen = segment[row]
+        counts = np.uint64(0)
+        for word in range(n_state):
+            bits = state[row, first_word + word]
+            counts |= bits & profiles.accepts[p, word]
+            failed += popcount(bits & ~profiles.accepts[p, word])
+        if plain and counts == 0 and chosen >= 0:  # no code counts: the same for all of the profile
+            scores[row, 0] = profiles.without_codes[p, chosen]
+            demographic[row] = profiles.demographic[p, chosen]
+            continue
         find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
         count = 0
         for word in range(n_state):
-            failed += popcount(state[row, first_word + word] & ~profiles.accepts[p, word])
             hccs[row, word] = remaining[word]
             count += popcount(remaining[word] & model.counted[word])
         n_hccs[row] = count
         for number in range(tally.shape[0]):
             bit = model.tallied[number]
             tally[number] += np.int64((work[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
-        chosen = segment[row]
         if chosen >= 0:
             sum_ = np.int64(base[p, chosen])
-            part = sum_
             for word in range(work.shape[0]):
                 bits = work[word]
                 while bits != 0:
                     sum_ += coefficients[word * 64 + lowest_bit(bits), chosen]
                     bits &= bits - np.uint64(1)
-            if divisors[chosen] > 0:
-                sum_ = divide_half_away(sum_ * 1000, divisors[chosen])
-                part = divide_half_away(part * 1000, divisors[chosen])
-            scores[row, 0] = sum_
-            demographic[row] = part
+            scores[row, 0] = divided(sum_, divisors[chosen])
+            demographic[row] = profiles.demographic[p, chosen]
         else:
+            add_segments(work, base, p, model, total)
             for s in range(n_segments):
-                total[s] = base[p, s]
-            for word in range(work.shape[0]):
-                bits = work[word]
-                while bits != 0:
-                    bit = word * 64 + lowest_bit(bits)
-                    for s in range(n_segments):
-                        total[s] += coefficients[bit, s]
-                    bits &= bits - np.uint64(1)
-            for s in range(n_segments):
-                if divisors[s] > 0:
-                    scores[row, s] = divide_half_away(total[s] * 1000, divisors[s])
-                else:
-                    scores[row, s] = total[s]
+                scores[row, s] = total[s]
     return failed
+
+
+@part_of_kernel
+def divided(score: int, divisor: int) -> int:
+    """A score after its segment's divisor, if there is one; all in thousandths."""
+    return divide_half_away(score * 1000, divisor) if divisor > 0 else score
+
+
+@part_of_kernel
+def add_segments(work: Any, base: Any, p: int, model: Any, total: Any) -> None:
+    """Scores of one member in every segment.
+
+    Parameters
+    ----------
+    work : uint64[work_words]      the member's variables
+    base : int32[n_profiles, n_segments]
+    p : int                        the member's profile
+    total : int64[n_segments]      written, thousandths
+    """
+    for s in range(total.shape[0]):
+        total[s] = base[p, s]
+    for word in range(work.shape[0]):
+        bits = work[word]
+        while bits != 0:
+            bit = word * 64 + lowest_bit(bits)
+            for s in range(total.shape[0]):
+                total[s] += model.coefficients[bit, s]
+            bits &= bits - np.uint64(1)
+    for s in range(total.shape[0]):
+        total[s] = divided(total[s], model.divisors[s])
+
+
+@kernel
+def score_profiles(no_codes: Any, profiles: Any, model: Any, scratch: Any, without_codes: Any) -> None:
+    """Scores of members without any code that counts.
+
+    Parameters
+    ----------
+    no_codes : uint64[1, state_words]               the state of such a member
+    scratch : Scratch                               see `compile.py`
+    without_codes : int32[n_profiles, n_segments]   written, thousandths
+    """
+    work, present, remaining, total = scratch
+    for p in range(without_codes.shape[0]):
+        find_variables(work, present, remaining, no_codes, 0, 0, profiles, p, model)
+        add_segments(work, profiles.base, p, model, total)
+        for s in range(total.shape[0]):
+            without_codes[p, s] = total[s]
 
 
 @kernel
@@ -512,6 +675,7 @@ def variables_of_members(
     variables: Any,
     found: Any,
     before: Any,
+    scratch: Any,
 ) -> None:
     """Final bits and found categories of the members [start, stop), for contributions.
 
@@ -520,40 +684,43 @@ def variables_of_members(
     variables : uint64[stop - start, work_words]   written
     found : uint64[stop - start, state_words]      written: the categories that codes led to
     before : uint64[stop - start, state_words]     written: those that were left before the hierarchies
+    scratch : Scratch                              see `compile.py`
     """
-    n_state = profiles.accepts.shape[1]
     n_categories = model.n_categories
-    remaining = np.zeros(n_state, np.uint64)
+    work, present, remaining, _ = scratch
     for row in range(start, stop):
         p = profile[row]
         if p < 0:
             continue
-        mine = state[row, first_word : first_word + n_state]
-        for word in range(n_state):
-            for bit in range(64):
-                if (mine[word] & profiles.accepts[p, word]) >> np.uint64(bit) & np.uint64(1):
-                    target = word * 64 + bit
-                    if target >= n_categories:
-                        target = model.conditional_target[target - n_categories]
-                    if target < n_categories:
-                        found[row - start, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
-        find_variables(
-            variables[row - start], before[row - start], remaining, state, row, first_word, profiles, p, model
-        )
+        for word in range(found.shape[1]):
+            bits = state[row, first_word + word] & profiles.accepts[p, word]
+            while bits != 0:
+                target = word * 64 + lowest_bit(bits)
+                bits &= bits - np.uint64(1)
+                if target >= n_categories:
+                    target = np.int64(model.conditional_target[target - n_categories])
+                if target < n_categories:
+                    found[row - start, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
+        find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
+        for word in range(work.shape[0]):
+            variables[row - start, word] = work[word]
+        for word in range(present.shape[0]):
+            before[row - start, word] = present[word]
 
 
 @kernel
-def find_droppers(before: Any, model: Any, dropper: Any) -> None:
+def find_droppers(before: Any, model: Any, scratch: Any, dropper: Any) -> None:
     """Which parent dropped each category of each member: the first one in table order.
 
     Parameters
     ----------
     before : uint64[n, state_words]         the categories before the hierarchies
     model : KernelTables
+    scratch : Scratch                       see `compile.py`
     dropper : int16[n, n_categories]        all -1; row of `hierarchy_parent` written for dropped categories
     """
     n_words = before.shape[1]
-    work = np.zeros(n_words, np.uint64)
+    work = scratch.present
     for row in range(before.shape[0]):
         for word in range(n_words):
             work[word] = before[row, word]

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from hccore.arrow import values_of
 from hccore.coding import code_values
 from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date
-from hccore.diagnoses import MemberAges, MemberIndex, index_members
+from hccore.diagnoses import MemberAges
 from hccore.errors import InputError
+from hccore.ids import MemberIndex, index_members
 from hccore.payment import frailty_thousandths
 from hccore.profiles import chooses_segments, columns_of
 from hccore.sources import ID_COLUMN, Source, find_column, need_column

@@ -32,27 +32,15 @@ from hccore.factors import (
     Factors,
     check_programs,
 )
+from hccore.rounding import Ints, round_quotient
 from hccore.tables import ModelTables
 
-Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 MILLION = 1_000_000
 _MAX_FRAILTY = 5_000
 
 
 # -------------------------------------------------------------------- arithmetic
-
-
-def round_quotient(numerator: Ints, denominator: Ints | int) -> Ints:
-    """Quotients rounded to whole numbers, halves away from zero.
-
-    Parameters
-    ----------
-    numerator : int64[n]               magnitude below 9.2e18
-    denominator : int64[n] or int      positive, below 2**31
-    """
-    magnitude = (np.abs(numerator) + denominator // 2) // denominator
-    return np.where(numerator < 0, -magnitude, magnitude)
 
 
 def multiplied(raw: NDArray[Any], multiplier: NDArray[Any]) -> Ints:

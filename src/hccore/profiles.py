@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from hccore.columns import COLUMNS
 from hccore.compile import CompiledModel, Words
 from hccore.conditions import Condition
+from hccore.rounding import round_quotient
 from hccore.tables import ModelTables
 
 Bools = NDArray[np.bool_]
@@ -63,11 +64,16 @@ class ProfileArrays(NamedTuple):
     base : int32[n_profiles, n_segments]       demographic score, thousandths
     accepts : uint64[n_profiles, state_words]  categories, and conditional bits whose condition is met
     member_bits : uint64[n_profiles, work_words]   member variables that rules look at
+    demographic : int32[n_profiles, n_segments]    `base` after the segment's divisor
+    without_codes : int32[n_profiles, n_segments]  score of members without any code that counts; the kernels
+                                                   fill it
     """
 
     base: NDArray[np.int32]
     accepts: Words
     member_bits: Words
+    demographic: NDArray[np.int32]
+    without_codes: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,11 @@ def build_profiles(
     if segments:
         for step in reversed(tables.multipliers):
             multiplier[np.broadcast_to(step.condition(profile_facts), n_profiles)] = step.factor
-    arrays = ProfileArrays(base, accepts, member_bits)
+    demographic = base.copy()
+    for number, candidate in enumerate(tables.segments):
+        if candidate.divisor is not None:
+            demographic[:, number] = round_quotient(base[:, number] * np.int64(1000), candidate.divisor)
+    arrays = ProfileArrays(base, accepts, member_bits, demographic, np.zeros_like(base))
     return Profiles(of_member, segment, applies, multiplier, variables, arrays)
 
 

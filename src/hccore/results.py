@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.arrow import values_of
+from hccore.arrow import one_chunk, values_of
 from hccore.errors import InputError
 from hccore.output import whole_files, write_batches
 from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
@@ -141,7 +141,7 @@ class Result:
         tables = done.model.tables
         scored = done.scored[rows]
         if name in ("member_id", "ID"):
-            return _one_chunk(self._run.ids.slice(start, n))
+            return one_chunk(self._run.ids.slice(start, n))
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
@@ -280,14 +280,6 @@ class Result:
 
 
 # -------------------------------------------------------------------- columns
-
-
-def _one_chunk(values: pa.ChunkedArray) -> pa.Array:
-    if values.num_chunks == 1:
-        return values.chunk(0)
-    if values.num_chunks == 0:
-        return pa.array([], values.type)
-    return pa.concat_arrays(values.chunks)
 
 
 def _repeated(text: str, n: int) -> pa.Array:

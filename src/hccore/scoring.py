@@ -24,8 +24,9 @@ import hccore
 from hccore import kernels
 from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
-from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, MemberIndex, ModelCodes, read_codes
+from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
+from hccore.ids import MemberIndex
 from hccore.members import Bools, People, Problems, ages_on, read_members
 from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
 from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
@@ -207,7 +208,7 @@ def run(
             code_tables[system] = (source, table)
 
             def use(batch: CodeBatch, table: CodeTable = table) -> None:
-                kernels.set_codes(*batch, table.start, table.word, table.mask, table.service, state)
+                kernels.set_codes(*batch, table.entries, state)
 
             counted = read_codes(
                 source,
@@ -432,6 +433,10 @@ def _score(
         counted={},
     )
     scored_segment = np.full(n, -1, np.int16) if options.all_segments else segment
+    no_codes = np.zeros((1, model.state_words), np.uint64)
+    kernels.score_profiles(
+        no_codes, profiles.arrays, model.kernel, model.scratch(), profiles.arrays.without_codes
+    )
     lock = threading.Lock()
     lost = 0
     tally = np.zeros(len(model.kernel.tallied), np.int64)
@@ -453,6 +458,7 @@ def _score(
             done.n_hccs,
             done.hccs,
             mine,
+            model.scratch(),
         )
         with lock:
             lost += failed

@@ -35,6 +35,10 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "hcpcs": ("hcpcs_code",),
     **{name: column.aliases for name, column in COLUMNS.items()},
 }
+# Fewer bytes a row than this: the pages of the column are (mostly) a dictionary, rows of a member adjacent.
+_DICTIONARY_BYTES = 6
+# Can ParquetFile choose the type of byte columns? (pyarrow 20 on)
+_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20
 Tasks = Iterator[Callable[[], Iterable[pa.RecordBatch]]]
 
 
@@ -58,15 +62,16 @@ class Source:
     library = "arrow"
     repeatable = True
 
-    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
         """Independent pieces of the table, each to be decoded by whoever takes it.
 
         Parameters
         ----------
         columns : sequence of str
             The columns to read, as the file calls them.
-        dictionary : sequence of str
-            Columns worth decoding as dictionaries where the format can.
+        ids, codes : str
+            The columns of member ids and of codes, if any: where the format can, ids are decoded in the quickest
+            way (any type that ids may have), codes as a dictionary.
         """
         raise NotImplementedError
 
@@ -177,7 +182,7 @@ class _FrameSource(Source):
         self._table = table
         self._first: pa.RecordBatchReader | None = reader
 
-    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
         reader = self._first
         if reader is None:
             reader = pa.RecordBatchReader.from_stream(self._table)
@@ -200,27 +205,50 @@ class _ParquetSource(Source):
             if other.names != self.schema.names:
                 raise InputError(f"{name}: {file.name} has other columns than {files[0].name}")
 
-    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
         import pyarrow.parquet as parquet
 
-        texts = [
-            name
-            for name in dictionary
-            if pa.types.is_string(self.schema.field(name).type)
-            or pa.types.is_large_string(self.schema.field(name).type)
-        ]
-
         def row_group(path: Path, metadata: Any, group: int) -> Iterable[pa.RecordBatch]:
-            file = parquet.ParquetFile(path, metadata=metadata, read_dictionary=texts, memory_map=True)
-            batches: Iterable[pa.RecordBatch] = file.iter_batches(
-                BATCH_ROWS, row_groups=[group], columns=list(columns), use_threads=False
-            )
-            return batches
+            plain = [name for name in columns if name not in (ids, codes)]
+            quick = self._quick_ids(metadata, group, ids) if ids else {}
+            reads: list[tuple[list[str], dict[str, Any]]] = [(plain, {})] if plain else []
+            if codes:
+                reads.append(([codes], {"read_dictionary": [codes]} if self._is_text(codes) else {}))
+            if ids:
+                reads.append(([ids], quick))
+            pieces = [
+                parquet.ParquetFile(path, metadata=metadata, memory_map=True, **options).iter_batches(
+                    BATCH_ROWS, row_groups=[group], columns=names, use_threads=False
+                )
+                for names, options in reads
+            ]
+            for batches in zip(*pieces, strict=True):
+                arrays = {
+                    name: column
+                    for batch in batches
+                    for name, column in zip(batch.schema.names, batch.columns, strict=True)
+                }
+                yield pa.RecordBatch.from_arrays([arrays[name] for name in columns], list(columns))
 
         for path in self.files:
             metadata = parquet.read_metadata(path)
             for group in range(metadata.num_row_groups):
                 yield functools.partial(row_group, path, metadata, group)
+
+    def _is_text(self, name: str) -> bool:
+        return self.schema.field(name).type in (pa.string(), pa.large_string())
+
+    def _quick_ids(self, metadata: Any, group: int, name: str) -> dict[str, Any]:
+        """How to decode text ids: as a dictionary where the pages are one, else as bytes with wide offsets."""
+        if not self._is_text(name):
+            return {}
+        columns = metadata.row_group(group)
+        chunk = columns.column(
+            next(i for i in range(columns.num_columns) if columns.column(i).path_in_schema == name)
+        )
+        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values:
+            return {"read_dictionary": [name]}
+        return {"binary_type": pa.large_binary()} if _BINARY_TYPE else {}
 
     def fingerprint(self) -> dict[str, Any]:
         return _fingerprint(self.files)
@@ -235,7 +263,7 @@ class _ArrowSource(Source):
         with pa.ipc.open_file(path) as reader:
             self.schema = reader.schema
 
-    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
         with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
             for number in range(reader.num_record_batches):
                 yield from _pieces(reader.get_batch(number).select(list(columns)))
@@ -262,7 +290,7 @@ class _CsvSource(Source):
             raise InputError(f"{name}: column {repeated[0]!r} is there twice")
         self.schema = pa.schema([(column, pa.string()) for column in header])
 
-    def tasks(self, columns: Sequence[str], dictionary: Sequence[str] = ()) -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
         import pyarrow.csv as arrow_csv
 
         broken: list[Any] = []
@@ -379,9 +407,11 @@ def need_column(source: Source, name: str, why: str = "") -> str:
 def run_tasks(
     source: Source,
     columns: Sequence[str],
-    dictionary: Sequence[str],
     work: Callable[[pa.RecordBatch], None],
     threads: int,
+    *,
+    ids: str = "",
+    codes: str = "",
 ) -> None:
     """Decode the pieces of a source and work on them, in as many threads; the first error stops all.
 
@@ -390,7 +420,7 @@ def run_tasks(
     InputError
         If a piece cannot be decoded.
     """
-    tasks = source.tasks(columns, dictionary)
+    tasks = source.tasks(columns, ids, codes)
     lock = threading.Lock()
     stop = threading.Event()
 
@@ -447,5 +477,5 @@ def rows_of_member(table: object, role: str, member_id: str, column: str | None 
         with lock:
             rows.extend(found)
 
-    run_tasks(source, names, [], work, 1)
+    run_tasks(source, names, work, 1)
     return rows if column is None else [row[names[1]] for row in rows]

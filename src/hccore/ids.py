@@ -1,0 +1,225 @@
+"""Member ids: from an id, as text or number, to the member's row.
+
+Ids that are numbers, or a prefix and a number of fixed width, from a range not much larger than their count are
+looked up directly; all others through a hash table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from hccore.arrow import bytes_of, one_chunk, valid_of, values_of
+from hccore.errors import InputError
+
+# A direct table may be this many times as long as there are members (and always this long).
+_DENSE_SPREAD = 4
+_DENSE_ALWAYS = 1 << 16
+_MAX_DIGITS = 18
+_NO_WORDS = np.zeros((0, 2), np.uint64)
+_NO_ROWS = np.zeros(0, np.int32)
+_NO_NUMBERS = np.zeros(0, np.int64)
+_NO_OFFSETS = np.zeros(1, np.int64)
+_NO_BYTES = np.zeros(0, np.uint8)
+
+
+class IdTable(NamedTuple):
+    """Table from id to row, as the kernels use it: direct if `dense` is not empty, else by hash.
+
+    Attributes
+    ----------
+    dense : int32[range]           row of the id with number `first` + position, -1: none
+    first : int
+    prefix : uint8[], width : int  the form of the ids: a prefix and so many digits (0: ids are numbers)
+    slots : int32[size]            rows, -1: free
+    keys : uint64[n, 2]            packed ids of the rows
+    offsets : int64[n + 1], data : uint8[]
+        The ids themselves, to compare those that are too long to be packed.
+    """
+
+    dense: NDArray[np.int32]
+    first: int
+    prefix: NDArray[np.uint8]
+    width: int
+    slots: NDArray[np.int32]
+    keys: NDArray[np.uint64]
+    offsets: NDArray[np.int64]
+    data: NDArray[np.uint8]
+
+
+class IdBatch(NamedTuple):
+    """Ids of some rows: numbers, or bytes if `numbers` is empty.
+
+    Attributes
+    ----------
+    numbers : int64[n] or int64[0]
+    offsets : int64[n + 1], data : uint8[]
+    """
+
+    numbers: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    data: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class MemberIndex:
+    """Finds a member's row by id.
+
+    Attributes
+    ----------
+    table : IdTable
+    integer : bool
+        Whether ids are numbers (else text).
+    missing : bool[n]
+        Rows without an id.
+    duplicate : bool[n]
+        Rows whose id another row has too.
+    """
+
+    table: IdTable
+    integer: bool
+    missing: NDArray[np.bool_]
+    duplicate: NDArray[np.bool_]
+
+    def find(self, ids: Any, rows: NDArray[np.int32], name: str) -> NDArray[np.int32]:
+        """Member rows of some rows of an Arrow array of ids, -1 for unknown members.
+
+        Parameters
+        ----------
+        ids : pyarrow.Array
+            Of any type that ids may have; compared with the members' as text if only one side is text.
+        rows : int32[k]
+            Positions in `ids`, none of them null.
+        name : str
+            Of the table, for messages.
+        """
+        from hccore import kernels
+
+        if pa.types.is_dictionary(ids.type):
+            distinct = ids.dictionary
+            row_of = self.find(distinct, np.arange(len(distinct), dtype=np.int32), name)
+            found: NDArray[np.int32] = row_of[values_of(ids.indices, null=0)[rows]]
+            return found
+        ids = plain_ids(ids, name)
+        if pa.types.is_integer(ids.type) and not self.integer:
+            ids = ids.cast(pa.string())
+        elif not pa.types.is_integer(ids.type) and self.integer:
+            ids = _text_to_integers(ids)
+        member = np.empty(len(rows), np.int32)
+        kernels.find_members(rows, id_batch(ids), self.table, np.empty(kernels.BLOCK, np.int64), member)
+        if self.integer and ids.null_count:  # text that is no number
+            member[~valid_of(ids)[rows]] = -1
+        return member
+
+
+def id_batch(ids: Any) -> IdBatch:
+    """Plain ids (text or 64-bit integers) as the kernels take them."""
+    if pa.types.is_integer(ids.type):
+        return IdBatch(values_of(ids, null=0), _NO_OFFSETS, _NO_BYTES)
+    return IdBatch(_NO_NUMBERS, *bytes_of(ids))
+
+
+def index_members(ids: pa.ChunkedArray, name: str) -> MemberIndex:
+    """Build the table of member ids.
+
+    Raises
+    ------
+    InputError
+        If ids are neither text nor whole numbers, or there are more than 2^31 - 1 members.
+    """
+    from hccore import kernels
+
+    chunk = one_chunk(plain_ids(ids, name))
+    n = len(chunk)
+    if n > np.iinfo(np.int32).max:
+        raise InputError(f"{name}: {n:,} members are more than one run can hold (2,147,483,647)")
+    integer = pa.types.is_integer(chunk.type)
+    missing = np.zeros(n, np.bool_)
+    if len(valid := valid_of(chunk)):
+        missing = ~valid
+    batch = id_batch(chunk)
+    if not integer:
+        missing |= np.diff(batch.offsets) == 0
+    duplicate_of = np.full(n, -1, np.int32)
+    numbered = _dense_table(batch, missing)
+    if numbered is not None:
+        numbers, table = numbered
+        duplicates = kernels.index_numbers(numbers, missing, table.first, table.dense, duplicate_of)
+    else:
+        keys = np.empty((n, 2), np.uint64)
+        kernels.pack_ids(batch, keys)
+        size = 1 << max(4, int(n * 1.5).bit_length())
+        slots = np.full(size, -1, np.int32)
+        long = bool(len(keys)) and bool((keys[:, 1] >> np.uint64(56) == 255).any())
+        texts = (batch.offsets, batch.data) if long else (_NO_OFFSETS, _NO_BYTES)
+        table = IdTable(_NO_ROWS, 0, _NO_BYTES, 0, slots, keys, *texts)
+        duplicates = kernels.index_keys(missing, table, duplicate_of)
+    duplicate = np.zeros(n, np.bool_)
+    if duplicates:
+        later = duplicate_of >= 0
+        duplicate |= later
+        duplicate[duplicate_of[later]] = True
+    return MemberIndex(table, integer, missing, duplicate)
+
+
+def _dense_table(batch: IdBatch, missing: NDArray[np.bool_]) -> tuple[NDArray[np.int64], IdTable] | None:
+    """Numbers of the ids and an empty direct table, if the ids are numbers of a small enough range."""
+    from hccore import kernels
+
+    there = np.flatnonzero(~missing[:1]) if not missing.any() else np.flatnonzero(~missing)[:1]
+    if len(there) == 0:
+        return None
+    numbers, prefix, width = batch.numbers, _NO_BYTES, 0
+    if len(numbers) == 0:
+        first = there[0]
+        text = batch.data[batch.offsets[first] : batch.offsets[first + 1]]
+        digits = (text >= ord("0")) & (text <= ord("9"))
+        width = len(text) if digits.all() else int(np.argmin(digits[::-1]))
+        if not 0 < width <= _MAX_DIGITS:
+            return None
+        prefix = text[: len(text) - width].copy()
+        numbers = np.empty(len(missing), np.int64)
+        if not kernels.number_ids(batch.offsets, batch.data, missing, prefix, width, numbers):
+            return None
+    known = numbers if not missing.any() else numbers[~missing]
+    low, high = int(known.min()), int(known.max())
+    if high - low >= max(_DENSE_SPREAD * len(missing), _DENSE_ALWAYS):
+        return None
+    dense = np.full(high - low + 1, -1, np.int32)
+    slots = np.full(1, -1, np.int32)
+    return numbers, IdTable(dense, low, prefix, width, slots, _NO_WORDS, _NO_OFFSETS, _NO_BYTES)
+
+
+def plain_ids(ids: Any, name: str) -> Any:
+    """Ids as text or 64-bit integers, whatever Arrow type they came in.
+
+    Raises
+    ------
+    InputError
+        For any other type.
+    """
+    kind = ids.type.value_type if pa.types.is_dictionary(ids.type) else ids.type
+    if pa.types.is_integer(kind):
+        return ids.cast(pa.int64())
+    if ids.type in (pa.string(), pa.large_string(), pa.large_binary()):
+        return ids
+    if kind in (pa.string(), pa.large_string(), pa.string_view()):
+        return ids.cast(pa.large_string())
+    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind):
+        return ids.cast(pa.large_binary())
+    if pa.types.is_null(kind):
+        return ids.cast(pa.string())
+    raise InputError(f"{name}: member ids must be text or whole numbers, not {kind}")
+
+
+def _text_to_integers(ids: Any) -> Any:
+    """Text ids as integers where they are plain decimal numbers; others match nobody (null)."""
+    import pyarrow.compute as compute
+
+    ids = ids.cast(pa.large_string())
+    plain = compute.match_substring_regex(ids, r"^(0|-?[1-9][0-9]{0,17})$")
+    return compute.if_else(plain, ids, pa.scalar(None, ids.type)).cast(pa.int64())

@@ -190,9 +190,10 @@ Medians (rounds: {where["rounds"]}); files in the page cache. The populations ar
 ## The whole job
 
 CMS-HCC V28 of 2026 in a new process, Parquet in and Parquet out, imports included, compiled code cached. The
-engines run in turn, round by round; `hccore` writes the columns that the peers write (`peers/`: DuckDB SQL and streaming
-Polars, tuned). Segments, scores and counts of all members were equal in all engines, and equal to the plain-Python
-reference for a sample. Floor: a new process in which pyarrow reads the two columns `member_id` and `icd10`.
+engines run in turn, round by round; `hccore` writes the columns that the peers write (`peers/`: DuckDB SQL and
+streaming Polars, tuned). Segments, scores and counts of all members were equal in all engines, and equal to the
+plain-Python reference for a sample. Floor: a new process in which pyarrow reads the two columns `member_id` and
+`icd10`.
 
 {compared(figures, "whole job", "hccore")}
 

@@ -456,15 +456,20 @@ def test_models_that_share_program_and_year_but_no_population_are_not_blended(tm
         "ma,esrd_v24,2025,dialysis,normalization,1.050",
         "ma,esrd_v24,2025,dialysis,coding_adjustment,0",
     )
-    dialysis = members({"esrd_status": "dialysis", "months_since_graft": 0})
+    both = members({"esrd_status": "none"}, {"member_id": "D", "esrd_status": "dialysis"})
     result = hccore.score(
-        dialysis,
-        diagnoses(("A", "E119")),
+        both,
+        diagnoses(("A", "E119"), ("D", "E119")),
         models=[("cms_hcc_v28", 2025), ("esrd_v24", 2025)],
         program="ma",
         factors=factors,
     )
     rows = {row["model"]: row for row in result.scores.to_pylist()}
+    assert {(row["model"], row["member_id"]) for row in result.scores.to_pylist()} == {
+        ("cms_hcc_v28", "A"),
+        ("esrd_v24", "D"),
+        ("cms_hcc_v24", "A"),
+    }
     assert rows["cms_hcc_v28"]["payment_score"] == rows["cms_hcc_v24"]["payment_score"] == 0.471
     assert rows["esrd_v24"]["payment_score"] == rows["esrd_v24"]["adjusted_score"]
 

@@ -261,6 +261,13 @@ def _remarks(result: Result) -> list[str]:
         f"note: {item['rows']:,} member rows not scored: {item['column']}: {item['problem']}"
         for item in report["members"]["problems"]
     ]
+    if count := report["members"].get("no_model_applies"):
+        lines.append(f"note: members to whom no model applies (null scores): {count:,}")
+    for label, programs in report["members"].get("left_to_a_program_without_segment", {}).items():
+        lines += [
+            f"note: members that {label} leaves to {program}, which has no segment for them: {count:,}"
+            for program, count in programs.items()
+        ]
     for name, counts in report["codes"].items():
         for what in ("unknown_member", "missing_member_id", "blank_code", "malformed_code", "icd9_code"):
             if counts[what]:

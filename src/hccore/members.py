@@ -19,7 +19,7 @@ from hccore.diagnoses import MemberAges
 from hccore.errors import InputError
 from hccore.ids import MemberIndex, index_members
 from hccore.payment import frailty_thousandths
-from hccore.profiles import chooses_segments, columns_of
+from hccore.profiles import chooses_segments, columns_of, shared_with
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables
 
@@ -133,8 +133,11 @@ def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray
         -1 for the unborn, MAX_AGE + 1 for anyone older than MAX_AGE.
     """
     birthdays = [(datetime.date(year - age, month, day) - EPOCH).days for age in range(MAX_AGE + 1, -1, -1)]
-    ages = MAX_AGE + 1 - np.searchsorted(np.array(birthdays, np.int32), days, side="left")
-    return ages.astype(np.int32)
+    # One table from day to age serves all: days outside it are the unborn and the too old.
+    first, last = birthdays[0], birthdays[-1] + 1
+    age_of = MAX_AGE + 1 - np.searchsorted(birthdays, np.arange(first, last + 1), side="left")
+    ages: NDArray[np.int32] = np.take(age_of.astype(np.int32), days - first, mode="clip")
+    return ages
 
 
 # -------------------------------------------------------------------- reading
@@ -281,10 +284,12 @@ def _plan(
     for tables in models:
         why = f"needed by {tables.model} {tables.year}"
         choose = chooses_segments(tables, all_segments=all_segments)
-        for name in columns_of(tables, segments=choose and plan.segment is None):
+        shared = () if all_segments else shared_with(tables, models).values()
+        to_choose = columns_of(tables, segments=True).union(*(condition.columns for condition in shared))
+        for name in to_choose if choose and plan.segment is None else columns_of(tables, segments=False):
             needed.setdefault(name, why)
         if plan.segment is not None:  # looked at only where the segment is left blank
-            for name in columns_of(tables, segments=True):
+            for name in to_choose:
                 if find_column(source, name) is not None:
                     needed.setdefault(name, why)
     if "age" in needed:

@@ -238,8 +238,11 @@ def score(
     Parameters
     ----------
     models : sequence of Model or (name, year)
-        The result has a row per model and member. With a program, the models that it blends with these are
-        scored too, after them.
+        The result has a row per model and member. Of models of different programs (`cms_hcc`, `esrd`, `rxhcc`),
+        each member gets those that apply: a model without a segment for a member has no row, nor has one that
+        leaves the member to another program (`applies_with` in `model.toml`); a member to whom no model applies
+        has one row of the first, with null scores. With all segments every model is for everybody.
+        With a program, the models that it blends with these are scored too, after them.
     """
     from hccore.results import Result
     from hccore.scoring import Options, run

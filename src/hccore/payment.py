@@ -140,7 +140,7 @@ class ModelPayment:
     frailty: NDArray[np.int32] | None
     paid: Bools
 
-    def at(self, rows: slice) -> ModelPayment:
+    def at(self, rows: slice | Ints) -> ModelPayment:
         """The same for some of the members."""
         return ModelPayment(self.terms, None if self.frailty is None else self.frailty[rows], self.paid[rows])
 

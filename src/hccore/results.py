@@ -17,7 +17,7 @@ from hccore.arrow import one_chunk, values_of
 from hccore.errors import InputError
 from hccore.output import whole_files, write_batches
 from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
-from hccore.scoring import ModelRun, Run
+from hccore.scoring import ModelRun, Rows, Run
 
 _ROWS = 1 << 20
 SCORE_COLUMNS = (
@@ -92,7 +92,7 @@ class Result:
         return ["ID", *several, *names, "hccs"]
 
     def batches(
-        self, columns: Sequence[str] | None = None, *, text: bool = False
+        self, columns: Sequence[str] | None = None, *, text: bool = False, plain: bool = True
     ) -> Iterator[pa.RecordBatch]:
         """The scores in pieces of about a million rows.
 
@@ -102,6 +102,8 @@ class Result:
             Names to give, in this order.
         text : bool
             For CSV: scores as decimals with three places, `hccs` as numbers separated by blanks.
+        plain : bool
+            Words as text; otherwise as dictionaries, which are quicker to write.
 
         Raises
         ------
@@ -113,17 +115,15 @@ class Result:
         for name in names:
             if name not in known:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
-        n = len(self._run.ids)
         for model, done in enumerate(self._run.models):
-            for start in range(0, n, _ROWS):
-                stop = min(n, start + _ROWS)
+            for rows in _pieces(done, len(self._run.ids)):
                 paid = None
                 if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
-                    paid = self._payment(model, slice(start, stop))
-                arrays = [self._column(name, done, start, stop, paid, text=text) for name in names]
-                yield pa.RecordBatch.from_arrays(arrays, names)
+                    paid = self._payment(model, rows)
+                arrays = [self._column(name, done, rows, paid, text=text) for name in names]
+                yield pa.RecordBatch.from_arrays([_plain(a) for a in arrays] if plain else arrays, names)
 
-    def _payment(self, model: int, rows: slice) -> PaymentScores:
+    def _payment(self, model: int, rows: Rows) -> PaymentScores:
         return payment_scores(
             [payment.at(rows) for payment in self._run.payments],
             [
@@ -134,14 +134,13 @@ class Result:
         )
 
     def _column(
-        self, name: str, done: ModelRun, start: int, stop: int, paid: PaymentScores | None, *, text: bool
+        self, name: str, done: ModelRun, rows: Rows, paid: PaymentScores | None, *, text: bool
     ) -> pa.Array:
-        rows = slice(start, stop)
-        n = stop - start
         tables = done.model.tables
         scored = done.scored[rows]
+        n = len(scored)
         if name in ("member_id", "ID"):
-            return one_chunk(self._run.ids.slice(start, n))
+            return _taken(self._run.ids, rows)
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
@@ -151,8 +150,8 @@ class Result:
         if name == "payment_hcc_count":
             return pa.array(done.n_hccs[rows], mask=~scored)
         if name == "hccs":
-            hccs = _hcc_lists(done, start, stop)
-            return _join(hccs) if text else hccs
+            hccs = _hcc_lists(done, rows)
+            return _join(_plain(hccs)) if text else hccs
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
                 steps = multiplied(done.scores[rows, 0], done.multiplier(rows))
@@ -191,7 +190,7 @@ class Result:
         return _decimals(thousandths, scored) if text else pa.array(thousandths / 1000, mask=~scored)
 
     @staticmethod
-    def _segment_column(name: str, done: ModelRun, rows: slice) -> pa.Array:
+    def _segment_column(name: str, done: ModelRun, rows: Rows) -> pa.Array:
         segments = done.model.tables.segments
         number = done.segment[rows].astype(np.int32)
         mask = ~done.scored[rows] | (number < 0)
@@ -201,7 +200,7 @@ class Result:
             words = [*(segment.reason for segment in segments), "given with the member"]
             number = np.where(done.chosen[rows], len(segments), number).astype(np.int32)
         index = pa.array(np.where(mask, 0, number), mask=mask)
-        return pa.DictionaryArray.from_arrays(index, pa.array(words)).cast(pa.string())
+        return pa.DictionaryArray.from_arrays(index, pa.array(words))
 
     def _frame(self, table: pa.Table) -> Any:
         if self._run.library == "pandas":
@@ -270,7 +269,7 @@ class Result:
             If a file cannot be written.
         """
         with whole_files([out, contributions, report]) as paths:
-            write_batches(paths[0], lambda text: self.batches(columns, text=text), Path(out))
+            write_batches(paths[0], lambda text: self.batches(columns, text=text, plain=text), Path(out))
             if contributions is not None:
                 write_batches(
                     paths[1], lambda text: self.contribution_batches(text=text), Path(contributions)
@@ -282,8 +281,26 @@ class Result:
 # -------------------------------------------------------------------- columns
 
 
+def _pieces(done: ModelRun, n: int) -> Iterator[Rows]:
+    """The rows of a model in pieces."""
+    if done.rows is None:
+        for start in range(0, n, _ROWS):
+            yield slice(start, min(n, start + _ROWS))
+    else:
+        for start in range(0, len(done.rows), _ROWS):
+            yield done.rows[start : start + _ROWS]
+
+
+def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
+    """Some rows (in order) of an input column."""
+    if isinstance(rows, slice):
+        return one_chunk(values.slice(rows.start, rows.stop - rows.start))
+    first = int(rows[0])
+    return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(pa.array(rows - first))
+
+
 def _repeated(text: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([text])).cast(pa.string())
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([text]))
 
 
 def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArray[np.bool_]) -> pa.Array:
@@ -295,7 +312,7 @@ def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArra
     return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), [bitmap, pa.py_buffer(words)])
 
 
-def _hcc_lists(done: ModelRun, start: int, stop: int) -> pa.Array:
+def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
     """The remaining categories as lists of their numbers; categories without a number are left out."""
     variables = done.model.tables.variables
     numbers = [variables[name].number for name in done.model.tables.categories]
@@ -303,25 +320,29 @@ def _hcc_lists(done: ModelRun, start: int, stop: int) -> pa.Array:
         (name for name in done.model.tables.categories if variables[name].number),
         done.model.state_words,
     )
-    offsets = np.zeros(stop - start + 1, np.int32)
+    hccs, scored = done.hccs[rows], done.scored[rows]
+    offsets = np.zeros(len(hccs) + 1, np.int32)
     nothing = np.zeros(0, np.int16)
-    total = kernels.list_bits(done.hccs, start, stop, shown, offsets, nothing)
+    total = kernels.list_bits(hccs, 0, len(hccs), shown, offsets, nothing)
     bits = np.zeros(total, np.int16)
     if total:
-        kernels.list_bits(done.hccs, start, stop, shown, offsets, bits)
+        kernels.list_bits(hccs, 0, len(hccs), shown, offsets, bits)
     values = pa.DictionaryArray.from_arrays(pa.array(bits), pa.array(numbers, pa.string()))
-    scored = done.scored[start:stop]
-    bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
-    return (
-        pa.ListArray.from_arrays(pa.array(offsets), values.cast(pa.string()))
-        if bitmap is None
-        else pa.Array.from_buffers(
-            pa.list_(pa.string()),
-            stop - start,
-            [bitmap, pa.py_buffer(offsets)],
-            children=[values.cast(pa.string())],
-        )
+    if scored.all():
+        return pa.ListArray.from_arrays(pa.array(offsets), values)
+    bitmap = pa.py_buffer(np.packbits(scored, bitorder="little"))
+    return pa.Array.from_buffers(
+        pa.list_(values.type), len(scored), [bitmap, pa.py_buffer(offsets)], children=[values]
     )
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Words as text, where they are kept as numbers in a dictionary."""
+    if pa.types.is_dictionary(array.type):
+        return array.cast(pa.string())
+    if pa.types.is_list(array.type) and pa.types.is_dictionary(array.type.value_type):
+        return array.cast(pa.list_(pa.string()))
+    return array
 
 
 def _join(lists: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +29,12 @@ from hccore.errors import InputError
 from hccore.ids import MemberIndex
 from hccore.members import Bools, People, Problems, ages_on, read_members
 from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
-from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
+from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of, shared_with
 from hccore.sources import Source, open_source
 from hccore.tables import ModelTables
 
 _RANGE = 1 << 16
+Rows = slice | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,7 @@ class ModelRun:
     n_hccs : int16[n]
     hccs : uint64[n, state_words]
     counted : dict of str to int        members by sentence of the tables' `[counted]`
+    rows : int64[] or None              members that have a row of this model in the results; None: all
     """
 
     model: CompiledModel
@@ -102,8 +104,9 @@ class ModelRun:
     n_hccs: NDArray[np.int16]
     hccs: NDArray[np.uint64]
     counted: dict[str, int]
+    rows: NDArray[np.int64] | None = None
 
-    def multiplier(self, rows: slice) -> NDArray[np.int32]:
+    def multiplier(self, rows: Rows) -> NDArray[np.int32]:
         """Thousandths by which the score of some members is multiplied; 1000 for those without a multiplier."""
         return self.profiles.multiplier[self.profiles.of_member[rows]]
 
@@ -188,13 +191,15 @@ def run(
     state = np.zeros((n, int(first_words[-1])), np.uint64)
 
     with watch.stage("profiles"):
-        prepared = [_prepare(model, people, problems, options) for model in models]
+        every = [model.tables for model in models]
+        prepared = [_prepare(model, every, people, problems, options) for model in models]
         if options.on_invalid == "error":
             problems.raise_if_any(member_source.name)
     payments: tuple[ModelPayment, ...] = ()
     if options.payment is not None:
         with watch.stage("payment"):
             payments = _payments(options.payment, models, prepared, people)
+    present = _rows_of_models([part.absent for part in prepared])
 
     counts: dict[str, dict[str, int]] = {}
     code_tables: dict[str, tuple[Source, CodeTable]] = {}
@@ -224,10 +229,8 @@ def run(
     runs = []
     edits: dict[str, int] = {}
     with watch.stage("score"):
-        for model, first, (profiles, segment, chosen, valid) in zip(
-            models, first_words, prepared, strict=False
-        ):
-            done, lost = _score(model, int(first), state, profiles, segment, chosen, valid, options)
+        for model, first, part, rows in zip(models, first_words, prepared, present, strict=False):
+            done, lost = _score(model, int(first), state, part, rows, options)
             runs.append(done)
             edits[_label(model.tables)] = lost
 
@@ -268,6 +271,7 @@ def run(
             "problems": problems.as_report(),
             "counted": {_label(done.model.tables): done.counted for done in runs if done.counted},
             "by_segment": {_label(done.model.tables): _by_segment(done) for done in runs},
+            **_applicability(every, prepared),
         },
         "codes": counts,
         "conditional_mappings_not_met": edits,
@@ -311,10 +315,35 @@ def _by_segment(done: ModelRun) -> dict[str, int]:
 # -------------------------------------------------------------------- members of one model
 
 
+class Prepared(NamedTuple):
+    """The members of one model, before any code is read.
+
+    Attributes
+    ----------
+    profiles : Profiles
+    segment : int16[n]                  the member's own, -1: none was chosen
+    chosen : bool[n]                    the segment was given with the member
+    valid : bool[n]                     to be scored
+    absent : bool[n]                    valid members to whom the model does not apply
+    left : dict of str to bool[n]       valid members that are left to another program
+    """
+
+    profiles: Profiles
+    segment: NDArray[np.int16]
+    chosen: Bools
+    valid: Bools
+    absent: Bools
+    left: dict[str, Bools]
+
+
 def _prepare(
-    model: CompiledModel, people: People, problems: Problems, options: Options
-) -> tuple[Profiles, NDArray[np.int16], Bools, Bools]:
-    """Profiles, segments and valid members of one model."""
+    model: CompiledModel,
+    models: Sequence[ModelTables],
+    people: People,
+    problems: Problems,
+    options: Options,
+) -> Prepared:
+    """Profiles, segments and members of one of the models of a run."""
     tables = model.tables
     valid = people.valid.copy()
     facts = dict(people.facts)
@@ -330,14 +359,20 @@ def _prepare(
     segment = np.full(n, -1, np.int16)
     chosen = np.zeros(n, np.bool_)
     choose = chooses_segments(tables, all_segments=options.all_segments)
+    shared = {} if options.all_segments else shared_with(tables, models)
+    left = {program: np.zeros(n, np.bool_) for program in shared}
+    absent = np.zeros(n, np.bool_)
     if people.segment is not None:
         names, numbers = people.segment
         of_name = {segment_.name: i for i, segment_ in enumerate(tables.segments)}
         own = np.array([of_name.get(name, -1) for name in names], np.int16)[numbers]
         chosen = own >= 0
         segment[chosen] = own[chosen]
+        theirs = np.array([name in _segments_beside(tables, models) for name in names], np.bool_)
+        absent |= valid & ~chosen & theirs[numbers]
+        valid &= ~absent
         choose = bool((valid & ~chosen).any())
-        missing = columns_of(tables, segments=True) - set(facts)
+        missing = columns_of(tables, segments=True).union(*(c.columns for c in shared.values())) - set(facts)
         if choose and missing:
             problems.add(
                 "segment",
@@ -346,16 +381,72 @@ def _prepare(
             )
             valid &= chosen
             choose = False
+    if choose:
+        for program, condition in shared.items():
+            left[program] = valid & ~chosen & np.logical_not(condition(facts))
+            absent |= left[program]
+            valid &= ~left[program]
     profiles = build_profiles(model, facts, valid, segments=choose)
     if choose and len(profiles):
         automatic = profiles.segment[profiles.of_member]
         take = valid & ~chosen
         segment[take] = automatic[take]
-        problems.add("segment", f"facts for which {_label(tables)} has no segment", take & (segment < 0))
+        without = take & (segment < 0)
+        if len({other.program for other in models}) > 1 and not options.all_segments:
+            absent |= without
+        else:
+            problems.add("segment", f"facts for which {_label(tables)} has no segment", without)
         valid &= segment >= 0
         if not valid.all():
             profiles.of_member[~valid] = -1
-    return profiles, segment, chosen, valid
+    return Prepared(profiles, segment, chosen, valid, absent, left)
+
+
+def _segments_beside(tables: ModelTables, models: Sequence[ModelTables]) -> set[str]:
+    """Names of the segments of those models of the run that share the members with this one."""
+    return {
+        segment.name
+        for other in models
+        if other.program in shared_with(tables, models) or tables.program in shared_with(other, [tables])
+        if other.year == tables.year
+        for segment in other.segments
+    }
+
+
+def _rows_of_models(absent: Sequence[Bools]) -> list[NDArray[np.int64] | None]:
+    """Which members have a row of each model; those to whom no model applies have one of the first."""
+    nobody = np.logical_and.reduce(absent)
+    found: list[NDArray[np.int64] | None] = []
+    for number, away in enumerate(absent):
+        here = ~away | nobody if number == 0 else ~away
+        found.append(None if here.all() else np.flatnonzero(here))
+    return found
+
+
+def _applicability(models: Sequence[ModelTables], prepared: Sequence[Prepared]) -> dict[str, Any]:
+    """For the run report: members by model that applies, where not every model applies to everybody."""
+    if not any(part.absent.any() for part in prepared):
+        return {}
+    report: dict[str, Any] = {
+        "applies": {
+            _label(tables): int(np.count_nonzero(~part.absent))
+            for tables, part in zip(models, prepared, strict=True)
+        },
+        "no_model_applies": int(np.count_nonzero(np.logical_and.reduce([part.absent for part in prepared]))),
+    }
+    for tables, part in zip(models, prepared, strict=True):
+        for program, left in part.left.items():
+            taken = np.logical_or.reduce(
+                [
+                    ~other.absent
+                    for theirs, other in zip(models, prepared, strict=True)
+                    if (theirs.program, theirs.year) == (program, tables.year)
+                ]
+            )
+            if count := int(np.count_nonzero(left & ~taken)):
+                lost = report.setdefault("left_to_a_program_without_segment", {})
+                lost.setdefault(_label(tables), {})[program] = count
+    return report
 
 
 def _ages(people: People, tables: ModelTables) -> NDArray[np.int32] | None:
@@ -369,16 +460,16 @@ def _ages(people: People, tables: ModelTables) -> NDArray[np.int32] | None:
 def _payments(
     payment: Payment,
     models: Sequence[CompiledModel],
-    prepared: Sequence[tuple[Profiles, NDArray[np.int16], Bools, Bools]],
+    prepared: Sequence[Prepared],
     people: People,
 ) -> tuple[ModelPayment, ...]:
     """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
     present = []
-    for model, (_, segment, _, valid) in zip(models, prepared, strict=True):
-        present.append(np.bincount(segment[valid], minlength=len(model.segment_names)) > 0)
+    for model, part in zip(models, prepared, strict=True):
+        present.append(np.bincount(part.segment[part.valid], minlength=len(model.segment_names)) > 0)
     terms = payment.terms([(model.tables, used) for model, used in zip(models, present, strict=True)])
-    segments = [segment for _, segment, _, _ in prepared]
-    scored = [valid for _, _, _, valid in prepared]
+    segments = [part.segment for part in prepared]
+    scored = [part.valid for part in prepared]
     given = people.frailty if payment.frailty is None else payment.frailty
     frailty: list[NDArray[np.int32] | None] = [None] * len(models)
     if given is not None:
@@ -411,26 +502,26 @@ def _score(
     model: CompiledModel,
     first_word: int,
     state: NDArray[np.uint64],
-    profiles: Profiles,
-    segment: NDArray[np.int16],
-    chosen: Bools,
-    valid: Bools,
+    part: Prepared,
+    rows: NDArray[np.int64] | None,
     options: Options,
 ) -> tuple[ModelRun, int]:
     """Run the scoring kernel over all members; also returns how many category conditions were not met."""
+    profiles, segment, valid = part.profiles, part.segment, part.valid
     n = len(valid)
     done = ModelRun(
         model,
         first_word,
         profiles,
         segment,
-        chosen,
+        part.chosen,
         valid,
         scores=np.zeros((n, len(model.segment_names) if options.all_segments else 1), np.int32),
         demographic=np.zeros(n, np.int32),
         n_hccs=np.zeros(n, np.int16),
         hccs=np.zeros((n, model.state_words), np.uint64),
         counted={},
+        rows=rows,
     )
     scored_segment = np.full(n, -1, np.int16) if options.all_segments else segment
     no_codes = np.zeros((1, model.state_words), np.uint64)

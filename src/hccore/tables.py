@@ -143,6 +143,8 @@ class ModelTables:
         Whether `age` is the input column where there is one, and `age_as_of` only stands in for it.
     counted : dict of str to str
         Variables whose members are counted in the run report, and the sentence there.
+    applies_with : dict of str to Condition
+        For whom the model is where a model of that program (family) and of the same year is in the same run.
     files : dict of str to str
         SHA-256 of every file read.
     """
@@ -170,6 +172,7 @@ class ModelTables:
     service_year: bool = False
     age_from_column: bool = False
     counted: Mapping[str, str] = field(default_factory=dict)
+    applies_with: Mapping[str, Condition] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -367,6 +370,7 @@ class _FolderReader:
             service_year=about.get("service_year", False),
             age_from_column="age_from" in about,
             counted=self._counted(about, variables),
+            applies_with=self._applies_with(about),
             files=self.files,
         )
         _check_effects(tables, self)
@@ -452,6 +456,7 @@ class _FolderReader:
         need("hierarchy", str, ("initial", "sequential"))
         known = {"format", "model", "year", "title", "program", "age_as_of", "hierarchy"}
         known |= {"notes", "include", "accepted", "sources", "service_year", "age_from", "counted"}
+        known |= {"applies_with"}
         if unknown := sorted(set(about) - known):
             raise TableError(f"unknown key {unknown[0]!r}", file)
         if "age_as_of" in about:
@@ -546,6 +551,25 @@ class _FolderReader:
             if not isinstance(sentence, str) or not sentence:
                 raise TableError(f"counted: {name} needs a sentence, not {sentence!r}", file)
         return dict(counted)
+
+    def _applies_with(self, about: Mapping[str, Any]) -> dict[str, Condition]:
+        file = self.folder / "model.toml"
+        given = about.get("applies_with", {})
+        if not isinstance(given, dict):
+            raise TableError(f"key 'applies_with' must be a table, not {given!r}", file)
+        found = {}
+        for program, text in given.items():
+            if program not in FAMILIES or program == about["program"]:
+                raise TableError(f"applies_with: {program!r} is no other program", file)
+            try:
+                found[program] = parse_condition(text if isinstance(text, str) else repr(text))
+            except ConditionError as error:
+                raise TableError(f"applies_with: {error}", file) from None
+            condition = found[program]
+            met = {bool(condition(facts)) for facts in possible_facts([condition])}
+            if met != {True, False}:
+                raise TableError(f"applies_with: {text!r} holds for every member or for none", file)
+        return found
 
     def _groups(self, variables: Mapping[str, Variable]) -> dict[str, tuple[str, ...]]:
         groups: dict[str, dict[str, None]] = {}

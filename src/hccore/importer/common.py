@@ -504,6 +504,7 @@ class ModelFolder:
     segments: list[tuple[str, ...]] = field(default_factory=list)
     multipliers: list[tuple[str, str, str]] = field(default_factory=list)
     counted: dict[str, str] = field(default_factory=dict)
+    applies_with: dict[str, str] = field(default_factory=dict)
 
     def add_variable(self, name: str, kind: str, number: str = "", label: str = "") -> None:
         """Declare a name; declaring it twice in the same way is allowed."""
@@ -604,6 +605,9 @@ class ModelFolder:
                 "[include]",
                 *(f"{key} = {_quoted(path)}" for key, path in include.items()),
             ]
+        if self.applies_with:
+            lines += ["", "[applies_with]"]
+            lines += [f"{name} = {_quoted(condition)}" for name, condition in self.applies_with.items()]
         if self.counted:
             lines += ["", "[counted]"]
             lines += [f"{name} = {_quoted(sentence)}" for name, sentence in self.counted.items()]

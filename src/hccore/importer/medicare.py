@@ -173,6 +173,7 @@ def build(source: Path, entry: Entry, *, model: str, year: int) -> ModelFolder:
         age_as_of="02-01",
         notes=entry.notes,
         include=dict(entry.year.get("include", {})),
+        applies_with=dict(entry.model.get("applies_with", {})),
         sources=[
             entry.source(file, TABLES[file.kind], package)
             for kind in TABLES

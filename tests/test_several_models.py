@@ -1,0 +1,278 @@
+"""Several models in one pass: every member gets the models that apply, and nobody disappears."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, strategies as st
+
+import hccore
+from hccore.cli import main
+from hccore.errors import InputError, TableError
+from hccore.importer.common import catalogue
+from hccore.reference import choose_segment, score_of
+from hccore.tables import available_models, load_tables, mappings_root, read_folder
+from tests.support import facts_of_row, trace
+
+YEAR = 2026
+MODELS = [("cms_hcc_v28", YEAR), ("rxhcc_v08_x", YEAR), ("esrd_v24", YEAR)]
+MEMBER = {"sex": "F", "orec": 0, "dual_status": "none", "esrd_status": "none", "months_since_graft": 0}
+AGED = MEMBER | {"age": 71}
+CODES = ["E119", "I509", "N186", "D66", "J449", "Z940", "C50912", "F0390"]
+# Who is scored by which models, said by hand.
+PEOPLE: dict[str, tuple[dict[str, object], list[str]]] = {
+    "aged": (AGED, ["cms_hcc_v28", "rxhcc_v08_x"]),
+    "dialysis": (AGED | {"esrd_status": "dialysis"}, ["rxhcc_v08_x", "esrd_v24"]),
+    "transplant": (
+        AGED | {"esrd_status": "transplant", "months_since_graft": 2},
+        ["rxhcc_v08_x", "esrd_v24"],
+    ),
+    "graft": (AGED | {"esrd_status": "graft", "months_since_graft": 7}, ["rxhcc_v08_x", "esrd_v24"]),
+    "graft too early": (AGED | {"esrd_status": "graft", "months_since_graft": 3}, ["rxhcc_v08_x"]),
+    "disabled": (AGED | {"age": 45, "orec": 1}, ["cms_hcc_v28", "rxhcc_v08_x"]),
+}
+
+
+def members(people: dict[str, dict[str, object]]) -> pa.Table:
+    return pa.Table.from_pylist([{"member_id": name, **facts} for name, facts in people.items()])
+
+
+def diagnoses(pairs: Iterable[tuple[str, str]]) -> pa.Table:
+    rows = list(pairs)
+    return pa.table(
+        {
+            "member_id": pa.array([member for member, _ in rows], pa.string()),
+            "icd10": pa.array([code for _, code in rows], pa.string()),
+        }
+    )
+
+
+def score(people: dict[str, dict[str, object]], models: list[Any] = MODELS, **options: Any) -> Any:
+    every = [(name, code) for name in people for code in CODES]
+    return hccore.score(members(people), diagnoses(every), models=models, **options)
+
+
+def everybody() -> dict[str, dict[str, object]]:
+    return {name: facts for name, (facts, _) in PEOPLE.items()}
+
+
+def test_each_member_has_the_models_that_apply() -> None:
+    result = score(everybody())
+    rows = [(row["model"], row["member_id"]) for row in result.scores.to_pylist()]
+    assert rows == [
+        (model, name) for model, _ in MODELS for name, (_, models) in PEOPLE.items() if model in models
+    ]  # model by model, members in input order
+    assert all(row["raw_score"] is not None for row in result.scores.to_pylist())
+
+
+def test_rows_are_those_of_each_model_alone() -> None:
+    result = score(everybody())
+    alone = {
+        (model, row["member_id"]): row
+        for model, year in MODELS
+        for row in score(
+            {name: facts for name, (facts, models) in PEOPLE.items() if model in models}, [(model, year)]
+        ).scores.to_pylist()
+    }
+    assert {(row["model"], row["member_id"]): row for row in result.scores.to_pylist()} == alone
+
+
+def test_contributions_are_of_the_models_that_apply() -> None:
+    result = score(everybody())
+    totals: dict[tuple[str, str], int] = {}
+    for row in result.contributions().to_pylist():
+        key = (row["model"], row["member_id"])
+        totals[key] = totals.get(key, 0) + round(1000 * (row["coefficient"] or 0))
+    assert totals == {
+        (row["model"], row["member_id"]): round(1000 * row["raw_score"]) for row in result.scores.to_pylist()
+    }
+
+
+def test_the_report_counts_members_by_model() -> None:
+    report = json.loads(json.dumps(score(everybody()).report))["members"]
+    assert report["applies"] == {"cms_hcc_v28 2026": 2, "rxhcc_v08_x 2026": 6, "esrd_v24 2026": 3}
+    assert report["scored"] == report["applies"]
+    assert report["no_model_applies"] == 0
+    assert report["left_to_a_program_without_segment"] == {"cms_hcc_v28 2026": {"esrd": 1}}
+
+
+def test_a_member_without_any_model_keeps_a_row() -> None:
+    result = score(everybody(), [MODELS[0], MODELS[2]])
+    rows = [row for row in result.scores.to_pylist() if row["member_id"] == "graft too early"]
+    (row,) = rows
+    assert row["model"] == "cms_hcc_v28"
+    assert row["segment"] is row["raw_score"] is row["hccs"] is None
+    assert result.report["members"]["no_model_applies"] == 1
+    assert [r["member_id"] for r in result.scores.to_pylist()[:3]] == ["aged", "graft too early", "disabled"]
+
+
+def test_one_model_scores_everybody_as_before() -> None:
+    people = {name: facts for name, facts in everybody().items() if name != "graft too early"}
+    result = score(people, [MODELS[0]])
+    assert [row["member_id"] for row in result.scores.to_pylist()] == list(people)
+    assert "applies" not in result.report["members"]
+    with pytest.raises(InputError, match="5 rows with facts for which esrd_v24 2026 has no segment"):
+        score(dict.fromkeys("abcde", AGED), [MODELS[2]])
+
+
+def test_models_of_one_program_share_their_members() -> None:
+    """A member without a segment in one of them is nobody's: refused, not passed over."""
+    with pytest.raises(InputError, match="no segment"):
+        score({"a": AGED}, [("esrd_v24", YEAR), ("esrd_v21", YEAR)])
+
+
+def test_programs_of_another_year_leave_the_members() -> None:
+    result = score({"d": AGED | {"esrd_status": "dialysis"}}, [("cms_hcc_v28", 2025), ("esrd_v24", YEAR)])
+    assert [row["model"] for row in result.scores.to_pylist()] == ["cms_hcc_v28", "esrd_v24"]
+
+
+def test_all_segments_are_for_everybody() -> None:
+    result = score(everybody(), all_segments=True)
+    assert result.table(["ID", "model"]).num_rows == len(MODELS) * len(PEOPLE)
+
+
+def test_invalid_members_keep_a_row_of_every_model() -> None:
+    people = {"good": AGED, "bad": AGED | {"sex": "X"}}
+    result = score(people, on_invalid="null")
+    rows = [(r["model"], r["member_id"], r["raw_score"] is None) for r in result.scores.to_pylist()]
+    assert rows == [
+        ("cms_hcc_v28", "good", False),
+        ("cms_hcc_v28", "bad", True),
+        ("rxhcc_v08_x", "good", False),
+        ("rxhcc_v08_x", "bad", True),
+        ("esrd_v24", "bad", True),
+    ]
+    assert result.report["members"]["no_model_applies"] == 0
+
+
+def test_a_given_segment_says_whose_the_member_is() -> None:
+    facts = {"sex": "F", "orec": 0, "age": 71, "dual_status": "none", "low_income": 0, "new_enrollee": 0}
+    people = {
+        "given V28": facts | {"segment": "COMMUNITY_NA"},
+        "given ESRD": facts | {"segment": "DIAL"},
+    }
+    result = score(people)
+    assert [(row["model"], row["member_id"], row["segment"]) for row in result.scores.to_pylist()] == [
+        ("cms_hcc_v28", "given V28", "COMMUNITY_NA"),
+        ("rxhcc_v08_x", "given V28", "CE_NonLow_Aged"),
+        ("rxhcc_v08_x", "given ESRD", "CE_NonLow_Aged"),
+        ("esrd_v24", "given ESRD", "DIAL"),
+    ]
+
+
+def test_blends_and_payment_scores(tmp_path: Path) -> None:
+    factors = tmp_path / "own.csv"
+    factors.write_text(
+        "program,model,payment_year,population,kind,value\n"
+        "ma,esrd_v24,2025,dialysis,normalization,1.050\n"
+        "ma,esrd_v24,2025,dialysis,coding_adjustment,0\n",
+        "utf-8",
+    )
+    people = {"a": AGED, "d": AGED | {"esrd_status": "dialysis"}, "b": AGED | {"age": 80}}
+    models = [("cms_hcc_v28", 2025), ("esrd_v24", 2025)]
+    result = score(people, models, program="ma", factors=factors)
+    rows = {(row["model"], row["member_id"]): row["payment_score"] for row in result.scores.to_pylist()}
+    assert sorted(rows) == [
+        ("cms_hcc_v24", "a"),
+        ("cms_hcc_v24", "b"),
+        ("cms_hcc_v28", "a"),
+        ("cms_hcc_v28", "b"),
+        ("esrd_v24", "d"),
+    ]
+    plain = score({"a": AGED, "b": AGED | {"age": 80}}, [("cms_hcc_v28", 2025)], program="ma")
+    for row in plain.scores.to_pylist():
+        assert rows[row["model"], row["member_id"]] == row["payment_score"]
+
+
+status = st.fixed_dictionaries(
+    {
+        "age": st.integers(0, 100),
+        "sex": st.sampled_from("MF"),
+        "orec": st.integers(0, 3),
+        "dual_status": st.sampled_from(["none", "partial", "full"]),
+        "institutional": st.integers(0, 1),
+        "new_enrollee": st.integers(0, 1),
+        "low_income": st.integers(0, 1),
+        "esrd_status": st.sampled_from(["none", "none", "dialysis", "transplant", "graft"]),
+        "months_since_graft": st.integers(0, 12),
+    }
+)
+
+
+@given(st.lists(status, min_size=1, max_size=12), st.sets(st.sampled_from(CODES)))
+def test_any_population_agrees_with_the_reference(people: list[dict[str, object]], codes: set[str]) -> None:
+    named = {f"M{number}": facts for number, facts in enumerate(people)}
+    every = diagnoses((name, code) for name in named for code in sorted(codes))
+    result = hccore.score(members(named), every, models=MODELS)
+    expected: list[tuple[str, str, str | None, float | None]] = []
+    for model, year in MODELS:
+        tables = load_tables(model, year)
+        for name, row in named.items():
+            facts = facts_of_row(tables, row)
+            segment = choose_segment(tables, facts)
+            if segment is None or (tables.applies_with and row["esrd_status"] != "none"):
+                continue
+            total = score_of(tables, trace(tables, facts, codes).variables, tables.segments.index(segment))
+            expected.append((model, name, segment.name, total / 1000))
+    rows = result.table(["model", "member_id", "segment", "raw_score"]).to_pylist()
+    assert [tuple(row.values()) for row in rows] == expected
+
+
+# -------------------------------------------------------------------- tables
+
+
+def test_the_tables_say_whose_a_model_is() -> None:
+    for model, year in available_models():
+        tables = load_tables(model, year)
+        texts = {program: condition.text for program, condition in tables.applies_with.items()}
+        assert texts == catalogue()["models"][model].get("applies_with", {})
+        assert texts == ({"esrd": "esrd_status = none"} if tables.program == "cms_hcc" else {})
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ('esdr = "esrd_status = none"', "'esdr' is no other program"),
+        ('cms_hcc = "esrd_status = none"', "'cms_hcc' is no other program"),
+        ('esrd = "status = none"', "names no member column"),
+        ('esrd = ""', "for every member or for none"),
+        ('esrd = "age > 200"', "for every member or for none"),
+        ("esrd = 1", "not a condition|only comparisons"),
+    ],
+)
+def test_faults_are_refused(tmp_path: Path, entry: str, words: str) -> None:
+    folder = tmp_path / "cms_hcc_v28" / "2026"
+    folder.mkdir(parents=True)
+    for file in (mappings_root() / "cms_hcc_v28" / "2026").iterdir():
+        text = file.read_text("utf-8")
+        (folder / file.name).write_text(text.replace('esrd = "esrd_status = none"', entry), "utf-8")
+    with pytest.raises(TableError, match=words):
+        read_folder(folder)
+
+
+# -------------------------------------------------------------------- command line
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = []
+    for name, table in (("members", members(everybody())), ("diagnoses", diagnoses([("aged", "E11.9")]))):
+        files.append(str(tmp_path / f"{name}.csv"))
+        with Path(files[-1]).open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, table.column_names)
+            writer.writeheader()
+            writer.writerows(table.to_pylist())
+    out = tmp_path / "scores.csv"
+    models = [part for model, _ in (MODELS[0], MODELS[2]) for part in ("--model", model)]
+    assert main(["score", *files, *models, "--year", "2026", "--out", str(out)]) == 0
+    with out.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["cms_hcc_v28"] * 3 + ["esrd_v24"] * 3
+    told = capsys.readouterr().err
+    assert "note: members to whom no model applies (null scores): 1" in told
+    assert "note: members that cms_hcc_v28 2026 leaves to esrd, which has no segment for them: 1" in told

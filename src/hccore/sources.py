@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import errno
 import functools
 import gzip
 import hashlib
@@ -37,6 +38,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 # Fewer bytes a row than this: the pages of the column are (mostly) a dictionary, rows of a member adjacent.
 _DICTIONARY_BYTES = 6
+# What pyarrow can decode as a dictionary: the encodings that store differences it cannot.
+_DICTIONARY_ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 # Can ParquetFile choose the type of byte columns? (pyarrow 20 on)
 _BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20
 Tasks = Iterator[Callable[[], Iterable[pa.RecordBatch]]]
@@ -87,8 +90,10 @@ class Source:
         """Size and hash of the file for the run report; None for frames."""
         return None
 
-    def failure(self, error: Exception) -> InputError:
-        """The error to raise when decoding fails half-way."""
+    def failure(self, error: Exception) -> Exception:
+        """The error to raise when decoding fails half-way: the input's fault, unless memory ran out."""
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return MemoryError()
         return InputError(f"{self.name} cannot be read: {_plain(error)}")
 
 
@@ -213,7 +218,7 @@ class _ParquetSource(Source):
             quick = self._quick_ids(metadata, group, ids) if ids else {}
             reads: list[tuple[list[str], dict[str, Any]]] = [(plain, {})] if plain else []
             if codes:
-                reads.append(([codes], {"read_dictionary": [codes]} if self._is_text(codes) else {}))
+                reads.append(([codes], self._quick_codes(metadata, group, codes)))
             if ids:
                 reads.append(([ids], quick))
             pieces = [
@@ -238,20 +243,34 @@ class _ParquetSource(Source):
     def _is_text(self, name: str) -> bool:
         return self.schema.field(name).type in (pa.string(), pa.large_string())
 
+    def _quick_codes(self, metadata: Any, group: int, name: str) -> dict[str, Any]:
+        """How to decode codes: as a dictionary where pyarrow can."""
+        if not self._is_text(name) or not _DICTIONARY_ENCODINGS.issuperset(
+            _chunk(metadata, group, name).encodings
+        ):
+            return {}
+        return {"read_dictionary": [name]}
+
     def _quick_ids(self, metadata: Any, group: int, name: str) -> dict[str, Any]:
         """How to decode text ids: as a dictionary where the pages are one, else as bytes with wide offsets."""
         if not self._is_text(name):
             return {}
-        columns = metadata.row_group(group)
-        chunk = columns.column(
-            next(i for i in range(columns.num_columns) if columns.column(i).path_in_schema == name)
-        )
-        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values:
+        chunk = _chunk(metadata, group, name)
+        small = chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values
+        if small and _DICTIONARY_ENCODINGS.issuperset(chunk.encodings):
             return {"read_dictionary": [name]}
         return {"binary_type": pa.large_binary()} if _BINARY_TYPE else {}
 
     def fingerprint(self) -> dict[str, Any]:
         return _fingerprint(self.files)
+
+
+def _chunk(metadata: Any, group: int, name: str) -> Any:
+    """What a Parquet file says of one column of one row group."""
+    columns = metadata.row_group(group)
+    return columns.column(
+        next(i for i in range(columns.num_columns) if columns.column(i).path_in_schema == name)
+    )
 
 
 class _ArrowSource(Source):

@@ -376,7 +376,7 @@ def test_every_field_of_the_tables_is_looked_at():
     known = {
         ModelTables: "folder model year title program age_as_of sequential_hierarchy notes accepted sources "
         "variables flags groups rules hierarchy codes coefficients segments multipliers dated service_year "
-        "age_from_column counted files",
+        "age_from_column counted applies_with files",
         model_tables.Variable: "name kind number label",
         model_tables.Flag: "variable condition partition line",
         model_tables.Rule: "stage variable when unless count_of low high clears line",

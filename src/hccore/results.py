@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.arrow import one_chunk, values_of
+from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, values_of, words_of
 from hccore.errors import InputError
 from hccore.output import whole_files, write_batches
 from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
@@ -144,29 +144,28 @@ class Result:
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
-            return pa.array(np.full(n, tables.year, np.int16))
+            return array_of(np.full(n, tables.year, np.int16))
         if name in ("segment", "segment_reason"):
             return self._segment_column(name, done, rows)
         if name == "payment_hcc_count":
-            return pa.array(done.n_hccs[rows], mask=~scored)
+            return array_of(done.n_hccs[rows], scored)
         if name == "hccs":
             hccs = _hcc_lists(done, rows)
             return _join(_plain(hccs)) if text else hccs
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
                 steps = multiplied(done.scores[rows, 0], done.multiplier(rows))
-                return _decimals(steps, scored) if text else pa.array(steps / 1000, mask=~scored)
+                return _decimals(steps, scored) if text else array_of(steps / 1000, scored)
             if paid is None:
                 return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
             steps, has = paid.column(name)
-            return _decimals(steps, has) if text else pa.array(steps / 1000, mask=~has)
+            return _decimals(steps, has) if text else array_of(steps / 1000, has)
         raw = done.scores[rows]
         own = np.maximum(done.segment[rows], 0)
         if name == "MODEL":
-            populations = pa.array([segment.population for segment in tables.segments])
-            return populations.take(pa.array(np.where(scored, own, 0), mask=~scored))
+            return words_of(own, [segment.population for segment in tables.segments], scored)
         if name == "CSR_FACTOR":
-            return pa.array(done.multiplier(rows) / 1000, mask=~scored)
+            return array_of(done.multiplier(rows) / 1000, scored)
         thousandths: NDArray[Any]
         if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
             thousandths = raw[np.arange(n), own]
@@ -187,7 +186,7 @@ class Result:
                 exists |= applies[:, column]
                 thousandths = np.where(applies[:, column], raw[:, column], thousandths)
             scored = scored & exists
-        return _decimals(thousandths, scored) if text else pa.array(thousandths / 1000, mask=~scored)
+        return _decimals(thousandths, scored) if text else array_of(thousandths / 1000, scored)
 
     @staticmethod
     def _segment_column(name: str, done: ModelRun, rows: Rows) -> pa.Array:
@@ -199,8 +198,7 @@ class Result:
         else:
             words = [*(segment.reason for segment in segments), "given with the member"]
             number = np.where(done.chosen[rows], len(segments), number).astype(np.int32)
-        index = pa.array(np.where(mask, 0, number), mask=mask)
-        return pa.DictionaryArray.from_arrays(index, pa.array(words))
+        return words_of(number, words, ~mask)
 
     def _frame(self, table: pa.Table) -> Any:
         if self._run.library == "pandas":
@@ -296,11 +294,11 @@ def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
     if isinstance(rows, slice):
         return one_chunk(values.slice(rows.start, rows.stop - rows.start))
     first = int(rows[0])
-    return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(pa.array(rows - first))
+    return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(array_of(rows - first))
 
 
 def _repeated(text: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([text]))
+    return words_of(np.zeros(n, np.int32), [text])
 
 
 def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArray[np.bool_]) -> pa.Array:
@@ -308,8 +306,8 @@ def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArra
     words = np.empty((len(thousandths), 2), np.int64)
     words[:, 0] = thousandths
     words[:, 1] = words[:, 0] >> 63
-    bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
-    return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), [bitmap, pa.py_buffer(words)])
+    buffers = [bitmap_of(scored), pa.py_buffer(words)]
+    return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), buffers)
 
 
 def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
@@ -327,13 +325,7 @@ def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
     bits = np.zeros(total, np.int16)
     if total:
         kernels.list_bits(hccs, 0, len(hccs), shown, offsets, bits)
-    values = pa.DictionaryArray.from_arrays(pa.array(bits), pa.array(numbers, pa.string()))
-    if scored.all():
-        return pa.ListArray.from_arrays(pa.array(offsets), values)
-    bitmap = pa.py_buffer(np.packbits(scored, bitorder="little"))
-    return pa.Array.from_buffers(
-        pa.list_(values.type), len(scored), [bitmap, pa.py_buffer(offsets)], children=[values]
-    )
+    return lists_of(offsets, words_of(bits, numbers), scored)
 
 
 def _plain(array: pa.Array) -> pa.Array:

@@ -38,8 +38,6 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 # Fewer bytes a row than this: the pages of the column are (mostly) a dictionary, rows of a member adjacent.
 _DICTIONARY_BYTES = 6
-# What pyarrow can decode as a dictionary: the encodings that store differences it cannot.
-_DICTIONARY_ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 # Can ParquetFile choose the type of byte columns? (pyarrow 20 on)
 _BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20
 Tasks = Iterator[Callable[[], Iterable[pa.RecordBatch]]]
@@ -120,7 +118,10 @@ def open_source(table: object, role: str) -> Source:
         except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{role} {path} cannot be read: {_plain(error)}") from None
     if isinstance(table, Mapping):
-        table = pa.table(dict(table))
+        try:
+            table = pa.table(dict(table))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise _no_columns(role, error) from None
     if not hasattr(table, "__arrow_c_stream__"):
         raise InputError(
             f"{role} must be a path or a table that speaks Arrow (pyarrow, pandas, polars, duckdb), "
@@ -159,6 +160,24 @@ def _plain(error: Exception) -> str:
     return lines[0].split("Row #")[0][:300]
 
 
+def _no_columns(role: str, error: Exception) -> InputError:
+    """Objects that are no table: the column, where the error names it, and never the value that it quotes."""
+    named = next((arg for arg in error.args if str(arg).startswith("Conversion failed for column")), None)
+    return InputError(
+        f"{role} cannot be turned into Arrow columns{f': {named}' if named else ''} "
+        "(does a column mix types, or are columns of different lengths?)"
+    )
+
+
+def _without_dictionaries_of_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The categories of polars with texts that Arrow can look up: it cannot take from views yet."""
+    for number, column in enumerate(batch.columns):
+        if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
+            column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
+            batch = batch.set_column(number, batch.schema.names[number], column)
+    return batch
+
+
 def _pieces(batch: pa.RecordBatch) -> Tasks:
     """A batch in memory as tasks of a bounded number of rows."""
     for start in range(0, len(batch), BATCH_ROWS):
@@ -180,9 +199,7 @@ class _FrameSource(Source):
                 table = pa.Table.from_pandas(table, preserve_index=False)
             reader = pa.RecordBatchReader.from_stream(table)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise InputError(
-                f"{role} cannot be turned into Arrow columns: {_plain(error)} (does a column mix types?)"
-            ) from None
+            raise _no_columns(role, error) from None
         self.schema = reader.schema
         self._table = table
         self._first: pa.RecordBatchReader | None = reader
@@ -193,7 +210,7 @@ class _FrameSource(Source):
             reader = pa.RecordBatchReader.from_stream(self._table)
         self._first = None
         for batch in reader:
-            yield from _pieces(batch.select(list(columns)))
+            yield from _pieces(_without_dictionaries_of_views(batch.select(list(columns))))
 
 
 class _ParquetSource(Source):
@@ -218,7 +235,8 @@ class _ParquetSource(Source):
             quick = self._quick_ids(metadata, group, ids) if ids else {}
             reads: list[tuple[list[str], dict[str, Any]]] = [(plain, {})] if plain else []
             if codes:
-                reads.append(([codes], self._quick_codes(metadata, group, codes)))
+                quick_codes = self._is_text(codes) and not _is_delta(_chunk_of(metadata, group, codes))
+                reads.append(([codes], {"read_dictionary": [codes]} if quick_codes else {}))
             if ids:
                 reads.append(([ids], quick))
             pieces = [
@@ -243,21 +261,12 @@ class _ParquetSource(Source):
     def _is_text(self, name: str) -> bool:
         return self.schema.field(name).type in (pa.string(), pa.large_string())
 
-    def _quick_codes(self, metadata: Any, group: int, name: str) -> dict[str, Any]:
-        """How to decode codes: as a dictionary where pyarrow can."""
-        if not self._is_text(name) or not _DICTIONARY_ENCODINGS.issuperset(
-            _chunk(metadata, group, name).encodings
-        ):
-            return {}
-        return {"read_dictionary": [name]}
-
     def _quick_ids(self, metadata: Any, group: int, name: str) -> dict[str, Any]:
         """How to decode text ids: as a dictionary where the pages are one, else as bytes with wide offsets."""
         if not self._is_text(name):
             return {}
-        chunk = _chunk(metadata, group, name)
-        small = chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values
-        if small and _DICTIONARY_ENCODINGS.issuperset(chunk.encodings):
+        chunk = _chunk_of(metadata, group, name)
+        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values and not _is_delta(chunk):
             return {"read_dictionary": [name]}
         return {"binary_type": pa.large_binary()} if _BINARY_TYPE else {}
 
@@ -265,12 +274,16 @@ class _ParquetSource(Source):
         return _fingerprint(self.files)
 
 
-def _chunk(metadata: Any, group: int, name: str) -> Any:
-    """What a Parquet file says of one column of one row group."""
+def _chunk_of(metadata: Any, group: int, name: str) -> Any:
+    """What the footer says of one column of a row group."""
     columns = metadata.row_group(group)
-    return columns.column(
-        next(i for i in range(columns.num_columns) if columns.column(i).path_in_schema == name)
-    )
+    numbers = range(columns.num_columns)
+    return columns.column(next(i for i in numbers if columns.column(i).path_in_schema == name))
+
+
+def _is_delta(chunk: Any) -> bool:
+    """Whether texts are stored as differences, which Arrow cannot decode as a dictionary."""
+    return any(encoding.startswith("DELTA") for encoding in chunk.encodings)
 
 
 class _ArrowSource(Source):
@@ -412,7 +425,7 @@ def need_column(source: Source, name: str, why: str = "") -> str:
     for key in (name, *ALIASES.get(name, ())):
         close = difflib.get_close_matches(key, [given.strip().lower() for given in names], 1, 0.7)
         near += [given for given in names if given.strip().lower() in close and given not in near]
-    hint = f"; is it {near[0]!r}?" if near else ""
+    hint = f"; is it {near[0]!r}?" if near else "."
     accepted = " or ".join([name, *ALIASES.get(name, ())])
     raise InputError(
         f"{source.name}: no column {accepted}{f' ({why})' if why else ''}{hint} "
@@ -454,7 +467,7 @@ def run_tasks(
                     if stop.is_set():
                         return
                     work(batch)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             stop.set()
             raise source.failure(error) from None
         except BaseException:

@@ -74,6 +74,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     score.add_argument("--columns", metavar="A,B,C", help="columns to write (default: all)")
     score.add_argument("--contributions", metavar="FILE", help="also write every term of every score")
+    score.add_argument(
+        "--averages",
+        metavar="FILE",
+        help="also write each member's mean over the months (members with a column month)",
+    )
     score.add_argument("--report", metavar="FILE", help="also write the run report (JSON)")
     score.add_argument(
         "--on-invalid",
@@ -189,13 +194,15 @@ def _score(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
 
     start = time.perf_counter()
     columns = arguments.columns.split(",") if arguments.columns else None
-    for out in (arguments.out, arguments.contributions):
+    for out in (arguments.out, arguments.contributions, arguments.averages):
         if out is not None:
             check_output(out)
     if arguments.report is not None:
         check_output(arguments.report, endings=(".json",))
     if arguments.all_segments and arguments.contributions:
         parser.error("--contributions belong to one segment: leave out --all-segments")
+    if arguments.all_segments and arguments.averages:
+        parser.error("--averages belong to one segment: leave out --all-segments")
     if arguments.all_segments and arguments.program:
         parser.error("payment scores belong to one segment: leave out --all-segments")
     if not arguments.program and (arguments.factors is not None or arguments.frailty is not None):
@@ -221,13 +228,17 @@ def _score(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> No
         arguments.out,
         columns=columns,
         contributions=arguments.contributions,
+        averages=arguments.averages,
         report=arguments.report,
     )
     if not arguments.quiet:
         for line in _remarks(result):
             print(line, file=sys.stderr)
-        rows = result.report["members"]["rows"]
-        print(f"{rows:,} members scored in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+        members = result.report["members"]
+        what = f"{members['rows']:,} members"
+        if result.has_months:
+            what = f"{members['members']:,} members, {members['rows']:,} member-months"
+        print(f"{what} scored in {time.perf_counter() - start:.2f} s", file=sys.stderr)
 
 
 class _Progress:

@@ -22,6 +22,7 @@ _DATE_SHAPES = (
     re.compile(r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)"),
     re.compile(r"(?P<d>\d{1,2})-?(?P<m>[A-Za-z]{3})-?(?P<y>\d{4})"),
 )
+_MONTH_SHAPE = re.compile(r"(?:(?P<y>\d{4})[-/]?(?=\d\d))?(?P<m>\d{1,2})")
 
 
 @dataclass(frozen=True)
@@ -226,6 +227,26 @@ def parse_date(value: object) -> int | None:
             except ValueError:
                 return None
     return None
+
+
+def parse_month(value: object) -> int | None:
+    """A calendar month as `year * 12 + month - 1`, None if it is none.
+
+    Accepted: `2026-03`, `202603` (also as a number), any date, and the month's number alone (`3`), which has the
+    year 0: a month of the payment year.
+    """
+    if isinstance(value, float) and value == value and value == int(value):
+        value = int(value)
+    text = "" if value is None else str(value).strip()
+    match = _MONTH_SHAPE.fullmatch(text)
+    if match is None:
+        days = parse_date(value)
+        if days is None:
+            return None
+        date = EPOCH + datetime.timedelta(days)
+        return date.year * 12 + date.month - 1
+    year, month = int(match["y"] or 0), int(match["m"])
+    return year * 12 + month - 1 if 1 <= month <= 12 else None
 
 
 def date_number(days: int) -> int:

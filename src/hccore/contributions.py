@@ -14,7 +14,7 @@ from hccore import kernels
 from hccore.arrow import array_of, lists_of, one_chunk, texts_of, words_of
 from hccore.diagnoses import CodeBatch, CodeTable, read_codes
 from hccore.reference import in_words
-from hccore.scoring import ModelRun, Run
+from hccore.scoring import ModelRun, Run, states_of
 
 _MEMBERS = 1 << 17
 DIVISOR = "DIVISOR"
@@ -164,11 +164,11 @@ class _Expander:
         found = np.zeros((n, model.state_words), np.uint64)
         before = np.zeros((n, model.state_words), np.uint64)
         kernels.variables_of_members(
-            start,
-            stop,
-            self.run.state,
+            0,
+            n,
+            states_of(self.run.state, self.run.months, slice(start, stop)),
             done.first_word,
-            done.profiles.of_member,
+            done.profiles.of_member[start:stop],
             done.profiles.arrays,
             model.kernel,
             variables,
@@ -192,9 +192,12 @@ class _Expander:
         dropped = dropped_by >= 0
         row = array_of(member + start)
         tables = model.tables
+        months = self.run.months
+        month = {} if months is None else {"month": one_chunk(months.given.take(row))}
         return pa.RecordBatch.from_arrays(
             [
                 one_chunk(self.run.ids.take(row)),
+                *month.values(),
                 _words(np.zeros(len(member), np.int32), [tables.model]),
                 array_of(np.full(len(member), tables.year, np.int16)),
                 _words(variable, [*self.names, DIVISOR]),
@@ -203,7 +206,17 @@ class _Expander:
                 self._codes(start, stop, member, variable),
                 _words(dropped_by, self.droppers, ~dropped),
             ],
-            ["member_id", "model", "year", "variable", "kind", "coefficient", "codes", "dropped_by"],
+            [
+                "member_id",
+                *month,
+                "model",
+                "year",
+                "variable",
+                "kind",
+                "coefficient",
+                "codes",
+                "dropped_by",
+            ],
         )
 
     def _segment(self, start: int, stop: int) -> NDArray[np.int64]:
@@ -275,10 +288,12 @@ class _Expander:
     ) -> pa.Array:
         """For each contribution the codes that led to its category, as an Arrow list."""
         model = self.done.model
-        first, last = np.searchsorted(self.pairs.member, [start, stop])
-        entry = self.pairs.entry[first:last]
+        person = self.run.person(slice(start, stop))
+        first = np.searchsorted(self.pairs.member, person)
+        pairs = np.searchsorted(self.pairs.member, person, side="right") - first
+        entry = self.pairs.entry[_ranges(first, pairs)]
         lengths = self.bit_start[entry + 1] - self.bit_start[entry]
-        who = np.repeat(self.pairs.member[first:last].astype(np.int64) - start, lengths)
+        who = np.repeat(np.repeat(np.arange(stop - start), pairs), lengths)
         bit = self.bit[_ranges(self.bit_start[entry], lengths)]
         code = np.repeat(self.entry_code[entry], lengths)
         profile = self.done.profiles.of_member[start:stop][who]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hccore.arrow import values_of
 from hccore.coding import code_values
-from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date
+from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date, parse_month
 from hccore.diagnoses import MemberAges
 from hccore.errors import InputError
 from hccore.ids import MemberIndex, index_members
@@ -148,17 +148,40 @@ def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray
 # -------------------------------------------------------------------- reading
 
 
+@dataclass(frozen=True)
+class Months:
+    """Rows by month: several rows may be one member's.
+
+    Attributes
+    ----------
+    given : pyarrow.ChunkedArray     the column as it came, a value a row
+    year : int32[n]                  calendar year of each row's month, 0: not said
+    person : int32[n]                number of each row's member, -1: no id
+    ids : pyarrow.Array              the members' ids, in order of their first rows
+    first : int32[n_members]         first row of each member
+    """
+
+    given: pa.ChunkedArray
+    year: NDArray[np.int32]
+    person: NDArray[np.int32]
+    ids: pa.Array
+    first: NDArray[np.int32]
+
+
 @dataclass
 class People:
     """Members as read: coded columns, ids and everything wrong with them.
 
     Attributes
     ----------
+    ids : pyarrow.ChunkedArray       of each row
+    index : MemberIndex              finds a member by id
     facts : dict of str to int32[n]
     birth : int32[n] or None         days since 1970-01-01
-    valid : bool[n]                  no invalid value, an id of one's own
+    valid : bool[n]                  no invalid value, an id (and month) of one's own
     segment : list of str per distinct value, int32[n]; None without such a column
     frailty : int32[n] or None       frailty scores in thousandths, from the column asked for
+    months : Months or None          None: a row is a member
     """
 
     ids: pa.ChunkedArray
@@ -171,10 +194,22 @@ class People:
     assumed: dict[str, str]
     blanks: dict[str, int]
     frailty: NDArray[np.int32] | None = None
+    months: Months | None = None
+
+    @property
+    def n_members(self) -> int:
+        """How many members there are (of rows without an id none)."""
+        return len(self.ids) if self.months is None else len(self.months.first)
 
     def ages(self) -> MemberAges:
-        """What conditions on the age at the diagnosis need."""
-        return MemberAges(self.birth, self.facts.get("age"))
+        """What conditions on the age at the diagnosis need, by member."""
+        age = self.facts.get("age")
+        if self.months is None:
+            return MemberAges(self.birth, age)
+        first = self.months.first
+        return MemberAges(
+            None if self.birth is None else self.birth[first], None if age is None else age[first]
+        )
 
 
 def read_members(
@@ -210,18 +245,21 @@ def read_members(
         table = source.read(plan.headers())
     except (pa.ArrowException, OSError) as error:
         raise source.failure(error) from None
-    ids = table.column(plan.id)
-    if pa.types.is_string_view(ids.type):  # Arrow cannot take from views yet, nor write them to CSV
-        ids = ids.cast(pa.large_string())
+    ids = _without_views(table.column(plan.id))
     n = len(ids)
     if n == 0:
         raise InputError(f"{source.name}: there are no members (no row below the header)")
-    index = index_members(ids, source.name)
     problems = Problems()
-    problems.add(ID_COLUMN, "no member id", index.missing)
-    problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
-    valid = ~(index.missing | index.duplicate)
-    people = People(ids, index, {}, None, valid, None, problems, dict(plan.remarks), {})
+    months = None
+    if plan.month is None:
+        index = index_members(ids, source.name)
+        valid = ~(index.missing | index.duplicate)
+        problems.add(ID_COLUMN, "no member id", index.missing)
+        problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
+    else:
+        given = _without_views(table.column(plan.month))
+        index, months, valid = _by_month(ids, given, source.name, models, problems)
+    people = People(ids, index, {}, None, valid, None, problems, dict(plan.remarks), {}, months=months)
     for name, header in plan.columns.items():
         people.facts[name], bad = code_column(table.column(header), COLUMNS[name], problems, people.blanks)
         valid &= ~bad
@@ -240,6 +278,12 @@ def read_members(
     if plan.birth is not None:
         people.birth, bad = code_dates(table.column(plan.birth), "birth_date", problems)
         valid &= ~bad
+        if months is not None:
+            rows = np.flatnonzero(valid)
+            other = np.zeros(n, np.bool_)
+            other[rows] = people.birth[rows] != people.birth[months.first[months.person[rows]]]
+            problems.add("birth_date", "another date than the member's first row", other)
+            valid &= ~other
     if plan.segment is not None:
         people.segment = _given_segments(table.column(plan.segment), models, problems, valid)
     if plan.frailty is not None:
@@ -254,7 +298,7 @@ class _Plan:
 
     Attributes
     ----------
-    id, birth, segment, frailty : str or None       headers
+    id, birth, segment, frailty, month : str or None       headers
     columns : dict of column to header
     parts : dict of column to dict of header to code
     same_for_all : dict of column to code
@@ -265,6 +309,7 @@ class _Plan:
     birth: str | None = None
     segment: str | None = None
     frailty: str | None = None
+    month: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
     parts: dict[str, dict[str, int]] = field(default_factory=dict)
     same_for_all: dict[str, int] = field(default_factory=dict)
@@ -273,7 +318,8 @@ class _Plan:
     def headers(self) -> list[str]:
         """The columns to read, each once."""
         found = [self.id, *self.columns.values(), *(part for group in self.parts.values() for part in group)]
-        found += [name for name in (self.birth, self.segment, self.frailty) if name is not None]
+        others = (self.birth, self.segment, self.frailty, self.month)
+        found += [name for name in others if name is not None]
         return list(dict.fromkeys(found))
 
 
@@ -284,7 +330,7 @@ def _plan(
     for name in assume:
         if name not in COLUMNS:
             raise InputError(f"assume: there is no member column {name!r} ({', '.join(COLUMNS)})")
-    plan = _Plan(need_column(source, ID_COLUMN))
+    plan = _Plan(need_column(source, ID_COLUMN), month=find_column(source, "month"))
     if not all_segments:
         plan.segment = find_column(source, "segment")
     needed: dict[str, str] = {}
@@ -365,6 +411,58 @@ def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, i
     for part, code in parts.items():
         if part in by_key:
             yield by_key[part], code
+
+
+def _without_views(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Texts in an Arrow type from which rows can be taken (polars gives views)."""
+    return values.cast(pa.large_string()) if pa.types.is_string_view(values.type) else values
+
+
+def _by_month(
+    ids: pa.ChunkedArray,
+    given: pa.ChunkedArray,
+    name: str,
+    models: Sequence[ModelTables],
+    problems: Problems,
+) -> tuple[MemberIndex, Months, Bools]:
+    """Members and months of the rows, and which rows are one month of one member."""
+    member_ids, person = _distinct(ids)
+    index = index_members(pa.chunked_array([member_ids]), name)
+    missing = (person < 0) | (index.missing[person] if len(member_ids) else True)
+    problems.add(ID_COLUMN, "no member id", missing)
+    number, bad, wrong = code_values(given, parse_month, None)
+    listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
+    problems.add("month", f"no month (YYYY-MM, YYYYMM, a date or 1-12): {listed}", bad)
+    year = np.where(bad, 0, number // 12).astype(np.int32)
+    if (year > 0).any():
+        yearless = ~bad & (year == 0)
+        problems.add("month", "a month without its year, where others have one", yearless)
+        bad |= yearless
+    years = sorted({tables.year for tables in models})
+    outside = (year > 0) & ~np.isin(year, years)
+    problems.add("month", f"a month that is not of {' or '.join(map(str, years))}", outside)
+    valid = ~(missing | bad | outside)
+    rows = np.flatnonzero(valid)
+    key = person[rows].astype(np.int64) * (1 << 20) + number[rows]
+    _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
+    duplicate = np.zeros(len(person), np.bool_)
+    duplicate[rows] = counts[inverse] > 1
+    problems.add(ID_COLUMN, "an id and month that another row has too", duplicate)
+    first = np.full(len(member_ids), np.iinfo(np.int32).max, np.int32)
+    known = np.flatnonzero(person >= 0)
+    np.minimum.at(first, person[known], known.astype(np.int32))
+    return index, Months(given, year, person, member_ids, first), valid & ~duplicate
+
+
+def _distinct(ids: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
+    """The distinct ids in order of appearance, and the number of each row's; -1 where it is null."""
+    if pa.types.is_dictionary(ids.type):
+        ids = ids.cast(ids.type.value_type)
+    if pa.types.is_null(ids.type):
+        ids = ids.cast(pa.string())
+    encoded = ids.dictionary_encode().unify_dictionaries()
+    numbers = [values_of(chunk.indices, null=-1).astype(np.int32) for chunk in encoded.chunks]
+    return encoded.chunk(0).dictionary, np.concatenate(numbers)
 
 
 def _given_frailty(

@@ -95,7 +95,9 @@ class Model:
         Parameters
         ----------
         members : path or frame
-            One row per member (see the README for the columns). A path ends in .parquet, .csv, .csv.gz or
+            One row per member (see the README for the columns), or with a column `month` (`2026-03`, `202603`, a
+            date, or 1 to 12) one per member and month: the facts of that month. Diagnoses belong to the member
+            and count in all months. A path ends in .parquet, .csv, .csv.gz or
             .arrow or is a folder of Parquet files; a frame is anything with `__arrow_c_stream__`.
         diagnoses : path or frame
             `member_id` and `icd10`, one row per code, in any order, any number of times.
@@ -125,7 +127,8 @@ class Model:
         Returns
         -------
         Result
-            `scores` (a row per member and model), `contributions()` and `report`.
+            `scores` (a row per member, or member and month, and model), `averages` (over a member's months),
+            `contributions()` and `report`.
 
         Raises
         ------

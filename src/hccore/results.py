@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from hccore import kernels
 from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, values_of, words_of
 from hccore.errors import InputError
+from hccore.members import Months
 from hccore.output import whole_files, write_batches
 from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
+from hccore.rounding import round_quotient
 from hccore.scoring import ModelRun, Rows, Run
 
 _ROWS = 1 << 20
@@ -55,19 +57,27 @@ class Result:
 
     def __repr__(self) -> str:
         models = ", ".join(f"{m['model']} {m['year']}" for m in self.report["models"])
-        return f"<hccore result: {self.report['members']['rows']:,} members, {models}>"
+        members = self.report["members"]
+        months = f" ({members['rows']:,} months)" if self.has_months else ""
+        return f"<hccore result: {members.get('members', members['rows']):,} members{months}, {models}>"
 
     # ---------------------------------------------------------------- scores
+
+    @property
+    def has_months(self) -> bool:
+        """Whether the members table has a row per member and month."""
+        return self._run.months is not None
 
     @cached_property
     def scores(self) -> Any:
         """One row per member and model, in input order, as the kind of frame that the members came in.
 
-        Columns: `member_id`, `model`, `year`, `segment`, `raw_score`, `demographic_score`, `disease_score`,
-        `normalized_score`, `adjusted_score` (the model's own, after the coding adjustment), `payment_score` (the
-        blend of all models of the program's year, plus frailty: the same in each of a member's rows; these three
-        are null without a program), `payment_hcc_count`, `hccs` (list of category numbers). With all segments:
-        `ID`, every segment's score under CMS's name, `hccs`.
+        Columns: `member_id`, `month` (as it was given, where the members have such a column), `model`, `year`,
+        `segment`, `raw_score`, `demographic_score`, `disease_score`, `normalized_score`, `adjusted_score` (the
+        model's own, after the coding adjustment), `payment_score` (the blend of all models of the program's year,
+        plus frailty: the same in each of a member's rows; these three are null without a program),
+        `payment_hcc_count`, `hccs` (list of category numbers). With all segments: `ID`, every segment's score
+        under CMS's name, `hccs`.
         Scores are the doubles nearest to whole thousandths. Members that were not scored have nulls.
         """
         return self._frame(self.table())
@@ -82,14 +92,15 @@ class Result:
 
     def column_names(self) -> list[str]:
         """Columns of the scores, without the extra ones."""
+        month = ["month"] if self.has_months else []
         if not self._run.options.all_segments:
-            return list(SCORE_COLUMNS)
+            return ["member_id", *month, *SCORE_COLUMNS[1:]]
         several = ["model", "year"] if len(self._run.models) > 1 else []
         tables = [done.model.tables for done in self._run.models]
         names = dict.fromkeys(segment.score_column for one in tables for segment in one.segments)
         if any(one.has_populations for one in tables):
-            return ["ID", *several, "MODEL", *names, *OWN_COLUMNS, "hccs"]
-        return ["ID", *several, *names, "hccs"]
+            return ["ID", *month, *several, "MODEL", *names, *OWN_COLUMNS, "hccs"]
+        return ["ID", *month, *several, *names, "hccs"]
 
     def batches(
         self, columns: Sequence[str] | None = None, *, text: bool = False, plain: bool = True
@@ -141,6 +152,8 @@ class Result:
         n = len(scored)
         if name in ("member_id", "ID"):
             return _taken(self._run.ids, rows)
+        if name == "month" and self._run.months is not None:
+            return _taken(self._run.months.given, rows)
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
@@ -200,6 +213,78 @@ class Result:
             number = np.where(done.chosen[rows], len(segments), number).astype(np.int32)
         return words_of(number, words, ~mask)
 
+    # ---------------------------------------------------------------- averages over months
+
+    @cached_property
+    def averages(self) -> Any:
+        """The mean of each member's monthly scores, one row per member and model.
+
+        Columns: `member_id`, `model`, `year`, `months` (scored ones), `raw_score` and `payment_score` (null where
+        scores are raw, or where a scored month has none): means of whole thousandths, rounded once, halves away
+        from zero. Members without a scored month have nulls.
+
+        Raises
+        ------
+        InputError
+            If the members have no column `month`, or with `all_segments`.
+        """
+        return self._frame(pa.Table.from_batches(list(self.average_batches())))
+
+    def average_batches(self, *, text: bool = False) -> Iterator[pa.RecordBatch]:
+        """The averages in pieces of about a million members (see `averages`)."""
+        months = self._run.months
+        if months is None:
+            raise InputError("averages are of monthly scores: give the members a column month")
+        if self._run.options.all_segments:
+            raise InputError("averages belong to one segment; score without all_segments")
+        for model, done in enumerate(self._run.models):
+            means = self._means(model, done, months)
+            members = np.flatnonzero(means.present & ~self._run.index.missing)
+            for start in range(0, max(len(members), 1), _ROWS):
+                yield self._average_batch(done, members[start : start + _ROWS], means, text=text)
+
+    def _means(self, model: int, done: ModelRun, months: Months) -> _Means:
+        """Months and summed scores of every member by one model."""
+        n = len(months.first)
+        means = _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4)))
+        for rows in _pieces(done, len(self._run.ids)):
+            person = months.person[rows]
+            means.present[person[person >= 0]] = True
+            scored = done.scored[rows]
+            np.add.at(means.months, person[scored], 1)
+            np.add.at(means.raw, person[scored], done.scores[rows, 0][scored])
+            paid, has = self._paid(model, done, rows)
+            np.add.at(means.paid_months, person[has], 1)
+            np.add.at(means.payment, person[has], paid[has])
+        return means
+
+    def _paid(self, model: int, done: ModelRun, rows: Rows) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Payment scores in thousandths, and the rows that have one."""
+        if done.model.tables.multipliers:
+            return multiplied(done.scores[rows, 0], done.multiplier(rows)), done.scored[rows]
+        if self._run.payments:
+            return self._payment(model, rows).column("payment_score")
+        return done.scores[rows, 0], np.zeros(len(done.scored[rows]), np.bool_)
+
+    def _average_batch(
+        self, done: ModelRun, members: NDArray[np.int64], means: _Means, *, text: bool
+    ) -> pa.RecordBatch:
+        months = means.months[members]
+        scored = months > 0
+        columns = {
+            "member_id": one_chunk(self._run.months.ids.take(array_of(members)))
+            if self._run.months
+            else None,
+            "model": _plain(_repeated(done.model.tables.model, len(members))),
+            "year": array_of(np.full(len(members), done.model.tables.year, np.int16)),
+            "months": array_of(months.astype(np.int16)),
+        }
+        has = {"raw_score": scored, "payment_score": scored & (means.paid_months[members] == months)}
+        for name, total in (("raw_score", means.raw), ("payment_score", means.payment)):
+            mean = round_quotient(total[members], np.maximum(months, 1))
+            columns[name] = _decimals(mean, has[name]) if text else array_of(mean / 1000, has[name])
+        return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
     def _frame(self, table: pa.Table) -> Any:
         if self._run.library == "pandas":
             return table.to_pandas()
@@ -250,13 +335,14 @@ class Result:
         *,
         columns: Sequence[str] | None = None,
         contributions: str | Path | None = None,
+        averages: str | Path | None = None,
         report: str | Path | None = None,
     ) -> None:
-        """Write scores, and contributions and the report if asked for; all of them or none.
+        """Write scores, and contributions, averages and the report if asked for; all of them or none.
 
         Parameters
         ----------
-        out, contributions : path
+        out, contributions, averages : path
             Ending in .parquet, .csv, .csv.gz or .arrow.
         report : path
             JSON.
@@ -266,14 +352,33 @@ class Result:
         OutputError
             If a file cannot be written.
         """
-        with whole_files([out, contributions, report]) as paths:
+        with whole_files([out, contributions, averages, report]) as paths:
             write_batches(paths[0], lambda text: self.batches(columns, text=text, plain=text), Path(out))
             if contributions is not None:
                 write_batches(
                     paths[1], lambda text: self.contribution_batches(text=text), Path(contributions)
                 )
+            if averages is not None:
+                write_batches(paths[2], lambda text: self.average_batches(text=text), Path(averages))
             if report is not None:
-                paths[2].write_text(json.dumps(self.report, indent=2) + "\n", "utf-8")
+                paths[3].write_text(json.dumps(self.report, indent=2) + "\n", "utf-8")
+
+
+class _Means(NamedTuple):
+    """Sums over the months of every member, int64[n_members] but for `present`.
+
+    Attributes
+    ----------
+    present : bool[n_members]     there is a row of the model
+    months, paid_months           scored months, and those with a payment score
+    raw, payment                  thousandths
+    """
+
+    present: NDArray[np.bool_]
+    months: NDArray[np.int64]
+    raw: NDArray[np.int64]
+    paid_months: NDArray[np.int64]
+    payment: NDArray[np.int64]
 
 
 # -------------------------------------------------------------------- columns

@@ -27,7 +27,7 @@ from hccore.compile import CompiledModel
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.ids import MemberIndex
-from hccore.members import Bools, People, Problems, ages_on, read_members
+from hccore.members import Bools, Months, People, Problems, ages_on, read_members
 from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
 from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of, shared_with
 from hccore.sources import Source, open_source
@@ -76,7 +76,7 @@ class Options:
 
 @dataclass(frozen=True)
 class ModelRun:
-    """What one model made of the members. Arrays have a row per member.
+    """What one model made of the members. Arrays have a row per member, or member and month.
 
     Attributes
     ----------
@@ -89,8 +89,8 @@ class ModelRun:
     demographic : int32[n]              thousandths
     n_hccs : int16[n]
     hccs : uint64[n, state_words]
-    counted : dict of str to int        members by sentence of the tables' `[counted]`
-    rows : int64[] or None              members that have a row of this model in the results; None: all
+    counted : dict of str to int        rows by sentence of the tables' `[counted]`
+    rows : int64[] or None              those that are in the results of this model; None: all
     """
 
     model: CompiledModel
@@ -113,7 +113,15 @@ class ModelRun:
 
 @dataclass(frozen=True)
 class Run:
-    """A scored population, before it is made into tables (see `results.py`)."""
+    """A scored population, before it is made into tables (see `results.py`).
+
+    Attributes
+    ----------
+    ids : pyarrow.ChunkedArray        of each row of the members
+    index : MemberIndex               finds a member
+    state : uint64[n_members, words]  what the members' codes set
+    months : Months or None           None: a row is a member
+    """
 
     options: Options
     ids: pa.ChunkedArray
@@ -125,6 +133,13 @@ class Run:
     library: str
     report: dict[str, Any]
     payments: tuple[ModelPayment, ...] = ()
+    months: Months | None = None
+
+    def person(self, rows: slice) -> NDArray[Any]:
+        """Number of the member of some rows (of the first one for rows without an id, which are not scored)."""
+        if self.months is None:
+            return np.arange(rows.start, rows.stop)
+        return np.maximum(self.months.person[rows], 0)
 
 
 class Stopwatch:
@@ -191,7 +206,7 @@ def run(
     problems = people.problems
     n = len(people.ids)
     first_words = np.cumsum([0, *(model.state_words for model in models)])
-    state = np.zeros((n, int(first_words[-1])), np.uint64)
+    state = np.zeros((max(people.n_members, 1), int(first_words[-1])), np.uint64)
 
     with watch.stage("profiles"):
         every = [model.tables for model in models]
@@ -233,7 +248,7 @@ def run(
     edits: dict[str, int] = {}
     with watch.stage("score"):
         for model, first, part, rows in zip(models, first_words, prepared, present, strict=False):
-            done, lost = _score(model, int(first), state, part, rows, options)
+            done, lost = _score(model, int(first), state, part, rows, people.months, options)
             runs.append(done)
             edits[_label(model.tables)] = lost
 
@@ -267,8 +282,9 @@ def run(
         },
         "members": {
             "rows": n,
+            **({} if people.months is None else {"members": people.n_members, "member_months": n}),
             "scored": {_label(done.model.tables): int(done.scored.sum()) for done in runs},
-            "without_model_codes": int(np.count_nonzero(~state.any(axis=1))),
+            "without_model_codes": int(np.count_nonzero(~state[: people.n_members].any(axis=1))),
             "assumed": people.assumed,
             "blanks": people.blanks,
             "problems": problems.as_report(),
@@ -302,6 +318,7 @@ def run(
         member_source.library,
         report,
         payments,
+        people.months,
     )
 
 
@@ -359,12 +376,16 @@ def _prepare(
         valid &= (age >= 0) & (age <= MAX_AGE)
         facts["age"] = age
     n = len(valid)
+    absent = np.zeros(n, np.bool_)
+    if people.months is not None:
+        year = people.months.year
+        absent |= valid & (year > 0) & (year != tables.year)
+        valid &= ~absent
     segment = np.full(n, -1, np.int16)
     chosen = np.zeros(n, np.bool_)
     choose = chooses_segments(tables, all_segments=options.all_segments)
     shared = {} if options.all_segments else shared_with(tables, models)
     left = {program: np.zeros(n, np.bool_) for program in shared}
-    absent = np.zeros(n, np.bool_)
     if people.segment is not None:
         names, numbers = people.segment
         of_name = {segment_.name: i for i, segment_ in enumerate(tables.segments)}
@@ -501,15 +522,23 @@ def in_ranges(n: int, threads: int, work: Callable[[int, int], None]) -> None:
             pass
 
 
+def states_of(state: NDArray[np.uint64], months: Months | None, rows: slice) -> NDArray[np.uint64]:
+    """What the codes of some rows' members set, a row each: a view, or a copy where rows are months."""
+    if months is None:
+        return state[rows]
+    return state[np.maximum(months.person[rows], 0)]
+
+
 def _score(
     model: CompiledModel,
     first_word: int,
     state: NDArray[np.uint64],
     part: Prepared,
     rows: NDArray[np.int64] | None,
+    months: Months | None,
     options: Options,
 ) -> tuple[ModelRun, int]:
-    """Run the scoring kernel over all members; also returns how many category conditions were not met."""
+    """Run the scoring kernel over all rows; also returns how many category conditions were not met."""
     profiles, segment, valid = part.profiles, part.segment, part.valid
     n = len(valid)
     done = ModelRun(
@@ -538,19 +567,20 @@ def _score(
     def work(start: int, stop: int) -> None:
         nonlocal lost
         mine = np.zeros(len(tally), np.int64)
+        piece = slice(start, stop)
         failed = kernels.score_members(
-            start,
-            stop,
-            state,
+            0,
+            stop - start,
+            states_of(state, months, piece),
             first_word,
-            profiles.of_member,
-            scored_segment,
+            profiles.of_member[piece],
+            scored_segment[piece],
             profiles.arrays,
             model.kernel,
-            done.scores,
-            done.demographic,
-            done.n_hccs,
-            done.hccs,
+            done.scores[piece],
+            done.demographic[piece],
+            done.n_hccs[piece],
+            done.hccs[piece],
             mine,
             model.scratch(),
         )

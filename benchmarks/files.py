@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -47,8 +47,8 @@ class Files:
     def expected(self) -> Expected:
         return self.expected_by(self.model, self.year)
 
-    def expected_by(self, model: str, year: int) -> Expected:
-        return expected_scores(self.paths, model, year)
+    def expected_by(self, model: str, year: int, together: Sequence[str] = ()) -> Expected:
+        return expected_scores(self.paths, model, year, together)
 
 
 @cache

@@ -119,16 +119,13 @@ def several_models(size: int, rounds: int) -> list[dict[str, Any]]:
         outs = {
             models: Path(folder) / f"{len(models)}.parquet" for models in (SEVERAL[:1], SEVERAL[:2], SEVERAL)
         }
-        lenient = ("--on-invalid", "null")  # who has no ESRD has no score in that model
-        commands = {
-            " + ".join(models): score_command(files, out, models, *lenient) for models, out in outs.items()
-        }
+        commands = {" + ".join(models): score_command(files, out, models) for models, out in outs.items()}
         took = interleaved(commands, rounds)
         for models, out in outs.items():
             scores = pq.read_table(out)
             for model in models:
                 mine = scores.filter(pc.equal(scores["model"], model))
-                files.expected_by(model, files.year).check(mine)
+                files.expected_by(model, files.year, models).check(mine)
     return figures("several models", took, members=files.members, rows=files.rows)
 
 

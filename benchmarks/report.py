@@ -199,7 +199,7 @@ plain-Python reference for a sample. Floor: a new process in which pyarrow reads
 
 ## Several models in one pass
 
-Models of 2026, shuffled rows, all columns written. Who has no ESRD is left unscored by that model.
+Models of 2026, shuffled rows, all columns written. Members with ESRD are scored by that model instead of CMS-HCC.
 
 {compared(figures, "several models", "V28 alone")}
 

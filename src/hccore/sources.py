@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import errno
 import functools
 import gzip
 import hashlib
@@ -93,8 +94,10 @@ class Source:
         """Size and hash of the file for the run report; None for frames."""
         return None
 
-    def failure(self, error: Exception) -> InputError:
-        """The error to raise when decoding fails half-way."""
+    def failure(self, error: Exception) -> Exception:
+        """The error to raise when decoding fails half-way: the input's fault, unless memory ran out."""
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return MemoryError()
         return InputError(f"{self.name} cannot be read: {_plain(error)}")
 
 

@@ -1,10 +1,11 @@
-"""Small helpers between Arrow and NumPy.
+"""Small helpers between Arrow and NumPy, by way of their buffers.
 
-Arrow's own `to_numpy` imports pandas on first use (a quarter of a second); reading the buffers does not.
+Arrow's own `to_numpy` and `pa.array` import pandas on first use where it is installed (a quarter of a second).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 _NO_BYTES = np.zeros(0, np.uint8)
+_TYPES = {
+    np.dtype(name): getattr(pa, name)()
+    for name in (
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float32",
+        "float64",
+    )
+}
+_DTYPES = {kind: dtype for dtype, kind in _TYPES.items()}
 
 
 def values_of(array: pa.Array, null: int | None = None) -> NDArray[Any]:
@@ -28,9 +45,9 @@ def values_of(array: pa.Array, null: int | None = None) -> NDArray[Any]:
         array = array.cast(pa.uint8())
     if pa.types.is_date32(array.type):
         array = array.view(pa.int32())
+    dtype = _DTYPES[array.type]
     if len(array) == 0:
-        return np.zeros(0, array.type.to_pandas_dtype())
-    dtype = np.dtype(array.type.to_pandas_dtype())
+        return np.zeros(0, dtype)
     data = np.frombuffer(array.buffers()[1], dtype, count=len(array), offset=array.offset * dtype.itemsize)
     if array.null_count and null is not None:
         data = np.where(valid_of(array), data, dtype.type(null))
@@ -65,5 +82,42 @@ def one_chunk(values: Any) -> Any:
     if isinstance(values, pa.ChunkedArray):
         if values.num_chunks == 1:
             return values.chunk(0)
-        return pa.concat_arrays(values.chunks) if values.num_chunks else pa.array([], values.type)
+        return pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0, values.type)
     return values
+
+
+def array_of(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Numbers as an Arrow array, null where not valid."""
+    values = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(_TYPES[values.dtype], len(values), [bitmap_of(valid), pa.py_buffer(values)])
+
+
+def bitmap_of(valid: NDArray[np.bool_] | None) -> pa.Buffer | None:
+    """Arrow's bitmap of validity; None if everything is valid."""
+    if valid is None or valid.all():
+        return None
+    return pa.py_buffer(np.packbits(valid, bitorder="little"))
+
+
+def texts_of(texts: Sequence[str]) -> pa.Array:
+    """Texts as an Arrow array."""
+    encoded = [text.encode() for text in texts]
+    offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int32)
+    return pa.Array.from_buffers(
+        pa.string(), len(texts), [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    )
+
+
+def words_of(index: NDArray[Any], words: Sequence[str], valid: NDArray[np.bool_] | None = None) -> pa.Array:
+    """Words by their position in a list, as an Arrow dictionary array."""
+    if valid is not None:
+        index = np.where(valid, index, 0)
+    return pa.DictionaryArray.from_arrays(array_of(index.astype(np.int32), valid), texts_of(words))
+
+
+def lists_of(
+    offsets: NDArray[np.int32], values: pa.Array, valid: NDArray[np.bool_] | None = None
+) -> pa.Array:
+    """An Arrow array of lists: list i is `values[offsets[i]:offsets[i + 1]]`."""
+    buffers = [bitmap_of(valid), pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(pa.list_(values.type), len(offsets) - 1, buffers, children=[values])

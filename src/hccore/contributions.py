@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.arrow import one_chunk
+from hccore.arrow import array_of, lists_of, one_chunk, texts_of, words_of
 from hccore.diagnoses import CodeBatch, CodeTable, read_codes
 from hccore.reference import in_words
 from hccore.scoring import ModelRun, Run, states_of
@@ -119,7 +119,7 @@ class _Expander:
         self.done = done
         self.run = run
         self.pairs = pairs
-        self.code_names = pa.array(entries.names, pa.string())
+        self.code_names = texts_of(entries.names)
         self.entry_code = entries.code
         model = done.model
         tables = model.tables
@@ -190,7 +190,7 @@ class _Expander:
         member, variable = member[order], variable[order]
         coefficient, dropped_by = coefficient[order], dropped_by[order]
         dropped = dropped_by >= 0
-        row = pa.array(member + start)
+        row = array_of(member + start)
         tables = model.tables
         months = self.run.months
         month = {} if months is None else {"month": one_chunk(months.given.take(row))}
@@ -199,10 +199,10 @@ class _Expander:
                 one_chunk(self.run.ids.take(row)),
                 *month.values(),
                 _words(np.zeros(len(member), np.int32), [tables.model]),
-                pa.array(np.full(len(member), tables.year, np.int16)),
+                array_of(np.full(len(member), tables.year, np.int16)),
                 _words(variable, [*self.names, DIVISOR]),
                 _words(variable, self.kinds),
-                pa.array(coefficient / 1000, mask=dropped),
+                array_of(coefficient / 1000, ~dropped),
                 self._codes(start, stop, member, variable),
                 _words(dropped_by, self.droppers, ~dropped),
             ],
@@ -313,7 +313,7 @@ class _Expander:
         counts = high - low
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         index = _ranges(low, counts)
-        return pa.ListArray.from_arrays(pa.array(offsets), self.code_names.take(pa.array(code[index])))
+        return lists_of(offsets, self.code_names.take(array_of(code[index])))
 
 
 def _terms(
@@ -355,7 +355,4 @@ def _has_bits(
 
 
 def _words(index: NDArray[np.int64], words: list[str], mask: NDArray[np.bool_] | None = None) -> pa.Array:
-    index32 = np.where(mask, 0, index).astype(np.int32) if mask is not None else index.astype(np.int32)
-    return pa.DictionaryArray.from_arrays(
-        pa.array(index32, mask=mask), pa.array(words or [""], pa.string())
-    ).cast(pa.string())
+    return words_of(index, words or [""], None if mask is None else ~mask).cast(pa.string())

@@ -6,6 +6,7 @@ looked up directly; all others through a hash table.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -133,65 +134,80 @@ def index_members(ids: pa.ChunkedArray, name: str) -> MemberIndex:
     """
     from hccore import kernels
 
-    chunk = one_chunk(plain_ids(ids, name))
-    n = len(chunk)
+    ids = plain_ids(ids, name)
+    n = len(ids)
     if n > np.iinfo(np.int32).max:
         raise InputError(f"{name}: {n:,} members are more than one run can hold (2,147,483,647)")
-    integer = pa.types.is_integer(chunk.type)
     missing = np.zeros(n, np.bool_)
-    if len(valid := valid_of(chunk)):
-        missing = ~valid
-    batch = id_batch(chunk)
-    if not integer:
-        missing |= np.diff(batch.offsets) == 0
+    pieces: list[tuple[slice, IdBatch]] = []
+    for chunk in ids.chunks:
+        start = pieces[-1][0].stop if pieces else 0
+        rows = slice(start, start + len(chunk))
+        batch = id_batch(chunk)
+        if len(valid := valid_of(chunk)):
+            missing[rows] = ~valid
+        if len(batch.numbers) == 0:
+            missing[rows] |= batch.offsets[1:] == batch.offsets[:-1]
+        pieces.append((rows, batch))
     duplicate_of = np.full(n, -1, np.int32)
-    numbered = _dense_table(batch, missing)
+    numbered = _dense_table(pieces, missing)
     if numbered is not None:
         numbers, table = numbered
         duplicates = kernels.index_numbers(numbers, missing, table.first, table.dense, duplicate_of)
     else:
         keys = np.empty((n, 2), np.uint64)
-        kernels.pack_ids(batch, keys)
-        size = 1 << max(4, int(n * 1.5).bit_length())
-        slots = np.full(size, -1, np.int32)
-        long = bool(len(keys)) and bool((keys[:, 1] >> np.uint64(56) == 255).any())
-        texts = (batch.offsets, batch.data) if long else (_NO_OFFSETS, _NO_BYTES)
-        table = IdTable(_NO_ROWS, 0, _NO_BYTES, 0, slots, keys, *texts)
+        for rows, batch in pieces:
+            kernels.pack_ids(batch, keys[rows])
+        slots = np.full(1 << max(4, int(n * 1.5).bit_length()), -1, np.int32)
+        texts = IdBatch(_NO_NUMBERS, _NO_OFFSETS, _NO_BYTES)
+        if (keys[:, 1] >> np.uint64(56) == 255).any():  # too long to be packed: the texts are needed
+            texts = id_batch(one_chunk(ids))
+        table = IdTable(_NO_ROWS, 0, _NO_BYTES, 0, slots, keys, texts.offsets, texts.data)
         duplicates = kernels.index_keys(missing, table, duplicate_of)
     duplicate = np.zeros(n, np.bool_)
     if duplicates:
         later = duplicate_of >= 0
         duplicate |= later
         duplicate[duplicate_of[later]] = True
-    return MemberIndex(table, integer, missing, duplicate)
+    return MemberIndex(table, pa.types.is_integer(ids.type), missing, duplicate)
 
 
-def _dense_table(batch: IdBatch, missing: NDArray[np.bool_]) -> tuple[NDArray[np.int64], IdTable] | None:
+def _dense_table(
+    pieces: Sequence[tuple[slice, IdBatch]], missing: NDArray[np.bool_]
+) -> tuple[NDArray[np.int64], IdTable] | None:
     """Numbers of the ids and an empty direct table, if the ids are numbers of a small enough range."""
     from hccore import kernels
 
-    there = np.flatnonzero(~missing[:1]) if not missing.any() else np.flatnonzero(~missing)[:1]
-    if len(there) == 0:
+    some_missing = bool(missing.any())
+    numbers = np.zeros(len(missing), np.int64)
+    prefix: NDArray[np.uint8] | None = None
+    width = 0
+    for rows, batch in pieces:
+        if len(batch.numbers):
+            numbers[rows] = batch.numbers
+            continue
+        there = np.flatnonzero(~missing[rows])[:1] if some_missing else np.arange(rows.stop > rows.start)
+        if len(there) == 0:
+            continue
+        if prefix is None:
+            text = batch.data[batch.offsets[there[0]] : batch.offsets[there[0] + 1]]
+            digits = (text >= ord("0")) & (text <= ord("9"))
+            width = len(text) if digits.all() else int(np.argmin(digits[::-1]))
+            if not 0 < width <= _MAX_DIGITS:
+                return None
+            prefix = text[: len(text) - width].copy()
+        if not kernels.number_ids(batch.offsets, batch.data, missing[rows], prefix, width, numbers[rows]):
+            return None
+    known = numbers[~missing] if some_missing else numbers
+    if len(known) == 0:
         return None
-    numbers, prefix, width = batch.numbers, _NO_BYTES, 0
-    if len(numbers) == 0:
-        first = there[0]
-        text = batch.data[batch.offsets[first] : batch.offsets[first + 1]]
-        digits = (text >= ord("0")) & (text <= ord("9"))
-        width = len(text) if digits.all() else int(np.argmin(digits[::-1]))
-        if not 0 < width <= _MAX_DIGITS:
-            return None
-        prefix = text[: len(text) - width].copy()
-        numbers = np.empty(len(missing), np.int64)
-        if not kernels.number_ids(batch.offsets, batch.data, missing, prefix, width, numbers):
-            return None
-    known = numbers if not missing.any() else numbers[~missing]
     low, high = int(known.min()), int(known.max())
     if high - low >= max(_DENSE_SPREAD * len(missing), _DENSE_ALWAYS):
         return None
     dense = np.full(high - low + 1, -1, np.int32)
     slots = np.full(1, -1, np.int32)
-    return numbers, IdTable(dense, low, prefix, width, slots, _NO_WORDS, _NO_OFFSETS, _NO_BYTES)
+    form = _NO_BYTES if prefix is None else prefix
+    return numbers, IdTable(dense, low, form, width, slots, _NO_WORDS, _NO_OFFSETS, _NO_BYTES)
 
 
 def plain_ids(ids: Any, name: str) -> Any:

@@ -133,8 +133,11 @@ def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray
         -1 for the unborn, MAX_AGE + 1 for anyone older than MAX_AGE.
     """
     birthdays = [(datetime.date(year - age, month, day) - EPOCH).days for age in range(MAX_AGE + 1, -1, -1)]
-    ages = MAX_AGE + 1 - np.searchsorted(np.array(birthdays, np.int32), days, side="left")
-    return ages.astype(np.int32)
+    # One table from day to age serves all: days outside it are the unborn and the too old.
+    first, last = birthdays[0], birthdays[-1] + 1
+    age_of = MAX_AGE + 1 - np.searchsorted(birthdays, np.arange(first, last + 1), side="left")
+    ages: NDArray[np.int32] = np.take(age_of.astype(np.int32), days - first, mode="clip")
+    return ages
 
 
 # -------------------------------------------------------------------- reading

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,7 +97,7 @@ def write_batches(path: Path, batches: Any, out: Path) -> None:
     if kind in (".parquet", ".arrow"):
         writer: Any = None
         try:
-            for batch in batches(False):
+            for batch in _ahead(batches(False)):
                 if writer is None:
                     writer = _open_writer(path, kind, batch.schema)
                 writer.write_batch(batch)
@@ -107,7 +108,7 @@ def write_batches(path: Path, batches: Any, out: Path) -> None:
         compression = "gzip" if kind == ".csv.gz" else None
         with pa.output_stream(str(path), compression=compression) as stream:
             header = True
-            for batch in batches(True):
+            for batch in _ahead(batches(True)):
                 if header:
                     stream.write((",".join(batch.schema.names) + "\n").encode())
                     header = False
@@ -116,12 +117,22 @@ def write_batches(path: Path, batches: Any, out: Path) -> None:
         raise OutputError(f"{out}: unknown format")
 
 
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The same batches, the next one being made while one is written."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, batches, None)
+        while (batch := following.result()) is not None:
+            following = pool.submit(next, batches, None)
+            yield batch
+
+
 def _open_writer(path: Path, kind: str, schema: pa.Schema) -> Any:
     if kind == ".arrow":
         return pa.ipc.new_file(str(path), schema)
     import pyarrow.parquet as parquet
 
-    return parquet.ParquetWriter(path, schema)
+    # Without Arrow's own schema, words that were written from dictionaries are read back as plain text.
+    return parquet.ParquetWriter(path, schema, store_schema=False)
 
 
 def _csv(batch: pa.RecordBatch) -> pa.Buffer:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from hccore.tables import ModelTables
 
 Bools = NDArray[np.bool_]
 _DENSE_KEYS = 1 << 24
+_ROWS_AT_ONCE = 1 << 16
 
 # -------------------------------------------------------------------- what a model asks for
 
@@ -180,10 +181,10 @@ def _group(
     for condition in conditions:
         for name, constants in condition.breakpoints.items():
             cuts.setdefault(name, set()).update(c for k in constants for c in (k, k + 1))
-    key = np.zeros(len(valid), np.int64)
     size = 1
     representative: dict[str, NDArray[np.int32]] = {}
     stride: dict[str, int] = {}
+    steps: list[tuple[NDArray[np.int32], int, NDArray[np.int64]]] = []
     for name in sorted(cuts):
         column = COLUMNS[name]
         values = np.arange(column.low, column.high + 1)
@@ -192,19 +193,25 @@ def _group(
         first = np.unique(classes, return_index=True)[1]
         representative[name] = values[first].astype(np.int32)
         stride[name] = size
-        offset = np.clip(facts[name], column.low, column.high) - column.low
-        key += (classes * size)[offset]
+        steps.append((facts[name], column.low, classes * size))
         size *= len(first)
-    of_member = np.full(len(valid), -1, np.int32)
+    key: NDArray[Any] = np.zeros(len(valid), np.int32 if size <= _DENSE_KEYS else np.int64)
+    for start in range(0, len(valid), _ROWS_AT_ONCE):  # pieces that stay in the processor's cache
+        rows = slice(start, start + _ROWS_AT_ONCE)
+        for given, low, scaled in steps:
+            key[rows] += np.take(scaled.astype(key.dtype), given[rows] - low, mode="clip")
+    everybody = bool(valid.all())
     if size <= _DENSE_KEYS:
         seen = np.zeros(size, np.bool_)
-        seen[key[valid]] = True
-        number = np.cumsum(seen, dtype=np.int32) - 1
-        of_member[valid] = number[key[valid]]
+        seen[key if everybody else key[valid]] = True
+        of_member = np.take(np.cumsum(seen, dtype=np.int32) - np.int32(1), key)
         keys = np.flatnonzero(seen)
     else:
         keys, inverse = np.unique(key[valid], return_inverse=True)
+        of_member = np.zeros(len(valid), np.int32)
         of_member[valid] = inverse
+    if not everybody:
+        of_member[~valid] = -1
     if not len(keys):  # nobody to score: one profile without members
         keys = np.zeros(1, np.int64)
     profile_facts = {

@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.arrow import one_chunk, values_of
+from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, values_of, words_of
 from hccore.errors import InputError
 from hccore.members import Months
 from hccore.output import whole_files, write_batches
@@ -103,7 +103,7 @@ class Result:
         return ["ID", *month, *several, *names, "hccs"]
 
     def batches(
-        self, columns: Sequence[str] | None = None, *, text: bool = False
+        self, columns: Sequence[str] | None = None, *, text: bool = False, plain: bool = True
     ) -> Iterator[pa.RecordBatch]:
         """The scores in pieces of about a million rows.
 
@@ -113,6 +113,8 @@ class Result:
             Names to give, in this order.
         text : bool
             For CSV: scores as decimals with three places, `hccs` as numbers separated by blanks.
+        plain : bool
+            Words as text; otherwise as dictionaries, which are quicker to write.
 
         Raises
         ------
@@ -130,7 +132,7 @@ class Result:
                 if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
                     paid = self._payment(model, rows)
                 arrays = [self._column(name, done, rows, paid, text=text) for name in names]
-                yield pa.RecordBatch.from_arrays(arrays, names)
+                yield pa.RecordBatch.from_arrays([_plain(a) for a in arrays] if plain else arrays, names)
 
     def _payment(self, model: int, rows: Rows) -> PaymentScores:
         return payment_scores(
@@ -155,29 +157,28 @@ class Result:
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
-            return pa.array(np.full(n, tables.year, np.int16))
+            return array_of(np.full(n, tables.year, np.int16))
         if name in ("segment", "segment_reason"):
             return self._segment_column(name, done, rows)
         if name == "payment_hcc_count":
-            return pa.array(done.n_hccs[rows], mask=~scored)
+            return array_of(done.n_hccs[rows], scored)
         if name == "hccs":
             hccs = _hcc_lists(done, rows)
-            return _join(hccs) if text else hccs
+            return _join(_plain(hccs)) if text else hccs
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
                 steps = multiplied(done.scores[rows, 0], done.multiplier(rows))
-                return _decimals(steps, scored) if text else pa.array(steps / 1000, mask=~scored)
+                return _decimals(steps, scored) if text else array_of(steps / 1000, scored)
             if paid is None:
                 return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
             steps, has = paid.column(name)
-            return _decimals(steps, has) if text else pa.array(steps / 1000, mask=~has)
+            return _decimals(steps, has) if text else array_of(steps / 1000, has)
         raw = done.scores[rows]
         own = np.maximum(done.segment[rows], 0)
         if name == "MODEL":
-            populations = pa.array([segment.population for segment in tables.segments])
-            return populations.take(pa.array(np.where(scored, own, 0), mask=~scored))
+            return words_of(own, [segment.population for segment in tables.segments], scored)
         if name == "CSR_FACTOR":
-            return pa.array(done.multiplier(rows) / 1000, mask=~scored)
+            return array_of(done.multiplier(rows) / 1000, scored)
         thousandths: NDArray[Any]
         if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
             thousandths = raw[np.arange(n), own]
@@ -198,7 +199,7 @@ class Result:
                 exists |= applies[:, column]
                 thousandths = np.where(applies[:, column], raw[:, column], thousandths)
             scored = scored & exists
-        return _decimals(thousandths, scored) if text else pa.array(thousandths / 1000, mask=~scored)
+        return _decimals(thousandths, scored) if text else array_of(thousandths / 1000, scored)
 
     @staticmethod
     def _segment_column(name: str, done: ModelRun, rows: Rows) -> pa.Array:
@@ -210,8 +211,7 @@ class Result:
         else:
             words = [*(segment.reason for segment in segments), "given with the member"]
             number = np.where(done.chosen[rows], len(segments), number).astype(np.int32)
-        index = pa.array(np.where(mask, 0, number), mask=mask)
-        return pa.DictionaryArray.from_arrays(index, pa.array(words)).cast(pa.string())
+        return words_of(number, words, ~mask)
 
     # ---------------------------------------------------------------- averages over months
 
@@ -241,7 +241,8 @@ class Result:
             means = self._means(model, done, months)
             members = np.flatnonzero(means.present & ~self._run.index.missing)
             for start in range(0, max(len(members), 1), _ROWS):
-                yield self._average_batch(done, members[start : start + _ROWS], means, text=text)
+                piece = members[start : start + _ROWS]
+                yield self._average_batch(done, months.ids, piece, means, text=text)
 
     def _means(self, model: int, done: ModelRun, months: Months) -> _Means:
         """Months and summed scores of every member by one model."""
@@ -267,20 +268,20 @@ class Result:
         return done.scores[rows, 0], np.zeros(len(done.scored[rows]), np.bool_)
 
     def _average_batch(
-        self, done: ModelRun, members: NDArray[np.int64], means: _Means, *, text: bool
+        self, done: ModelRun, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
     ) -> pa.RecordBatch:
         months = means.months[members]
         scored = months > 0
         columns = {
-            "member_id": self._run.months.ids.take(pa.array(members)) if self._run.months else None,
-            "model": _repeated(done.model.tables.model, len(members)),
-            "year": pa.array(np.full(len(members), done.model.tables.year, np.int16)),
-            "months": pa.array(months.astype(np.int16)),
+            "member_id": ids.take(array_of(members)),
+            "model": _plain(_repeated(done.model.tables.model, len(members))),
+            "year": array_of(np.full(len(members), done.model.tables.year, np.int16)),
+            "months": array_of(months.astype(np.int16)),
         }
         has = {"raw_score": scored, "payment_score": scored & (means.paid_months[members] == months)}
         for name, total in (("raw_score", means.raw), ("payment_score", means.payment)):
             mean = round_quotient(total[members], np.maximum(months, 1))
-            columns[name] = _decimals(mean, has[name]) if text else pa.array(mean / 1000, mask=~has[name])
+            columns[name] = _decimals(mean, has[name]) if text else array_of(mean / 1000, has[name])
         return pa.RecordBatch.from_pydict(columns)
 
     def _frame(self, table: pa.Table) -> Any:
@@ -351,7 +352,7 @@ class Result:
             If a file cannot be written.
         """
         with whole_files([out, contributions, averages, report]) as paths:
-            write_batches(paths[0], lambda text: self.batches(columns, text=text), Path(out))
+            write_batches(paths[0], lambda text: self.batches(columns, text=text, plain=text), Path(out))
             if contributions is not None:
                 write_batches(
                     paths[1], lambda text: self.contribution_batches(text=text), Path(contributions)
@@ -397,11 +398,11 @@ def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
     if isinstance(rows, slice):
         return one_chunk(values.slice(rows.start, rows.stop - rows.start))
     first = int(rows[0])
-    return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(pa.array(rows - first))
+    return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(array_of(rows - first))
 
 
 def _repeated(text: str, n: int) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int8)), pa.array([text])).cast(pa.string())
+    return words_of(np.zeros(n, np.int32), [text])
 
 
 def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArray[np.bool_]) -> pa.Array:
@@ -409,8 +410,8 @@ def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArra
     words = np.empty((len(thousandths), 2), np.int64)
     words[:, 0] = thousandths
     words[:, 1] = words[:, 0] >> 63
-    bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
-    return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), [bitmap, pa.py_buffer(words)])
+    buffers = [bitmap_of(scored), pa.py_buffer(words)]
+    return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), buffers)
 
 
 def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
@@ -428,18 +429,16 @@ def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
     bits = np.zeros(total, np.int16)
     if total:
         kernels.list_bits(hccs, 0, len(hccs), shown, offsets, bits)
-    values = pa.DictionaryArray.from_arrays(pa.array(bits), pa.array(numbers, pa.string()))
-    bitmap = None if scored.all() else pa.py_buffer(np.packbits(scored, bitorder="little"))
-    return (
-        pa.ListArray.from_arrays(pa.array(offsets), values.cast(pa.string()))
-        if bitmap is None
-        else pa.Array.from_buffers(
-            pa.list_(pa.string()),
-            len(hccs),
-            [bitmap, pa.py_buffer(offsets)],
-            children=[values.cast(pa.string())],
-        )
-    )
+    return lists_of(offsets, words_of(bits, numbers), scored)
+
+
+def _plain(array: pa.Array) -> pa.Array:
+    """Words as text, where they are kept as numbers in a dictionary."""
+    if pa.types.is_dictionary(array.type):
+        return array.cast(pa.string())
+    if pa.types.is_list(array.type) and pa.types.is_dictionary(array.type.value_type):
+        return array.cast(pa.list_(pa.string()))
+    return array
 
 
 def _join(lists: pa.Array) -> pa.Array:

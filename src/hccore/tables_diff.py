@@ -211,7 +211,7 @@ def _facts(tables: ModelTables) -> dict[tuple[str, str], str]:
     }
     facts = {key: text for key, text in facts.items() if text}
     facts |= {("counted", name): sentence for name, sentence in tables.counted.items()}
-    facts |= {("applies_with", program): one.text for program, one in tables.applies_with.items()}
+    facts |= {("applies_with", name): condition.text for name, condition in tables.applies_with.items()}
     for fault, names in tables.accepted.items():
         facts |= {(f"accepted.{fault}", name): reason for name, reason in names.items()}
     return facts

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from random import Random
+
+import pyarrow as pa
 
 from hccore.columns import COLUMNS, age_on, parse_date
+from hccore.profiles import columns_of
 from hccore.reference import Trace, choose_segment, score_of, trace_member
 from hccore.tables import ModelTables
 
@@ -77,3 +81,52 @@ def chosen_segment(tables: ModelTables, facts: Mapping[str, int]) -> int | None:
     """Number of the segment that the decision table gives."""
     segment = choose_segment(tables, facts)
     return None if segment is None else tables.segments.index(segment)
+
+
+# -------------------------------------------------------------------- populations made up by tests
+
+Person = tuple[dict[str, int], list[str]]  # coded facts, codes
+
+
+def tables_of(people: Sequence[Person], ids: Sequence[object] | None = None) -> tuple[pa.Table, pa.Table]:
+    """Members and diagnoses as Arrow tables; members are called M0, M1, ... unless ids are given."""
+    ids = [f"M{number}" for number in range(len(people))] if ids is None else ids
+    kind = pa.int64() if ids and isinstance(ids[0], int) else pa.string()
+    columns = {name: pa.array([facts[name] for facts, _ in people], pa.int64()) for name in people[0][0]}
+    rows = [(owner, code) for owner, (_, codes) in zip(ids, people, strict=True) for code in codes]
+    return (
+        pa.table({"member_id": pa.array(ids, kind), **columns}),
+        pa.table(
+            {
+                "member_id": pa.array([owner for owner, _ in rows], kind),
+                "icd10": pa.array([code for _, code in rows], pa.string()),
+            }
+        ),
+    )
+
+
+def code_pool(tables: ModelTables) -> list[str]:
+    """One code for every way in which codes of a model can matter: each set of categories and conditions."""
+    pool: dict[object, str] = {}
+    for code, targets in tables.codes["icd10cm"].items():
+        pool.setdefault(tuple((target.category, target.condition.text) for target in targets), code)
+    return list(pool.values())
+
+
+EDGES = (0, 1, 2, 9, 14, 15, 17, 18, 34, 35, 44, 45, 49, 50, 54, 55, 59, 60, 63, 64, 65, 66, 67, 68, 69, 70)
+EDGES += (74, 75, 79, 80, 84, 85, 89, 90, 94, 95, 130)
+
+
+def random_people(tables: ModelTables, count: int, seed: int) -> list[Person]:
+    """People of all ages with any facts and up to a dozen codes, the same for the same seed."""
+    random = Random(seed)
+    pool = code_pool(tables)
+    columns = [COLUMNS[name] for name in sorted(columns_of(tables, segments=True))]
+    people: list[Person] = []
+    for _ in range(count):
+        facts = {column.name: random.randint(column.low, column.high) for column in columns}
+        facts["age"] = random.choice([random.choice(EDGES), random.randint(0, 100)])
+        if "months_since_graft" in facts:
+            facts["months_since_graft"] = random.randint(0, 12)
+        people.append((facts, random.sample(pool, random.choice([0, 1, 2, 3, 5, 8, 12]))))
+    return people

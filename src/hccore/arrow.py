@@ -50,6 +50,8 @@ def values_of(array: pa.Array, null: int | None = None) -> NDArray[Any]:
         return np.zeros(0, dtype)
     data = np.frombuffer(array.buffers()[1], dtype, count=len(array), offset=array.offset * dtype.itemsize)
     if array.null_count and null is not None:
+        if dtype.kind in "iu" and not np.iinfo(dtype).min <= null <= np.iinfo(dtype).max:
+            dtype = np.dtype(np.int64)
         data = np.where(valid_of(array), data, dtype.type(null))
     return data
 

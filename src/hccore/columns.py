@@ -71,7 +71,7 @@ class Column:
         if isinstance(value, float):
             if value != value:
                 return self.blank
-            if value != int(value):
+            if not value.is_integer():
                 return None
             value = int(value)
         text = str(value).strip().lower()
@@ -214,7 +214,7 @@ def parse_date(value: object) -> int | None:
         return (value.date() - EPOCH).days
     if isinstance(value, datetime.date):
         return (value - EPOCH).days
-    if isinstance(value, float) and value == value and value == int(value):
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = "" if value is None else str(value).strip()
     for shape in _DATE_SHAPES:

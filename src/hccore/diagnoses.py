@@ -384,11 +384,3 @@ def years_between(first: NDArray[np.int32], last: NDArray[np.int32]) -> NDArray[
 
     (y0, d0), (y1, d1) = parts(first), parts(last)
     return (y1 - y0 - (d0 > d1)).astype(np.int32)
-
-
-def _text_to_integers(ids: Any) -> Any:
-    """Text ids as integers where they are plain decimal numbers; others match nobody (null)."""
-    import pyarrow.compute as compute
-
-    plain = compute.match_substring_regex(ids, r"^(0|[1-9][0-9]{0,17})$")
-    return compute.if_else(plain, ids, pa.scalar(None, ids.type)).cast(pa.int64())

@@ -220,7 +220,10 @@ def plain_ids(ids: Any, name: str) -> Any:
     """
     kind = ids.type.value_type if pa.types.is_dictionary(ids.type) else ids.type
     if pa.types.is_integer(kind):
-        return ids.cast(pa.int64())
+        try:
+            return ids.cast(pa.int64())
+        except pa.ArrowInvalid:  # whose message quotes the id
+            raise InputError(f"{name}: member ids above 2^63 - 1 must be text") from None
     if ids.type in (pa.string(), pa.large_string(), pa.large_binary()):
         return ids
     if kind in (pa.string(), pa.large_string(), pa.string_view()):

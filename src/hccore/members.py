@@ -85,13 +85,18 @@ def code_column(
     if wrong:
         shown = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
         listed = ", ".join(
-            f"{value!r} ({count:,})" if value else f"blank ({count:,})" for value, count in shown[:5]
+            f"{_shown(value)!r} ({count:,})" if value else f"blank ({count:,})" for value, count in shown[:5]
         )
         more = f" and {len(shown) - 5} more values" if len(shown) > 5 else ""
         problems.add(column.name, f"a value that is none of {column.expects()}: {listed}{more}", bad)
     if column.blank is not None and values.null_count:
         blanks[column.name] = values.null_count
     return codes, bad
+
+
+def _shown(value: str) -> str:
+    """An invalid value as a message may show it: many digits may be a date or a number of somebody."""
+    return re.sub(r"\d", "9", value) if sum(map(str.isdigit, value)) > 4 else value
 
 
 def code_dates(values: pa.ChunkedArray, name: str, problems: Problems) -> tuple[NDArray[np.int32], Bools]:

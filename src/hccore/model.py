@@ -251,6 +251,8 @@ def score(
     from hccore.scoring import Options, run
 
     loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
+    if not loaded:
+        raise InputError("models: name at least one model")
     codes: dict[str, Any] = {"icd10cm": diagnoses}
     codes.update({system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None})
     payment = None

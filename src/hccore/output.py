@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import queue
 import tempfile
+import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,34 @@ def write_batches(path: Path, batches: Any, out: Path) -> None:
 
 
 def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same batches, the next one being made while one is written."""
-    with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, batches, None)
-        while (batch := following.result()) is not None:
-            following = pool.submit(next, batches, None)
-            yield batch
+    """The same batches, the next one being made while one is written.
+
+    The thread that makes them is a daemon: nobody who interrupts a run waits for it.
+    """
+    made: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(1)
+    stopped = threading.Event()
+
+    def make() -> None:
+        end: BaseException | None = None
+        try:
+            for batch in batches:
+                made.put(batch)
+                if stopped.is_set():
+                    return
+        except BaseException as error:  # raised again where the batches are used
+            end = error
+        made.put(end)
+
+    threading.Thread(target=make, daemon=True).start()
+    try:
+        while (item := made.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        while not made.empty():  # room for the thread to notice
+            made.get_nowait()
 
 
 def _open_writer(path: Path, kind: str, schema: pa.Schema) -> Any:

@@ -212,7 +212,7 @@ def _group(
         of_member[valid] = inverse
     if not everybody:
         of_member[~valid] = -1
-    if not len(keys):  # nobody to score: one profile without members
+    if len(keys) == 0:  # nobody is scored: one profile all the same, which -1 then points to
         keys = np.zeros(1, np.int64)
     profile_facts = {
         name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()

@@ -273,7 +273,7 @@ class Result:
         months = means.months[members]
         scored = months > 0
         columns = {
-            "member_id": ids.take(array_of(members)),
+            "member_id": one_chunk(ids.take(array_of(members))),
             "model": _plain(_repeated(done.model.tables.model, len(members))),
             "year": array_of(np.full(len(members), done.model.tables.year, np.int16)),
             "months": array_of(months.astype(np.int16)),
@@ -282,7 +282,7 @@ class Result:
         for name, total in (("raw_score", means.raw), ("payment_score", means.payment)):
             mean = round_quotient(total[members], np.maximum(months, 1))
             columns[name] = _decimals(mean, has[name]) if text else array_of(mean / 1000, has[name])
-        return pa.RecordBatch.from_pydict(columns)
+        return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
     def _frame(self, table: pa.Table) -> Any:
         if self._run.library == "pandas":

@@ -193,13 +193,16 @@ def run(
             for system, table in codes.items()
         }
     with watch.stage("members"):
-        people = read_members(
-            member_source,
-            [model.tables for model in models],
-            all_segments=options.all_segments,
-            assume=options.assume or {},
-            frailty_column=None if options.payment is None else options.payment.frailty_column,
-        )
+        try:
+            people = read_members(
+                member_source,
+                [model.tables for model in models],
+                all_segments=options.all_segments,
+                assume=options.assume or {},
+                frailty_column=None if options.payment is None else options.payment.frailty_column,
+            )
+        except (pa.ArrowException, UnicodeDecodeError) as error:  # bytes that are no text, for one
+            raise member_source.failure(error) from None
     problems = people.problems
     n = len(people.ids)
     first_words = np.cumsum([0, *(model.state_words for model in models)])

@@ -115,7 +115,10 @@ def open_source(table: object, role: str) -> Source:
         except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{role} {path} cannot be read: {_plain(error)}") from None
     if isinstance(table, Mapping):
-        table = pa.table(dict(table))
+        try:
+            table = pa.table(dict(table))
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise _no_columns(role, error) from None
     if not hasattr(table, "__arrow_c_stream__"):
         raise InputError(
             f"{role} must be a path or a table that speaks Arrow (pyarrow, pandas, polars, duckdb), "
@@ -154,6 +157,24 @@ def _plain(error: Exception) -> str:
     return lines[0].split("Row #")[0][:300]
 
 
+def _no_columns(role: str, error: Exception) -> InputError:
+    """Objects that are no table: the column, where the error names it, and never the value that it quotes."""
+    named = next((arg for arg in error.args if str(arg).startswith("Conversion failed for column")), None)
+    return InputError(
+        f"{role} cannot be turned into Arrow columns{f': {named}' if named else ''} "
+        "(does a column mix types, or are columns of different lengths?)"
+    )
+
+
+def _without_dictionaries_of_views(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The categories of polars with texts that Arrow can look up: it cannot take from views yet."""
+    for number, column in enumerate(batch.columns):
+        if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
+            column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
+            batch = batch.set_column(number, batch.schema.names[number], column)
+    return batch
+
+
 def _pieces(batch: pa.RecordBatch) -> Tasks:
     """A batch in memory as tasks of a bounded number of rows."""
     for start in range(0, len(batch), BATCH_ROWS):
@@ -175,9 +196,7 @@ class _FrameSource(Source):
                 table = pa.Table.from_pandas(table, preserve_index=False)
             reader = pa.RecordBatchReader.from_stream(table)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise InputError(
-                f"{role} cannot be turned into Arrow columns: {_plain(error)} (does a column mix types?)"
-            ) from None
+            raise _no_columns(role, error) from None
         self.schema = reader.schema
         self._table = table
         self._first: pa.RecordBatchReader | None = reader
@@ -188,7 +207,7 @@ class _FrameSource(Source):
             reader = pa.RecordBatchReader.from_stream(self._table)
         self._first = None
         for batch in reader:
-            yield from _pieces(batch.select(list(columns)))
+            yield from _pieces(_without_dictionaries_of_views(batch.select(list(columns))))
 
 
 class _ParquetSource(Source):
@@ -213,7 +232,8 @@ class _ParquetSource(Source):
             quick = self._quick_ids(metadata, group, ids) if ids else {}
             reads: list[tuple[list[str], dict[str, Any]]] = [(plain, {})] if plain else []
             if codes:
-                reads.append(([codes], {"read_dictionary": [codes]} if self._is_text(codes) else {}))
+                quick_codes = self._is_text(codes) and not _is_delta(_chunk_of(metadata, group, codes))
+                reads.append(([codes], {"read_dictionary": [codes]} if quick_codes else {}))
             if ids:
                 reads.append(([ids], quick))
             pieces = [
@@ -242,16 +262,25 @@ class _ParquetSource(Source):
         """How to decode text ids: as a dictionary where the pages are one, else as bytes with wide offsets."""
         if not self._is_text(name):
             return {}
-        columns = metadata.row_group(group)
-        chunk = columns.column(
-            next(i for i in range(columns.num_columns) if columns.column(i).path_in_schema == name)
-        )
-        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values:
+        chunk = _chunk_of(metadata, group, name)
+        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values and not _is_delta(chunk):
             return {"read_dictionary": [name]}
         return {"binary_type": pa.large_binary()} if _BINARY_TYPE else {}
 
     def fingerprint(self) -> dict[str, Any]:
         return _fingerprint(self.files)
+
+
+def _chunk_of(metadata: Any, group: int, name: str) -> Any:
+    """What the footer says of one column of a row group."""
+    columns = metadata.row_group(group)
+    numbers = range(columns.num_columns)
+    return columns.column(next(i for i in numbers if columns.column(i).path_in_schema == name))
+
+
+def _is_delta(chunk: Any) -> bool:
+    """Whether texts are stored as differences, which Arrow cannot decode as a dictionary."""
+    return any(encoding.startswith("DELTA") for encoding in chunk.encodings)
 
 
 class _ArrowSource(Source):
@@ -393,7 +422,7 @@ def need_column(source: Source, name: str, why: str = "") -> str:
     for key in (name, *ALIASES.get(name, ())):
         close = difflib.get_close_matches(key, [given.strip().lower() for given in names], 1, 0.7)
         near += [given for given in names if given.strip().lower() in close and given not in near]
-    hint = f"; is it {near[0]!r}?" if near else ""
+    hint = f"; is it {near[0]!r}?" if near else "."
     accepted = " or ".join([name, *ALIASES.get(name, ())])
     raise InputError(
         f"{source.name}: no column {accepted}{f' ({why})' if why else ''}{hint} "
@@ -435,7 +464,7 @@ def run_tasks(
                     if stop.is_set():
                         return
                     work(batch)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             stop.set()
             raise source.failure(error) from None
         except BaseException:

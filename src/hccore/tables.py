@@ -13,7 +13,7 @@ import hashlib
 import io
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -326,6 +326,14 @@ class _Row:
         return -value if sign else value
 
 
+def _cells(reader: Any, file: Path) -> Iterator[list[str]]:
+    """The rows of a CSV reader; what is no CSV is a fault at its line."""
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise TableError(f"not CSV ({error})", file, reader.line_num) from None
+
+
 class _FolderReader:
     """Reads the tables of one folder in the order in which they refer to each other."""
 
@@ -412,7 +420,8 @@ class _FolderReader:
         except UnicodeDecodeError as error:
             raise TableError(f"not UTF-8 text ({error.reason} at byte {error.start})", file) from None
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        header = next(reader, [])
+        lines = _cells(reader, file)
+        header = next(lines, [])
         extra = header[len(columns) :]
         expected = [name for name in optional if name in extra]
         if header[: len(columns)] != list(columns) or (extra != expected and not more):
@@ -426,7 +435,7 @@ class _FolderReader:
         if len(set(header)) != len(header):
             raise TableError("a column appears twice", file, 1)
         width = len(header)
-        for cells in reader:
+        for cells in lines:
             if len(cells) != width:
                 raise TableError(f"{len(cells)} cells where the header has {width}", file, reader.line_num)
             yield _Row(file, reader.line_num, dict(zip(header, cells, strict=True)))

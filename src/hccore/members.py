@@ -25,6 +25,7 @@ from hccore.tables import ModelTables
 
 Bools = NDArray[np.bool_]
 NO_DATE = np.iinfo(np.int32).min
+_MANY = 1 << 16
 
 
 @dataclass
@@ -452,15 +453,25 @@ def _by_month(
     problems.add("month", f"a month that is not of {' or '.join(map(str, years))}", outside)
     valid = ~(missing | bad | outside)
     rows = np.flatnonzero(valid)
-    key = person[rows].astype(np.int64) * (1 << 20) + number[rows]
-    _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
     duplicate = np.zeros(len(person), np.bool_)
-    duplicate[rows] = counts[inverse] > 1
+    duplicate[rows] = _repeated(person[rows], number[rows])
     problems.add(ID_COLUMN, "an id and month that another row has too", duplicate)
     first = np.full(len(member_ids), np.iinfo(np.int32).max, np.int32)
     known = np.flatnonzero(person >= 0)
     np.minimum.at(first, person[known], known.astype(np.int32))
     return index, Months(given, year, person, member_ids, first), valid & ~duplicate
+
+
+def _repeated(person: NDArray[np.int32], month: NDArray[np.int32]) -> Bools:
+    """Which pairs of member and month are there more than once."""
+    if len(person) == 0:
+        return np.zeros(0, np.bool_)
+    low, high = int(month.min()), int(month.max())
+    key = person.astype(np.int64) * (high - low + 1) + (month - low)
+    if key.max() > 16 * len(key) + _MANY:
+        key = np.unique(key, return_inverse=True)[1]
+    repeated: Bools = (np.bincount(key) > 1)[key]
+    return repeated
 
 
 def _distinct(ids: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:

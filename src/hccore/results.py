@@ -241,7 +241,8 @@ class Result:
             means = self._means(model, done, months)
             members = np.flatnonzero(means.present & ~self._run.index.missing)
             for start in range(0, max(len(members), 1), _ROWS):
-                yield self._average_batch(done, members[start : start + _ROWS], means, text=text)
+                piece = members[start : start + _ROWS]
+                yield self._average_batch(done, months.ids, piece, means, text=text)
 
     def _means(self, model: int, done: ModelRun, months: Months) -> _Means:
         """Months and summed scores of every member by one model."""
@@ -267,14 +268,12 @@ class Result:
         return done.scores[rows, 0], np.zeros(len(done.scored[rows]), np.bool_)
 
     def _average_batch(
-        self, done: ModelRun, members: NDArray[np.int64], means: _Means, *, text: bool
+        self, done: ModelRun, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
     ) -> pa.RecordBatch:
         months = means.months[members]
         scored = months > 0
         columns = {
-            "member_id": one_chunk(self._run.months.ids.take(array_of(members)))
-            if self._run.months
-            else None,
+            "member_id": one_chunk(ids.take(array_of(members))),
             "model": _plain(_repeated(done.model.tables.model, len(members))),
             "year": array_of(np.full(len(members), done.model.tables.year, np.int16)),
             "months": array_of(months.astype(np.int16)),

@@ -76,7 +76,7 @@ def _code_chunk(
     index = values_of(encoded.indices, null=len(distinct))
     np.take(table, index, out=codes, mode="clip")
     if not invalid[:-1].any() and not (invalid[-1] and encoded.null_count):
-        return {}
+        return Counter()
     np.take(invalid, index, out=bad, mode="clip")
     counts = np.bincount(index, minlength=len(coded))
     wrong: Counter[str] = Counter()

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import hccore
+import hccore.members
 from hccore import scoring
 from hccore.cli import main
 from hccore.columns import parse_month
@@ -357,6 +358,7 @@ def test_months_are_members_of_their_own(
 
 def test_many_rows_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "_RANGE", 7)
+    monkeypatch.setattr(hccore.members, "_MANY", -10**6)
     random = np.random.default_rng(1)
     rows = [
         {

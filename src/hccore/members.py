@@ -25,6 +25,7 @@ from hccore.tables import ModelTables
 
 Bools = NDArray[np.bool_]
 NO_DATE = np.iinfo(np.int32).min
+_MANY = 1 << 16
 
 
 @dataclass
@@ -77,10 +78,10 @@ class Problems:
 
 
 def code_column(
-    values: pa.ChunkedArray, column: Column, problems: Problems, blanks: dict[str, int]
-) -> tuple[NDArray[np.int32], Bools]:
+    values: pa.ChunkedArray, column: Column, problems: Problems, blanks: dict[str, int], threads: int = 1
+) -> tuple[NDArray[np.int16], Bools]:
     """Codes of one member column, with the invalid rows; blanks that have a meaning are counted."""
-    codes, bad, wrong = code_values(values, column.code, column.blank)
+    codes, bad, wrong = code_values(values, column.code, column.blank, dtype=np.int16, threads=threads)
     if wrong:
         shown = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
         listed = ", ".join(
@@ -124,7 +125,7 @@ def code_dates(values: pa.ChunkedArray, name: str, problems: Problems) -> tuple[
     return days, bad
 
 
-def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray[np.int32]:
+def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray[np.int16]:
     """Completed years on a date: someone born on that day and month has had the birthday.
 
     Parameters
@@ -134,14 +135,14 @@ def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray
 
     Returns
     -------
-    int32[n]
+    int16[n]
         -1 for the unborn, MAX_AGE + 1 for anyone older than MAX_AGE.
     """
     birthdays = [(datetime.date(year - age, month, day) - EPOCH).days for age in range(MAX_AGE + 1, -1, -1)]
     # One table from day to age serves all: days outside it are the unborn and the too old.
     first, last = birthdays[0], birthdays[-1] + 1
     age_of = MAX_AGE + 1 - np.searchsorted(birthdays, np.arange(first, last + 1), side="left")
-    ages: NDArray[np.int32] = np.take(age_of.astype(np.int32), days - first, mode="clip")
+    ages: NDArray[np.int16] = np.take(age_of.astype(np.int16), days - first, mode="clip")
     return ages
 
 
@@ -176,7 +177,7 @@ class People:
     ----------
     ids : pyarrow.ChunkedArray       of each row
     index : MemberIndex              finds a member by id
-    facts : dict of str to int32[n]
+    facts : dict of str to int16[n]
     birth : int32[n] or None         days since 1970-01-01
     valid : bool[n]                  no invalid value, an id (and month) of one's own
     segment : list of str per distinct value, int32[n]; None without such a column
@@ -186,7 +187,7 @@ class People:
 
     ids: pa.ChunkedArray
     index: MemberIndex
-    facts: dict[str, NDArray[np.int32]]
+    facts: dict[str, NDArray[np.int16]]
     birth: NDArray[np.int32] | None
     valid: Bools
     segment: tuple[list[str], NDArray[np.int32]] | None
@@ -200,6 +201,11 @@ class People:
     def n_members(self) -> int:
         """How many members there are (of rows without an id none)."""
         return len(self.ids) if self.months is None else len(self.months.first)
+
+    def forget_columns(self) -> None:
+        """Give back the memory of the columns, when all that depends on them is worked out."""
+        self.facts.clear()
+        self.birth = self.segment = self.frailty = None
 
     def ages(self) -> MemberAges:
         """What conditions on the age at the diagnosis need, by member."""
@@ -219,6 +225,7 @@ def read_members(
     all_segments: bool,
     assume: Mapping[str, object],
     frailty_column: str | None = None,
+    threads: int = 1,
 ) -> People:
     """Read and code the member columns that the models look at.
 
@@ -232,6 +239,7 @@ def read_members(
         Absent columns with one value for everybody.
     frailty_column : str, optional
         The column that holds frailty scores.
+    threads : int
 
     Raises
     ------
@@ -242,7 +250,7 @@ def read_members(
     if frailty_column is not None:
         plan.frailty = need_column(source, frailty_column, "for frailty")
     try:
-        table = source.read(plan.headers())
+        table = source.read(plan.headers(), threads)
     except (pa.ArrowException, OSError) as error:
         raise source.failure(error) from None
     ids = _without_views(table.column(plan.id))
@@ -261,20 +269,22 @@ def read_members(
         index, months, valid = _by_month(ids, given, source.name, models, problems)
     people = People(ids, index, {}, None, valid, None, problems, dict(plan.remarks), {}, months=months)
     for name, header in plan.columns.items():
-        people.facts[name], bad = code_column(table.column(header), COLUMNS[name], problems, people.blanks)
+        people.facts[name], bad = code_column(
+            table.column(header), COLUMNS[name], problems, people.blanks, threads
+        )
         valid &= ~bad
     for name, parts in plan.parts.items():
-        people.facts[name] = np.zeros(n, np.int32)
-        given = np.zeros(n, np.int32)
+        people.facts[name] = np.zeros(n, np.int16)
+        given = np.zeros(n, np.int16)
         for part, code in parts.items():
             flag, bad = code_column(table.column(part), _yes_no(part), problems, people.blanks)
             valid &= ~bad
             given += flag
-            people.facts[name] = np.where(flag == 1, np.int32(code), people.facts[name])
+            people.facts[name] = np.where(flag == 1, np.int16(code), people.facts[name])
         problems.add(name, f"{' and '.join(parts)} both set", given > 1)
         valid &= given <= 1
     for name, value in plan.same_for_all.items():
-        people.facts[name] = np.full(n, value, np.int32)
+        people.facts[name] = np.full(n, value, np.int16)
     if plan.birth is not None:
         people.birth, bad = code_dates(table.column(plan.birth), "birth_date", problems)
         valid &= ~bad
@@ -443,15 +453,25 @@ def _by_month(
     problems.add("month", f"a month that is not of {' or '.join(map(str, years))}", outside)
     valid = ~(missing | bad | outside)
     rows = np.flatnonzero(valid)
-    key = person[rows].astype(np.int64) * (1 << 20) + number[rows]
-    _, inverse, counts = np.unique(key, return_inverse=True, return_counts=True)
     duplicate = np.zeros(len(person), np.bool_)
-    duplicate[rows] = counts[inverse] > 1
+    duplicate[rows] = _repeated(person[rows], number[rows])
     problems.add(ID_COLUMN, "an id and month that another row has too", duplicate)
     first = np.full(len(member_ids), np.iinfo(np.int32).max, np.int32)
     known = np.flatnonzero(person >= 0)
     np.minimum.at(first, person[known], known.astype(np.int32))
     return index, Months(given, year, person, member_ids, first), valid & ~duplicate
+
+
+def _repeated(person: NDArray[np.int32], month: NDArray[np.int32]) -> Bools:
+    """Which pairs of member and month are there more than once."""
+    if len(person) == 0:
+        return np.zeros(0, np.bool_)
+    low, high = int(month.min()), int(month.max())
+    key = person.astype(np.int64) * (high - low + 1) + (month - low)
+    if key.max() > 16 * len(key) + _MANY:
+        key = np.unique(key, return_inverse=True)[1]
+    repeated: Bools = (np.bincount(key) > 1)[key]
+    return repeated
 
 
 def _distinct(ids: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:

@@ -187,9 +187,9 @@ class Result:
         elif name == "raw_score":
             thousandths = raw[:, 0]
         elif name == "demographic_score":
-            thousandths = done.demographic[rows]
+            thousandths = done.demographic(rows)
         elif name == "disease_score":
-            thousandths = raw[:, 0] - done.demographic[rows]
+            thousandths = raw[:, 0] - done.demographic(rows)
         else:
             columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
             applies = done.profiles.applies[done.profiles.of_member[rows]]
@@ -241,7 +241,8 @@ class Result:
             means = self._means(model, done, months)
             members = np.flatnonzero(means.present & ~self._run.index.missing)
             for start in range(0, max(len(members), 1), _ROWS):
-                yield self._average_batch(done, members[start : start + _ROWS], means, text=text)
+                piece = members[start : start + _ROWS]
+                yield self._average_batch(done, months.ids, piece, means, text=text)
 
     def _means(self, model: int, done: ModelRun, months: Months) -> _Means:
         """Months and summed scores of every member by one model."""
@@ -267,14 +268,12 @@ class Result:
         return done.scores[rows, 0], np.zeros(len(done.scored[rows]), np.bool_)
 
     def _average_batch(
-        self, done: ModelRun, members: NDArray[np.int64], means: _Means, *, text: bool
+        self, done: ModelRun, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
     ) -> pa.RecordBatch:
         months = means.months[members]
         scored = months > 0
         columns = {
-            "member_id": one_chunk(self._run.months.ids.take(array_of(members)))
-            if self._run.months
-            else None,
+            "member_id": one_chunk(ids.take(array_of(members))),
             "model": _plain(_repeated(done.model.tables.model, len(members))),
             "year": array_of(np.full(len(members), done.model.tables.year, np.int16)),
             "months": array_of(months.astype(np.int16)),
@@ -423,7 +422,8 @@ def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
         (name for name in done.model.tables.categories if variables[name].number),
         done.model.state_words,
     )
-    hccs, scored = done.hccs[rows], done.scored[rows]
+    words = slice(done.hcc_word, done.hcc_word + done.model.state_words)
+    hccs, scored = np.ascontiguousarray(done.hccs[rows][:, words]), done.scored[rows]
     offsets = np.zeros(len(hccs) + 1, np.int32)
     nothing = np.zeros(0, np.int16)
     total = kernels.list_bits(hccs, 0, len(hccs), shown, offsets, nothing)

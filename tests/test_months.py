@@ -358,7 +358,7 @@ def test_months_are_members_of_their_own(
 
 def test_many_rows_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scoring, "_RANGE", 7)
-    monkeypatch.setattr(hccore.members, "_MANY", -10**6)
+    monkeypatch.setattr(hccore.members, "_MANY", -(10**6))
     random = np.random.default_rng(1)
     rows = [
         {

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import hccore
-from benchmarks.conftest import Files
+from benchmarks.files import Files
 from benchmarks.population import MODEL, YEAR
 
 
@@ -22,8 +22,8 @@ def test_score_in_memory(
     benchmark: Any, make_files: Callable[..., Files], size: int, order: str, rounds: int
 ) -> None:
     files = make_files(size, order)
-    members = pq.read_table(files.members)
-    diagnoses = pq.read_table(files.diagnoses, columns=["member_id", "icd10"])
+    members = pq.read_table(files["members"])
+    diagnoses = pq.read_table(files["diagnoses"], columns=["member_id", "icd10"])
     model = hccore.load_model(MODEL, YEAR)
     tables: list[pa.Table] = []
     timings: list[dict[str, float]] = []

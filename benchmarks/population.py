@@ -270,6 +270,31 @@ class Population:
     def __len__(self) -> int:
         return len(self.members["sex"])
 
+    @property
+    def service_year(self) -> int:
+        """The year of the diagnoses: Medicare pays by those of the year before."""
+        return self.year - 1
+
+    def columns(self) -> dict[str, Any]:
+        """Return the member columns beside the id, as Arrow arrays."""
+        facts = self.members
+        columns: dict[str, Any] = {"birth_date": pa.array(facts["birth_date"])}
+        columns["sex"] = words(["M", "F"], facts["sex"])
+        columns["orec"] = pa.array(facts["orec"])
+        columns["dual_status"] = words(["none", "partial", "full"], facts["dual_status"])
+        for name in (
+            "institutional",
+            "new_enrollee",
+            "c_snp",
+            "medicaid",
+            "new_enrollee_medicaid",
+            "low_income",
+        ):
+            columns[name] = pa.array(facts[name].astype(np.int8))
+        columns["esrd_status"] = words(["none", "dialysis", "transplant", "graft"], facts["esrd_status"])
+        columns["months_since_graft"] = pa.array(facts["months_since_graft"].astype(np.int16))
+        return columns
+
 
 def make_population(
     n: int, *, seed: int = SEED, model: str = MODEL, year: int = YEAR, made_up: int = MADE_UP
@@ -352,29 +377,14 @@ def _fixed_strings(characters: Ints) -> pa.Array:
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(data))
 
 
-def _words(labels: list[str], codes: Ints) -> pa.Array:
+def words(labels: list[str], codes: Ints) -> pa.Array:
+    """Return codes as the words that they stand for."""
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(labels))
 
 
 def member_table(population: Population, ids: pa.Array) -> pa.Table:
     """Return the members as an Arrow table."""
-    facts = population.members
-    columns: dict[str, Any] = {"member_id": ids, "birth_date": pa.array(facts["birth_date"])}
-    columns["sex"] = _words(["M", "F"], facts["sex"])
-    columns["orec"] = pa.array(facts["orec"])
-    columns["dual_status"] = _words(["none", "partial", "full"], facts["dual_status"])
-    for name in (
-        "institutional",
-        "new_enrollee",
-        "c_snp",
-        "medicaid",
-        "new_enrollee_medicaid",
-        "low_income",
-    ):
-        columns[name] = pa.array(facts[name].astype(np.int8))
-    columns["esrd_status"] = _words(["none", "dialysis", "transplant", "graft"], facts["esrd_status"])
-    columns["months_since_graft"] = pa.array(facts["months_since_graft"].astype(np.int16))
-    return pa.table(columns)
+    return pa.table({"member_id": ids, **population.columns()})
 
 
 def row_order(rows: Rows, order: str, seed: int) -> NDArray[np.int32] | None:
@@ -402,7 +412,7 @@ def diagnosis_batches(
     """Yield the diagnosis rows as Arrow tables of `size` rows."""
     rows = population.rows
     codes = pa.array(population.book.codes)
-    first = np.datetime64(f"{population.year - 1}-01-01", "D")
+    first = np.datetime64(f"{population.service_year}-01-01", "D")
 
     def batch(start: int) -> pa.Table:
         stop = min(start + size, len(rows.member))
@@ -414,7 +424,7 @@ def diagnosis_batches(
                 "icd10": pa.DictionaryArray.from_arrays(rows.code[here].astype(np.int32), codes),
                 "service_date": pa.array(first + rows.claim_day[claim].astype("timedelta64[D]")),
                 "claim_id": pa.array(claim.astype(np.int64) + 1),
-                "claim_type": _words([name for name, _ in CLAIM_TYPES], rows.claim_type[claim]),
+                "claim_type": words([name for name, _ in CLAIM_TYPES], rows.claim_type[claim]),
             }
         )
 

@@ -1,12 +1,14 @@
 """Run the benchmarks and write their figures: `make bench`, `make bench-short`.
 
 Writes `results.md` (what the README quotes) and `results.json` beside this file. `--short` runs everything once on
-20,000 members and writes nothing: only a wrong answer fails.
+20,000 members and writes nothing: it prints the figures, and only a wrong answer fails. `--release` also appends
+the figures of the installed version to `history.csv`.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import datetime
 import json
 import os
@@ -19,14 +21,37 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks import jobs
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-PACKAGES = ("hccore", "numpy", "numba", "pyarrow", "pandas")
+HISTORY = HERE / "history.csv"
+PACKAGES = ("hccore", "numpy", "numba", "pyarrow", "pandas", "duckdb", "polars")
 Figures = list[dict[str, Any]]
 
 
-def measure(sizes: str, rounds: int) -> tuple[int, Figures]:
-    """Run pytest on the benchmarks and return its exit code and what they noted."""
+def measure_jobs(sizes: Sequence[int], orders: Sequence[str], ids: Sequence[str], rounds: int) -> Figures:
+    """Measure whole jobs: every order with the first kind of ids, every kind of ids with the first order.
+
+    Raises
+    ------
+    AssertionError
+        If an answer is wrong.
+    """
+    figures: Figures = []
+    kinds = [(order, ids[0]) for order in orders] + [(orders[0], kind) for kind in ids[1:]]
+    for size in sizes:
+        for order, kind in kinds:
+            print(f"{size:,} members, {order}, {kind} ids", file=sys.stderr, flush=True)
+            figures += jobs.whole_job(size, order, kind, rounds)
+        print(f"{size:,} members: several models, HHS", file=sys.stderr, flush=True)
+        figures += jobs.several_models(size, rounds)
+        figures += jobs.hhs(size, rounds)
+    return figures
+
+
+def measure_calls(sizes: str, rounds: int) -> tuple[int, Figures]:
+    """Run pytest on the benchmarks of calls and start-up; return its exit code and what they noted."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "benchmarks.json"
         command = [sys.executable, "-m", "pytest", str(HERE), "--benchmark-enable", "--benchmark-quiet"]
@@ -87,31 +112,42 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def whole_job(figures: Figures) -> str:
-    """Compare the whole job with the floor of reading the two columns it needs."""
-    floors = {
-        (figure["members"], figure["order"], figure["ids"]): figure["wall"]
-        for figure in figures
-        if figure["group"] == "reading two columns"
-    }
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1e3:,.0f}"
+
+
+def compared(figures: Figures, group: str, beside: str) -> str:
+    """Lay out whole jobs: each engine's medians, and its ratios to the first one and to the floor."""
+    mine = [figure for figure in figures if figure["group"] == group]
+
+    def kind(figure: dict[str, Any]) -> tuple[Any, ...]:
+        return figure["members"], figure.get("order"), figure.get("ids")
+
+    first: dict[tuple[Any, ...], dict[str, Any]] = {}
+    floors: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for figure in mine:
+        first.setdefault(kind(figure), figure)
+        if figure["engine"] == jobs.FLOOR:
+            floors[kind(figure)] = figure
     rows = []
-    for figure in figures:
-        if figure["group"] == "whole job":
-            floor, wall = floors[figure["members"], figure["order"], figure["ids"]], figure["wall"]
-            rows.append(
-                [
-                    f"{figure['members']:,} {figure['order']}, {figure['ids']} ids",
-                    f"{figure['rows']:,}",
-                    f"{wall:.2f}",
-                    f"{figure['cpu']:.2f}",
-                    f"{figure['peak'] / 1e6:,.0f}",
-                    f"{figure['members'] / wall:,.0f}",
-                    f"{figure['rows'] / wall:,.0f}",
-                    f"{floor:.2f}",
-                    f"{wall / floor:.1f}",
-                ]
-            )
-    header = ["members", "rows", "wall s", "CPU s", "peak MB", "members/s", "rows/s", "floor s", "ratio"]
+    for figure in mine:
+        base, floor = first[kind(figure)], floors.get(kind(figure))
+        what = f", {figure['order']}, {figure['ids']} ids" if "order" in figure else ""
+        rows.append(
+            [
+                f"{figure['members']:,}{what}: {figure['engine']}",
+                *(milliseconds(figure[name]) for name in ("wall", "cpu")),
+                f"{figure['peak'] / 1e6:,.0f}",
+                f"{figure['members'] / figure['wall']:,.0f}",
+                f"{figure['rows'] / figure['wall']:,.0f}",
+                *(f"{figure[name] / base[name]:.2f}" for name in ("wall", "cpu")),
+                *(f"{figure[name] / floor[name]:.2f}" for name in ("wall", "cpu") if floor),
+            ]
+        )
+    header = ["members", "wall ms", "CPU ms", "peak MB", "members/s", "rows/s"]
+    header += [f"wall / {beside}", f"CPU / {beside}"]
+    if floors:
+        header += ["wall / floor", "CPU / floor"]
     return table(header, rows)
 
 
@@ -148,16 +184,31 @@ def render(where: dict[str, Any], figures: Figures) -> str:
 
 Written by `make bench` on {where["date"]}: {where["processor"]}, {where["cores"]} cores,
 {where["memory_gib"]} GiB, {where["system"]}, Python {where["python"]}, {packages}.
-Medians; files in the page cache. The population is synthetic (`population.py`): about 11 diagnosis rows a member,
-a quarter of them with a payment code. The scores of each run were compared with the plain-Python reference on a
-sample of the members.
+Medians (rounds: {where["rounds"]}); files in the page cache. The populations are synthetic (`population.py`,
+`hhs_population.py`): about 11 diagnosis rows a member, a quarter of them with a payment code.
 
 ## The whole job
 
-`hccore score` in a new process, Parquet in and Parquet out, imports included, compiled code cached. Floor: a new
-process in which pyarrow reads the two columns `member_id` and `icd10`.
+CMS-HCC V28 of 2026 in a new process, Parquet in and Parquet out, imports included, compiled code cached. The
+engines run in turn, round by round; `hccore` writes the columns that the peers write (`peers/`: DuckDB SQL and
+streaming Polars, tuned). Segments, scores and counts of all members were equal in all engines, and equal to the
+plain-Python reference for a sample. Floor: a new process in which pyarrow reads the two columns `member_id` and
+`icd10`.
 
-{whole_job(figures)}
+{compared(figures, "whole job", "hccore")}
+
+## Several models in one pass
+
+Models of 2026, shuffled rows, all columns written. Members with ESRD are scored by that model instead of CMS-HCC.
+
+{compared(figures, "several models", "V28 alone")}
+
+## HHS
+
+The HHS-HCC models of 2026 with dated diagnoses, NDC and HCPCS, all columns written; `rows` are those of all three
+tables. Floor: pyarrow reads the ids, codes and dates.
+
+{compared(figures, "HHS", "hccore")}
 
 ## In memory
 
@@ -171,18 +222,51 @@ process in which pyarrow reads the two columns `member_id` and `icd10`.
 """
 
 
+def append_history(where: dict[str, Any], figures: Figures) -> None:
+    """Append one line: the whole job at each size, shuffled rows and text ids, by each engine."""
+    with HISTORY.open(encoding="utf-8", newline="") as file:
+        header = next(csv.reader(file))
+    line = {
+        "version": where["packages"]["hccore"],
+        **{name: where[name] for name in ("date", "processor", "cores", "memory_gib", "python", "rounds")},
+    }
+    for figure in figures:
+        if figure["group"] == "whole job" and (figure["order"], figure["ids"]) == ("shuffled", "string"):
+            name = f"{figure['engine'].lower().split(',')[0]}_{figure['members']}"
+            line.setdefault(f"{name}_wall_ms", milliseconds(figure["wall"]).replace(",", ""))
+            line.setdefault(f"{name}_cpu_ms", milliseconds(figure["cpu"]).replace(",", ""))
+            if figure["engine"] == jobs.OURS:
+                line[f"{name}_peak_mb"] = round(figure["peak"] / 1e6)
+    with HISTORY.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, header, extrasaction="ignore", restval="", lineterminator="\n")
+        writer.writerow(line)
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
     parser.add_argument("--short", action="store_true", help="20,000 members, once; write nothing")
     parser.add_argument("--members", default="100000,1000000", help="sizes, separated by commas")
+    parser.add_argument("--orders", default="shuffled,sorted", help="of the rows: shuffled, claims, sorted")
+    parser.add_argument("--ids", default="string,mbi,int")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--release", action="store_true", help="also append a line to history.csv")
     args = parser.parse_args(argv)
-    sizes, rounds = ("20000", 1) if args.short else (args.members, args.rounds)
-    code, figures = measure(sizes, rounds)
+    if args.release and args.short:
+        parser.error("a release is not measured with --short")
+    sizes, orders, ids, rounds = args.members, args.orders.split(","), args.ids.split(","), args.rounds
+    if args.short:
+        sizes, orders, rounds = "20000", ["shuffled"], 1
+    try:
+        figures = measure_jobs([int(size) for size in sizes.split(",")], orders, ids, rounds)
+    except AssertionError as error:
+        print(f"WRONG ANSWER: {error}", file=sys.stderr)
+        return 1
+    code, calls = measure_calls(sizes, rounds)
     if code:
         return code
+    figures += calls
     check_totals(figures)
-    where = machine()
+    where = {**machine(), "rounds": rounds}
     page = render(where, figures)
     if args.short:
         print(page)
@@ -191,6 +275,9 @@ def main(argv: list[str] | None = None) -> int:
     results = json.dumps({"machine": where, "figures": figures}, indent=1)
     (HERE / "results.json").write_text(f"{results}\n", encoding="utf-8")
     print(f"Written: {HERE / 'results.md'}, {HERE / 'results.json'}")
+    if args.release:
+        append_history(where, figures)
+        print(f"A line for {where['packages']['hccore']} appended to {HISTORY}")
     return 0
 
 

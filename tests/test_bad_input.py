@@ -522,17 +522,20 @@ def test_a_signal_leaves_no_output(name: str, code: int, tmp_path: Path):
     write(tmp_path / "d.csv", f"member_id,icd10\n{A},E119\n")
     arguments = ["score", tmp_path / "m.csv", tmp_path / "d.csv", "--model", "cms_hcc_v28", "--year", "2026"]
     arguments += ["--out", tmp_path / "out.parquet", "--quiet"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", _SLOW_WRITER, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "half-way\n"
-    time.sleep(0.1)
-    process.send_signal(getattr(signal, name))
-    process.communicate(timeout=30)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "half-way\n"
+            time.sleep(0.1)
+            process.send_signal(getattr(signal, name))
+            process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert process.returncode == code
     left = {path.name for path in tmp_path.iterdir()} - {"m.csv", "d.csv"}
     assert "out.parquet" not in left

@@ -128,5 +128,5 @@ def test_sample_meets_every_segment(root: Path):
     met = set()
     for member in read(root / "data_samples" / "members.csv"):
         person = {**member, "birth_date": date.fromisoformat(member["birth_date"])}
-        met.add(reference_score(tables, person, [])[0])
+        met.add(reference_score(tables, person, {})[0])
     assert met == {segment.name for segment in tables.segments}

@@ -63,9 +63,10 @@ class _Terms:
 def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
     """Contributions in batches of whole members, model by model (see `Result.contributions`)."""
     entries = _entries([table for _, table in run.codes.values()])
-    pairs = _member_entries(run, len(entries.code))
+    state = np.zeros(run.shape, np.uint64)
+    pairs = _member_entries(run, len(entries.code), state)
     for done in run.models:
-        expander = _Expander(done, run, pairs, entries)
+        expander = _Expander(done, run, pairs, entries, state)
         for start in range(0, len(run.ids), _MEMBERS):
             yield expander.batch(start, min(len(run.ids), start + _MEMBERS))
 
@@ -81,13 +82,14 @@ def _entries(tables: list[CodeTable]) -> Entries:
     )
 
 
-def _member_entries(run: Run, total: int) -> Pairs:
-    """Read the codes again and keep the distinct pairs of member and entry."""
+def _member_entries(run: Run, total: int, state: NDArray[np.uint64]) -> Pairs:
+    """Read the codes again, set their bits in `state`, and keep the distinct pairs of member and entry."""
     keys: list[NDArray[np.int64]] = []
     first = 0
     for source, table in run.codes.values():
 
         def use(batch: CodeBatch, table: CodeTable = table, first: int = first) -> None:
+            kernels.set_codes(*batch, table.entries, state)
             start = table.entries.start
             lengths = start[batch.code + 1] - start[batch.code]
             entry = _ranges(start[batch.code], lengths)
@@ -115,8 +117,11 @@ def _ranges(start: NDArray[Any], length: NDArray[Any]) -> NDArray[np.int64]:
 class _Expander:
     """Expands the bits of one model's members into rows."""
 
-    def __init__(self, done: ModelRun, run: Run, pairs: Pairs, entries: Entries) -> None:
+    def __init__(
+        self, done: ModelRun, run: Run, pairs: Pairs, entries: Entries, state: NDArray[np.uint64]
+    ) -> None:
         self.done = done
+        self.state = state
         self.run = run
         self.pairs = pairs
         self.code_names = texts_of(entries.names)
@@ -166,7 +171,7 @@ class _Expander:
         kernels.variables_of_members(
             0,
             n,
-            states_of(self.run.state, self.run.months, slice(start, stop)),
+            states_of(self.state, self.run.months, slice(start, stop)),
             done.first_word,
             done.profiles.of_member[start:stop],
             done.profiles.arrays,

@@ -221,11 +221,11 @@ class MemberAges:
     Attributes
     ----------
     birth : int32[n] or None     birth dates, days since 1970-01-01
-    age : int32[n] or None       the members' age, which stands in where there is no birth date
+    age : int16[n] or None       the members' age, which stands in where there is no birth date
     """
 
     birth: NDArray[np.int32] | None = None
-    age: NDArray[np.int32] | None = None
+    age: NDArray[np.int16] | None = None
 
 
 def read_codes(
@@ -281,7 +281,7 @@ def read_codes(
     def column_of(batch: pa.RecordBatch, column: str) -> Any:
         return batch.column(batch.schema.get_field_index(column))
 
-    def work(batch: pa.RecordBatch) -> None:
+    def work(batch: pa.RecordBatch, _task: int) -> None:
         counts = np.zeros(len(COUNTED), np.int64)
         row, code = _select(codes, column_of(batch, code_name), counts, lock)
         ids = column_of(batch, id_name)
@@ -360,7 +360,7 @@ def _row_conditions(
     """
 
     def own_age() -> NDArray[np.int32]:
-        return np.zeros(len(member), np.int32) if ages.age is None else ages.age[member]
+        return np.zeros(len(member), np.int32) if ages.age is None else ages.age[member].astype(np.int32)
 
     def age_at_diagnosis() -> NDArray[np.int32]:
         return own_age() if ages.birth is None else years_between(ages.birth[member], days)

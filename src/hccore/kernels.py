@@ -543,9 +543,9 @@ def score_members(
     profiles: Any,
     model: Any,
     scores: Any,
-    demographic: Any,
     n_hccs: Any,
     hccs: Any,
+    hcc_word: int,
     tally: Any,
     scratch: Any,
 ) -> int:
@@ -559,9 +559,9 @@ def score_members(
     profiles : ProfileArrays            see `profiles.py`
     model : KernelTables                see `compile.py`
     scores : int32[n, 1 or n_segments]  written, thousandths
-    demographic : int32[n]              written, thousandths (the chosen segment only)
     n_hccs : int16[n]                   written
-    hccs : uint64[n, state_words]       written: the categories that the hierarchies leave
+    hccs : uint64[n, words]             written: the categories that the hierarchies leave, from word `hcc_word`
+                                        on; may be `state` itself
     tally : int64[n_tallied]            added to: members with each tallied variable
     scratch : Scratch                   see `compile.py`
 
@@ -588,12 +588,13 @@ def score_members(
             failed += popcount(bits & ~profiles.accepts[p, word])
         if plain and counts == 0 and chosen >= 0:  # no code counts: the same for all of the profile
             scores[row, 0] = profiles.without_codes[p, chosen]
-            demographic[row] = profiles.demographic[p, chosen]
+            for word in range(n_state):
+                hccs[row, hcc_word + word] = np.uint64(0)
             continue
         find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
         count = 0
         for word in range(n_state):
-            hccs[row, word] = remaining[word]
+            hccs[row, hcc_word + word] = remaining[word]
             count += popcount(remaining[word] & model.counted[word])
         n_hccs[row] = count
         for number in range(tally.shape[0]):
@@ -607,7 +608,6 @@ def score_members(
                     sum_ += coefficients[word * 64 + lowest_bit(bits), chosen]
                     bits &= bits - np.uint64(1)
             scores[row, 0] = divided(sum_, divisors[chosen])
-            demographic[row] = profiles.demographic[p, chosen]
         else:
             add_segments(work, base, p, model, total)
             for s in range(n_segments):
@@ -769,3 +769,20 @@ def list_bits(words: Any, start: int, stop: int, mask: Any, offsets: Any, bits: 
                 rest &= rest - np.uint64(1)
         offsets[row - start + 1] = total
     return total
+
+
+@kernel
+def count_empty(state: Any) -> int:
+    """Members without any bit.
+
+    Parameters
+    ----------
+    state : uint64[n, n_words]
+    """
+    empty = 0
+    for row in range(state.shape[0]):
+        bits = np.uint64(0)
+        for word in range(state.shape[1]):
+            bits |= state[row, word]
+        empty += np.int64(bits == 0)
+    return empty

@@ -78,10 +78,10 @@ class Problems:
 
 
 def code_column(
-    values: pa.ChunkedArray, column: Column, problems: Problems, blanks: dict[str, int]
-) -> tuple[NDArray[np.int32], Bools]:
+    values: pa.ChunkedArray, column: Column, problems: Problems, blanks: dict[str, int], threads: int = 1
+) -> tuple[NDArray[np.int16], Bools]:
     """Codes of one member column, with the invalid rows; blanks that have a meaning are counted."""
-    codes, bad, wrong = code_values(values, column.code, column.blank)
+    codes, bad, wrong = code_values(values, column.code, column.blank, dtype=np.int16, threads=threads)
     if wrong:
         shown = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
         listed = ", ".join(
@@ -125,7 +125,7 @@ def code_dates(values: pa.ChunkedArray, name: str, problems: Problems) -> tuple[
     return days, bad
 
 
-def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray[np.int32]:
+def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray[np.int16]:
     """Completed years on a date: someone born on that day and month has had the birthday.
 
     Parameters
@@ -135,14 +135,14 @@ def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray
 
     Returns
     -------
-    int32[n]
+    int16[n]
         -1 for the unborn, MAX_AGE + 1 for anyone older than MAX_AGE.
     """
     birthdays = [(datetime.date(year - age, month, day) - EPOCH).days for age in range(MAX_AGE + 1, -1, -1)]
     # One table from day to age serves all: days outside it are the unborn and the too old.
     first, last = birthdays[0], birthdays[-1] + 1
     age_of = MAX_AGE + 1 - np.searchsorted(birthdays, np.arange(first, last + 1), side="left")
-    ages: NDArray[np.int32] = np.take(age_of.astype(np.int32), days - first, mode="clip")
+    ages: NDArray[np.int16] = np.take(age_of.astype(np.int16), days - first, mode="clip")
     return ages
 
 
@@ -177,7 +177,7 @@ class People:
     ----------
     ids : pyarrow.ChunkedArray       of each row
     index : MemberIndex              finds a member by id
-    facts : dict of str to int32[n]
+    facts : dict of str to int16[n]
     birth : int32[n] or None         days since 1970-01-01
     valid : bool[n]                  no invalid value, an id (and month) of one's own
     segment : list of str per distinct value, int32[n]; None without such a column
@@ -187,7 +187,7 @@ class People:
 
     ids: pa.ChunkedArray
     index: MemberIndex
-    facts: dict[str, NDArray[np.int32]]
+    facts: dict[str, NDArray[np.int16]]
     birth: NDArray[np.int32] | None
     valid: Bools
     segment: tuple[list[str], NDArray[np.int32]] | None
@@ -201,6 +201,11 @@ class People:
     def n_members(self) -> int:
         """How many members there are (of rows without an id none)."""
         return len(self.ids) if self.months is None else len(self.months.first)
+
+    def forget_columns(self) -> None:
+        """Give back the memory of the columns, when all that depends on them is worked out."""
+        self.facts.clear()
+        self.birth = self.segment = self.frailty = None
 
     def ages(self) -> MemberAges:
         """What conditions on the age at the diagnosis need, by member."""
@@ -220,6 +225,7 @@ def read_members(
     all_segments: bool,
     assume: Mapping[str, object],
     frailty_column: str | None = None,
+    threads: int = 1,
 ) -> People:
     """Read and code the member columns that the models look at.
 
@@ -233,6 +239,7 @@ def read_members(
         Absent columns with one value for everybody.
     frailty_column : str, optional
         The column that holds frailty scores.
+    threads : int
 
     Raises
     ------
@@ -243,7 +250,7 @@ def read_members(
     if frailty_column is not None:
         plan.frailty = need_column(source, frailty_column, "for frailty")
     try:
-        table = source.read(plan.headers())
+        table = source.read(plan.headers(), threads)
     except (pa.ArrowException, OSError) as error:
         raise source.failure(error) from None
     ids = _without_views(table.column(plan.id))
@@ -262,20 +269,22 @@ def read_members(
         index, months, valid = _by_month(ids, given, source.name, models, problems)
     people = People(ids, index, {}, None, valid, None, problems, dict(plan.remarks), {}, months=months)
     for name, header in plan.columns.items():
-        people.facts[name], bad = code_column(table.column(header), COLUMNS[name], problems, people.blanks)
+        people.facts[name], bad = code_column(
+            table.column(header), COLUMNS[name], problems, people.blanks, threads
+        )
         valid &= ~bad
     for name, parts in plan.parts.items():
-        people.facts[name] = np.zeros(n, np.int32)
-        given = np.zeros(n, np.int32)
+        people.facts[name] = np.zeros(n, np.int16)
+        given = np.zeros(n, np.int16)
         for part, code in parts.items():
             flag, bad = code_column(table.column(part), _yes_no(part), problems, people.blanks)
             valid &= ~bad
             given += flag
-            people.facts[name] = np.where(flag == 1, np.int32(code), people.facts[name])
+            people.facts[name] = np.where(flag == 1, np.int16(code), people.facts[name])
         problems.add(name, f"{' and '.join(parts)} both set", given > 1)
         valid &= given <= 1
     for name, value in plan.same_for_all.items():
-        people.facts[name] = np.full(n, value, np.int32)
+        people.facts[name] = np.full(n, value, np.int16)
     if plan.birth is not None:
         people.birth, bad = code_dates(table.column(plan.birth), "birth_date", problems)
         valid &= ~bad

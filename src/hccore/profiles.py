@@ -107,7 +107,7 @@ class Profiles:
 
 
 def build_profiles(
-    compiled: CompiledModel, facts: Mapping[str, NDArray[np.int32]], valid: Bools, *, segments: bool
+    compiled: CompiledModel, facts: Mapping[str, NDArray[Any]], valid: Bools, *, segments: bool
 ) -> Profiles:
     """Group members into profiles and work out everything that depends on the member alone.
 
@@ -164,7 +164,7 @@ def build_profiles(
 
 
 def _group(
-    conditions: Sequence[Condition], facts: Mapping[str, NDArray[np.int32]], valid: Bools
+    conditions: Sequence[Condition], facts: Mapping[str, NDArray[Any]], valid: Bools
 ) -> tuple[NDArray[np.int32], dict[str, NDArray[np.int32]], int]:
     """Profile number per member, and the facts of each profile.
 

@@ -187,9 +187,9 @@ class Result:
         elif name == "raw_score":
             thousandths = raw[:, 0]
         elif name == "demographic_score":
-            thousandths = done.demographic[rows]
+            thousandths = done.demographic(rows)
         elif name == "disease_score":
-            thousandths = raw[:, 0] - done.demographic[rows]
+            thousandths = raw[:, 0] - done.demographic(rows)
         else:
             columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
             applies = done.profiles.applies[done.profiles.of_member[rows]]
@@ -422,7 +422,8 @@ def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
         (name for name in done.model.tables.categories if variables[name].number),
         done.model.state_words,
     )
-    hccs, scored = done.hccs[rows], done.scored[rows]
+    words = slice(done.hcc_word, done.hcc_word + done.model.state_words)
+    hccs, scored = np.ascontiguousarray(done.hccs[rows][:, words]), done.scored[rows]
     offsets = np.zeros(len(hccs) + 1, np.int32)
     nothing = np.zeros(0, np.int16)
     total = kernels.list_bits(hccs, 0, len(hccs), shown, offsets, nothing)

@@ -86,9 +86,9 @@ class ModelRun:
     chosen : bool[n]                    the segment was given with the member
     scored : bool[n]
     scores : int32[n, 1 or n_segments]  thousandths
-    demographic : int32[n]              thousandths
     n_hccs : int16[n]
-    hccs : uint64[n, state_words]
+    hccs : uint64[n, words]             the categories that remain, from word `hcc_word` on
+    hcc_word : int
     counted : dict of str to int        rows by sentence of the tables' `[counted]`
     rows : int64[] or None              those that are in the results of this model; None: all
     """
@@ -100,11 +100,17 @@ class ModelRun:
     chosen: Bools
     scored: Bools
     scores: NDArray[np.int32]
-    demographic: NDArray[np.int32]
     n_hccs: NDArray[np.int16]
     hccs: NDArray[np.uint64]
+    hcc_word: int
     counted: dict[str, int]
     rows: NDArray[np.int64] | None = None
+
+    def demographic(self, rows: Rows) -> NDArray[np.int32]:
+        """Demographic scores of some rows in thousandths, in the chosen segment."""
+        profile, segment = self.profiles.of_member[rows], np.maximum(self.segment[rows], 0)
+        scores: NDArray[np.int32] = self.profiles.arrays.demographic[profile, segment]
+        return scores
 
     def multiplier(self, rows: Rows) -> NDArray[np.int32]:
         """Thousandths by which the score of some members is multiplied; 1000 for those without a multiplier."""
@@ -119,7 +125,7 @@ class Run:
     ----------
     ids : pyarrow.ChunkedArray        of each row of the members
     index : MemberIndex               finds a member
-    state : uint64[n_members, words]  what the members' codes set
+    shape : (int, int)                members, and words of a member's state
     months : Months or None           None: a row is a member
     """
 
@@ -127,7 +133,7 @@ class Run:
     ids: pa.ChunkedArray
     index: MemberIndex
     ages: MemberAges
-    state: NDArray[np.uint64]
+    shape: tuple[int, int]
     models: tuple[ModelRun, ...]
     codes: Mapping[str, tuple[Source, CodeTable]]
     library: str
@@ -200,6 +206,7 @@ def run(
                 all_segments=options.all_segments,
                 assume=options.assume or {},
                 frailty_column=None if options.payment is None else options.payment.frailty_column,
+                threads=options.workers,
             )
         except (pa.ArrowException, UnicodeDecodeError) as error:  # bytes that are no text, for one
             raise member_source.failure(error) from None
@@ -217,6 +224,8 @@ def run(
     if options.payment is not None:
         with watch.stage("payment"):
             payments = _payments(options.payment, models, prepared, people)
+    ages = people.ages() if any(model.tables.dated for model in models) else MemberAges()
+    people.forget_columns()
     present = _rows_of_models([part.absent for part in prepared])
 
     counts: dict[str, dict[str, int]] = {}
@@ -239,11 +248,12 @@ def run(
                 people.index,
                 use,
                 threads=options.workers,
-                ages=people.ages(),
+                ages=ages,
                 progress=None if progress is None else (lambda rows: progress("codes", rows)),
             )
             counts[source.name.split(" ")[0]] = counted.as_report()
 
+    without_codes = kernels.count_empty(state[: people.n_members])
     runs = []
     edits: dict[str, int] = {}
     with watch.stage("score"):
@@ -284,7 +294,7 @@ def run(
             "rows": n,
             **({} if people.months is None else {"members": people.n_members, "member_months": n}),
             "scored": {_label(done.model.tables): int(done.scored.sum()) for done in runs},
-            "without_model_codes": int(np.count_nonzero(~state[: people.n_members].any(axis=1))),
+            "without_model_codes": without_codes,
             "assumed": people.assumed,
             "blanks": people.blanks,
             "problems": problems.as_report(),
@@ -311,8 +321,8 @@ def run(
         options,
         people.ids,
         people.index,
-        people.ages(),
-        state,
+        ages,
+        (state.shape[0], state.shape[1]),
         tuple(runs),
         code_tables,
         member_source.library,
@@ -473,7 +483,7 @@ def _applicability(models: Sequence[ModelTables], prepared: Sequence[Prepared]) 
     return report
 
 
-def _ages(people: People, tables: ModelTables) -> NDArray[np.int32] | None:
+def _ages(people: People, tables: ModelTables) -> NDArray[np.int16] | None:
     """Ages on the model's date; None where the age is an input column."""
     from_column = tables.age_from_column and "age" in people.facts
     if people.birth is None or tables.age_as_of is None or from_column:
@@ -549,9 +559,10 @@ def _score(
         part.chosen,
         valid,
         scores=np.zeros((n, len(model.segment_names) if options.all_segments else 1), np.int32),
-        demographic=np.zeros(n, np.int32),
         n_hccs=np.zeros(n, np.int16),
-        hccs=np.zeros((n, model.state_words), np.uint64),
+        # Without months a member is one row, whose state is no longer needed once it is scored.
+        hccs=state if months is None else np.zeros((n, model.state_words), np.uint64),
+        hcc_word=first_word if months is None else 0,
         counted={},
         rows=rows,
     )
@@ -578,9 +589,9 @@ def _score(
             profiles.arrays,
             model.kernel,
             done.scores[piece],
-            done.demographic[piece],
             done.n_hccs[piece],
             done.hccs[piece],
+            done.hcc_word,
             mine,
             model.scratch(),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import errno
 import functools
 import gzip
 import hashlib
@@ -75,9 +76,15 @@ class Source:
         """
         raise NotImplementedError
 
-    def read(self, columns: Sequence[str]) -> pa.Table:
-        """The whole table, some columns of it."""
-        batches = [batch for task in self.tasks(columns) for batch in task()]
+    def read(self, columns: Sequence[str], threads: int = 1) -> pa.Table:
+        """The whole table, some columns of it, decoded in a few threads."""
+        pieces: dict[int, list[pa.RecordBatch]] = {}
+
+        def keep(batch: pa.RecordBatch, task: int) -> None:
+            pieces.setdefault(task, []).append(batch)
+
+        run_tasks(self, columns, keep, threads)
+        batches = [batch for task in sorted(pieces) for batch in pieces[task]]
         schema = pa.schema([self.schema.field(name) for name in columns])
         if batches:
             schema = batches[0].schema
@@ -87,8 +94,10 @@ class Source:
         """Size and hash of the file for the run report; None for frames."""
         return None
 
-    def failure(self, error: Exception) -> InputError:
-        """The error to raise when decoding fails half-way."""
+    def failure(self, error: Exception) -> Exception:
+        """The error to raise when decoding fails half-way: the input's fault, unless memory ran out."""
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+            return MemoryError()
         return InputError(f"{self.name} cannot be read: {_plain(error)}")
 
 
@@ -436,7 +445,7 @@ def need_column(source: Source, name: str, why: str = "") -> str:
 def run_tasks(
     source: Source,
     columns: Sequence[str],
-    work: Callable[[pa.RecordBatch], None],
+    work: Callable[[pa.RecordBatch, int], None],
     threads: int,
     *,
     ids: str = "",
@@ -444,12 +453,14 @@ def run_tasks(
 ) -> None:
     """Decode the pieces of a source and work on them, in as many threads; the first error stops all.
 
+    `work` is called with a batch and the number of its piece; the batches of a piece come in order.
+
     Raises
     ------
     InputError
         If a piece cannot be decoded.
     """
-    tasks = source.tasks(columns, ids, codes)
+    tasks = enumerate(source.tasks(columns, ids, codes))
     lock = threading.Lock()
     stop = threading.Event()
 
@@ -457,13 +468,13 @@ def run_tasks(
         try:
             while not stop.is_set():
                 with lock:
-                    task = next(tasks, None)
+                    number, task = next(tasks, (-1, None))
                 if task is None:
                     return
                 for batch in task():
                     if stop.is_set():
                         return
-                    work(batch)
+                    work(batch, number)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             stop.set()
             raise source.failure(error) from None
@@ -504,7 +515,7 @@ def rows_of_member(
     rows: list[Any] = []
     lock = threading.Lock()
 
-    def work(batch: pa.RecordBatch) -> None:
+    def work(batch: pa.RecordBatch, _: int) -> None:
         ids = batch.column(batch.schema.get_field_index(id_name)).cast(pa.string())
         found = batch.filter(compute.equal(ids, member_id)).to_pylist()
         with lock:

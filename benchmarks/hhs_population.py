@@ -1,0 +1,172 @@
+"""A seeded, synthetic population for the HHS models: `python -m benchmarks.hhs_population --members 100000 ...`.
+
+Infants, children and adults with metal levels and cost-sharing indicators, dated diagnoses, and drugs by NDC and
+HCPCS. As in `population.py`, frequencies are rough estimates and nothing comes from a real person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from benchmarks.population import (
+    CLUSTERS,
+    SEED,
+    Ints,
+    Population,
+    code_book,
+    draw_counts,
+    draw_rows,
+    member_ids,
+    words,
+    write_population,
+)
+from hccore.columns import COLUMNS
+from hccore.tables import ModelTables, load_tables
+
+MODEL, YEAR = "hhs_hcc", 2026
+METALS = {"platinum": 0.03, "gold": 0.15, "silver": 0.55, "bronze": 0.26, "catastrophic": 0.01}
+NO_REDUCTION = 0.55  # share of members with CSR indicator 1
+# Rows a member, share of rows with a code of the model, number of other codes.
+DRUGS = {"ndc": (4.0, 0.12, 20_000), "hcpcs": (3.0, 0.03, 3_000)}
+
+
+@dataclass
+class Drugs:
+    """Rows of one table of drug codes: positions into the members and the codes."""
+
+    member: NDArray[np.int32]
+    code: NDArray[np.int32]
+    codes: list[str]
+
+
+@dataclass
+class HhsPopulation(Population):
+    """Members, their dated diagnoses, and `ndc` and `hcpcs` rows."""
+
+    drugs: dict[str, Drugs]
+
+    @property
+    def service_year(self) -> int:
+        return self.year
+
+    def columns(self) -> dict[str, Any]:
+        facts = self.members
+        return {
+            "birth_date": pa.array(facts["birth_date"]),
+            "age_last": pa.array(facts["age"].astype(np.int16)),
+            "sex": words(["M", "F"], facts["sex"]),
+            "metal": words(list(METALS), facts["metal"]),
+            "csr_indicator": pa.array(facts["csr_indicator"]),
+            "enrollment_months": pa.array(facts["enrollment_months"]),
+        }
+
+
+def draw_members(n: int, rng: np.random.Generator, tables: ModelTables) -> dict[str, Any]:
+    """Draw the facts of n members as of the end of the benefit year."""
+    kind = rng.choice(3, n, p=[0.02, 0.18, 0.80])
+    age = np.select([kind == 0, kind == 1], [rng.integers(0, 2, n), rng.integers(2, 21, n)], 0)
+    age = np.where(kind == 2, 21 + (rng.beta(1.6, 1.0, n) * 44).astype(np.int64), age)
+    metal = rng.choice(len(METALS), n, p=list(METALS.values())).astype(np.int8)
+    indicator = np.ones(n, np.int8)
+    reduced = rng.random(n) > NO_REDUCTION
+    for number, name in enumerate(METALS):
+        given = [
+            csr
+            for csr in range(2, COLUMNS["csr_indicator"].high + 1)
+            if any(
+                row.condition({"metal": COLUMNS["metal"].labels[name], "csr_indicator": csr})
+                for row in tables.multipliers
+            )
+        ]
+        if given:
+            here = np.flatnonzero(reduced & (metal == number))
+            indicator[here] = rng.choice(given, len(here))
+    last = np.datetime64(f"{tables.year}-12-31", "D")
+    birthday = (tables.year - age - 1970).astype("datetime64[Y]").astype("datetime64[D]")
+    born = np.minimum(birthday + rng.integers(0, 365, n).astype("timedelta64[D]"), last)
+    months = np.where(rng.random(n) < 0.7, 12, rng.integers(1, 12, n))
+    return {
+        "birth_date": born,
+        "age": age,
+        "sex": (rng.random(n) < 0.53).astype(np.int8),
+        "metal": metal,
+        "csr_indicator": indicator,
+        "enrollment_months": months.astype(np.int8),
+        "new_enrollee": months < 6,  # these have fewer rows
+        "cluster": rng.choice(len(CLUSTERS), n, p=[share for share, _, _ in CLUSTERS]).astype(np.int8),
+    }
+
+
+def draw_drugs(system: str, n: int, rng: np.random.Generator, tables: ModelTables) -> Drugs:
+    """Draw the rows of one table of drugs; the frequencies of codes are Zipf-like."""
+    rows, share, others = DRUGS[system]
+    known = sorted(tables.codes[system])
+    made_up = {f"{number:011d}" if system == "ndc" else f"{number:05d}" for number in range(1, others + 1)}
+    codes = [known[i] for i in rng.permutation(len(known))] + sorted(made_up - {*known})
+    counts = rng.poisson(rng.gamma(0.6, rows / 0.6, n))
+    member = np.repeat(np.arange(n, dtype=np.int32), counts)
+    pays = rng.random(len(member)) < share
+
+    def zipf(size: int, how_many: int) -> Ints:
+        cumulative = np.cumsum((np.arange(size) + 4.0) ** -1.05)
+        return np.searchsorted(cumulative / cumulative[-1], rng.random(how_many))
+
+    code = np.empty(len(member), np.int32)
+    code[pays] = zipf(len(known), int(pays.sum()))
+    code[~pays] = len(known) + zipf(len(codes) - len(known), int((~pays).sum()))
+    order = rng.permutation(len(member))
+    return Drugs(member[order], code[order], codes)
+
+
+def make_hhs_population(
+    n: int, *, seed: int = SEED, model: str = MODEL, year: int = YEAR, made_up: int = 12_600
+) -> HhsPopulation:
+    """Draw a population; parameters as in `make_population`."""
+    tables = load_tables(model, year)
+    book = code_book(model, year, seed, made_up)
+    rng = np.random.default_rng([seed, 10])
+    members = draw_members(n, rng, tables)
+    rows = draw_rows(members, draw_counts(members, rng), book, rng)
+    drugs = {system: draw_drugs(system, n, rng, tables) for system in DRUGS}
+    return HhsPopulation(members, rows, book, year, seed, drugs)
+
+
+def write_hhs_population(population: HhsPopulation, out: Path, *, ids: str = "string") -> list[Path]:
+    """Write members, diagnoses, ndc and hcpcs as Parquet into a folder and return the paths."""
+    paths = [*write_population(population, out, ids=ids)]
+    names = member_ids(len(population), ids, population.seed)
+    for system, drugs in population.drugs.items():
+        paths.append(out / f"{system}.parquet")
+        table = {
+            "member_id": names.take(pa.array(drugs.member)),
+            system: pa.DictionaryArray.from_arrays(drugs.code, pa.array(drugs.codes)),
+        }
+        pq.write_table(pa.table(table), paths[-1], store_schema=False)
+    return paths
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.hhs_population", description=__doc__)
+    parser.add_argument("--members", type=int, default=100_000)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the four Parquet files")
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--year", type=int, default=YEAR)
+    args = parser.parse_args(argv)
+    population = make_hhs_population(args.members, seed=args.seed, year=args.year)
+    write_hhs_population(population, args.out)
+    drugs = ", ".join(f"{len(rows.member):,} {name} rows" for name, rows in population.drugs.items())
+    print(f"{len(population):,} members, {len(population.rows.member):,} diagnosis rows, {drugs}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

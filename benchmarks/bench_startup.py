@@ -18,12 +18,14 @@ from benchmarks.population import MODEL, YEAR
 SAMPLE = Path(__file__).resolve().parents[1] / "data_samples"
 MEMBER = {"age": 71, "sex": "F", "orec": 1, "dual_status": "full"}
 LOAD = f"import hccore; hccore.load_model({MODEL!r}, {YEAR})"
+ONE = f"{LOAD}.score_one(member={MEMBER}, diagnoses=['E11.9'])"
 EXPLAIN = f"{LOAD}.explain(member={MEMBER}, diagnoses=['E11.9'])"
 SCORE = f"{LOAD}.score({str(SAMPLE / 'members.csv')!r}, {str(SAMPLE / 'diagnoses.csv')!r})"
 STEPS = {
     "bare interpreter": python("pass"),
     "import hccore": python("import hccore"),
     "load a model": python(LOAD),
+    "score one member": python(ONE),
     "explain one member": python(EXPLAIN),
     "score the sample": python(SCORE),
     "hccore --help": command("--help"),
@@ -83,9 +85,22 @@ def test_first_score_without_cache(benchmark: Any, rounds: int, tmp_path: Path) 
 def test_explain(benchmark: Any, case: str) -> None:
     model = hccore.load_model(MODEL, YEAR)
     explained = benchmark(model.explain, member=MEMBER, diagnoses=CODES[case])
-    benchmark.extra_info["case"] = case
+    benchmark.extra_info["case"] = f"explain, {case}"
+    check_score(model, case, explained.raw_score)
+
+
+@pytest.mark.benchmark(group="one member")
+@pytest.mark.parametrize("case", CODES)
+def test_score_one(benchmark: Any, case: str) -> None:
+    model = hccore.load_model(MODEL, YEAR)
+    score = benchmark(model.score_one, member=MEMBER, diagnoses=CODES[case])
+    benchmark.extra_info["case"] = f"score_one, {case}"
+    check_score(model, case, score)
+
+
+def check_score(model: hccore.Model, case: str, score: float) -> None:
     members = pa.table({"member_id": ["A"], **{name: [value] for name, value in MEMBER.items()}})
     codes = pa.array(CODES[case], pa.string())
     diagnoses = pa.table({"member_id": pa.array(["A"] * len(codes), pa.string()), "icd10": codes})
     scores = pa.table(model.score(members, diagnoses).scores)
-    assert float(explained.raw_score) == float(scores["raw_score"][0].as_py())
+    assert score == float(scores["raw_score"][0].as_py())

@@ -174,7 +174,7 @@ def start_up(figures: Figures) -> str:
         for figure in figures
         if figure["group"] == "one member"
     ]
-    return f"{processes}\n\n{table(['explain, warm', 'µs'], single)}"
+    return f"{processes}\n\n{table(['one member, warm', 'µs'], single)}"
 
 
 def render(where: dict[str, Any], figures: Figures) -> str:

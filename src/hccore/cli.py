@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hccore import __version__
-from hccore.errors import HccoreError, InputError
+from hccore.errors import HccoreError, InputError, NoSegmentError
 
 if TYPE_CHECKING:
+    from hccore.explanation import Explanation
     from hccore.model import Model
     from hccore.results import Result
 
@@ -106,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     explain = command("explain", _explain, "Explain one member's score.")
     _inputs(explain)
     explain.add_argument("--member", required=True, metavar="ID")
+    explain.add_argument("--month", metavar="MONTH", help="of members with a row per month")
     explain.add_argument("--json", action="store_true", help="as JSON")
 
     command("models", _models, "List models, years and segments.").add_argument(
@@ -300,26 +302,69 @@ def _remarks(result: Result) -> list[str]:
 
 
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    from hccore.columns import parse_date
+    from hccore.explanation import left_to
     from hccore.sources import rows_of_member
 
     models = _loaded(arguments, parser)
+    tables = [model.tables for model in models]
+    member = {**_assumed(arguments, parser), **_member_row(arguments)}
+    codes: dict[str, list[Any]] = {}
+    for role in ("ndc", "hcpcs"):
+        if (path := getattr(arguments, role)) is not None:
+            codes[role] = rows_of_member(path, role, arguments.member, role)
+    if any(one.dated for one in tables):
+        dated = rows_of_member(arguments.diagnoses, "diagnoses", arguments.member, ("icd10", "service_date"))
+        # A date that is none is passed over here as it is in a population, and shown as missing.
+        codes["diagnoses"] = [(code, date if parse_date(date) is not None else None) for code, date in dated]
+    else:
+        codes["diagnoses"] = rows_of_member(arguments.diagnoses, "diagnoses", arguments.member, "icd10")
+    several = len({one.program for one in tables}) > 1
+    found: list[Explanation | str] = []
+    for model in models:
+        label = f"{model.name} {model.year}"
+        if several and (left := left_to(model.tables, tables, member)):
+            found.append(f"{label}: does not apply, the member is {left[0]}'s (not: {left[1]})")
+            continue
+        try:
+            found.append(model.explain(member, exact_codes=arguments.exact_codes, **codes))
+        except NoSegmentError:
+            if not several:
+                raise
+            found.append(f"{label}: does not apply, it has no segment for these facts")
+    if arguments.json:
+        print(json.dumps([one.to_dict() for one in found if not isinstance(one, str)], indent=2))
+    else:
+        print("\n\n".join(map(str, found)))
+
+
+def _member_row(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The member's row, of the month asked for."""
+    from hccore.columns import parse_month
+    from hccore.sources import rows_of_member
+
     rows = rows_of_member(arguments.members, "members", arguments.member)
+    months = [
+        parse_month(value) for row in rows for name, value in row.items() if name.strip().lower() == "month"
+    ]
+    hint = ""
+    if arguments.month is not None:
+        wanted = parse_month(arguments.month)
+        if wanted is None:
+            raise InputError(f"--month {arguments.month!r} is no month (YYYY-MM, YYYYMM, a date or 1-12)")
+        rows = [
+            row
+            for row, month in zip(rows, months or [None for _ in rows], strict=True)
+            if month is not None
+            and (month == wanted or (min(month, wanted) < 12 and month % 12 == wanted % 12))
+        ]
+    elif months:
+        hint = "; say which month with --month"
     if len(rows) != 1:
         many = "no row" if not rows else f"{len(rows)} rows"
-        raise InputError(f"members {arguments.members}: {many} for the member asked for")
-    member = {**_assumed(arguments, parser), **rows[0]}
-    given = {"diagnoses": (arguments.diagnoses, "icd10"), "ndc": (arguments.ndc, "ndc")}
-    given["hcpcs"] = (arguments.hcpcs, "hcpcs")
-    codes = {
-        role: rows_of_member(path, role, arguments.member, column)
-        for role, (path, column) in given.items()
-        if path is not None
-    }
-    explanations = [model.explain(member, exact_codes=arguments.exact_codes, **codes) for model in models]
-    if arguments.json:
-        print(json.dumps([explanation.to_dict() for explanation in explanations], indent=2))
-    else:
-        print("\n\n".join(map(str, explanations)))
+        raise InputError(f"members {arguments.members}: {many} for the member asked for{hint}")
+    row: dict[str, Any] = rows[0]
+    return row
 
 
 def _models(arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:

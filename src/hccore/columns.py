@@ -235,7 +235,7 @@ def parse_month(value: object) -> int | None:
     Accepted: `2026-03`, `202603` (also as a number), any date, and the month's number alone (`3`), which has the
     year 0: a month of the payment year.
     """
-    if isinstance(value, float) and value == value and value == int(value):
+    if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = "" if value is None else str(value).strip()
     match = _MONTH_SHAPE.fullmatch(text)

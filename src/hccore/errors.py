@@ -39,6 +39,10 @@ class InputError(HccoreError):
     """Members or diagnoses that cannot be scored as they are."""
 
 
+class NoSegmentError(InputError):
+    """A member whom no row of a model's decision table takes."""
+
+
 class MissingFactorError(InputError):
     """Payment factors that are not established and that the user did not give.
 

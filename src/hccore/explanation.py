@@ -5,21 +5,29 @@ Built on the plain-Python reference, so it needs no compiler and no arrays.
 
 from __future__ import annotations
 
-import difflib
+import datetime
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hccore.columns import COLUMNS, MAX_AGE, age_on, parse_date
-from hccore.errors import InputError
+from hccore.columns import COLUMNS, EPOCH, MAX_AGE, Column, age_on, parse_date
+from hccore.conditions import Condition
+from hccore.errors import InputError, NoSegmentError
 from hccore.reference import (
+    Coded,
     Trace,
     choose_segment,
     coefficient_of,
+    divide_half_away,
+    multiplier_of,
     score_of,
     trace_member,
 )
-from hccore.tables import ModelTables, Segment
+from hccore.tables import ModelTables, Segment, shared_with
+
+DatedCode = str | tuple[str, int | None]
+BIRTH_COLUMNS = ("birth_date", "dob", "date_of_birth")
+GIVEN = "given with the member"
 
 
 @dataclass(frozen=True)
@@ -36,7 +44,7 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How one member's raw score comes about.
+    """How one member's score comes about.
 
     Attributes
     ----------
@@ -47,9 +55,17 @@ class Explanation:
     contributions : tuple of Contribution
         The counted terms, which add up to `score`, then the dropped categories.
     failed : tuple of (code, category, condition)
-        Codes that would count if the member met the condition.
+        Codes that would count if the member, or the date of the service, met the condition.
     unmapped : tuple of str              codes that are not in the model
     hccs : tuple of str                  numbers of the categories that remain
+    population : str                     the sub-model (adult, child, infant); empty if there are none
+    multiplier : int or None             thousandths by which the raw score is multiplied (cost sharing), None
+                                         where the model has no such factors
+    multiplier_reason : str
+    adjusted : int                       the score after the multiplier, thousandths
+    outside : tuple of str               codes of services outside the benefit year, which do not count
+    undated : tuple of str               codes without the service date that the model needs, which do not count
+    notes : tuple of str                 what the run report would count this member under
     """
 
     model: str
@@ -62,11 +78,23 @@ class Explanation:
     failed: tuple[tuple[str, str, str], ...]
     unmapped: tuple[str, ...]
     hccs: tuple[str, ...]
+    population: str = ""
+    multiplier: int | None = None
+    multiplier_reason: str = ""
+    adjusted: int = 0
+    outside: tuple[str, ...] = ()
+    undated: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def raw_score(self) -> float:
         """The score as a number with three decimals."""
         return self.score / 1000
+
+    @property
+    def adjusted_score(self) -> float:
+        """The score after the multiplier; the raw score where there is none."""
+        return self.adjusted / 1000
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, ready for JSON; coefficients as numbers with three decimals."""
@@ -74,9 +102,13 @@ class Explanation:
             "model": self.model,
             "year": self.year,
             "facts": dict(self.facts),
+            "population": self.population or None,
             "segment": self.segment,
             "reason": self.reason,
             "raw_score": self.raw_score,
+            "multiplier": None if self.multiplier is None else self.multiplier / 1000,
+            "multiplier_reason": self.multiplier_reason or None,
+            "adjusted_score": self.adjusted_score,
             "hccs": list(self.hccs),
             "contributions": [
                 {
@@ -94,6 +126,9 @@ class Explanation:
                 for code, category, condition in self.failed
             ],
             "unmapped": list(self.unmapped),
+            "outside_service_year": list(self.outside),
+            "missing_service_date": list(self.undated),
+            "notes": list(self.notes),
         }
 
     def __str__(self) -> str:
@@ -109,6 +144,9 @@ class Explanation:
                 f"  {(part.coefficient or 0) / 1000:>8.3f}  {part.variable:<{width}}  {part.label}{codes}"
             )
         lines.append(f"  {self.score / 1000:>8.3f}  total")
+        if self.multiplier is not None:
+            lines.append(f"  x {self.multiplier / 1000:>6.3f}  {self.multiplier_reason}")
+            lines.append(f"  {self.adjusted / 1000:>8.3f}  adjusted")
         for part in self.contributions:
             if part.coefficient is None:
                 codes = ", ".join(part.codes)
@@ -117,17 +155,23 @@ class Explanation:
             f"   no       {code} is {category} only if {condition}"
             for code, category, condition in self.failed
         ]
-        if self.unmapped:
-            lines.append(f"   not in the model: {', '.join(self.unmapped)}")
+        for what, some in (
+            ("not in the model", self.unmapped),
+            (f"service outside {self.year}", self.outside),
+            ("without a service date", self.undated),
+        ):
+            if some:
+                lines.append(f"   {what}: {', '.join(some)}")
+        lines += [f"   note: {note}" for note in self.notes]
         return "\n".join(lines)
 
 
 def explain(
     tables: ModelTables,
     member: Mapping[str, object],
-    codes: Mapping[str, Iterable[str]],
+    codes: Mapping[str, Iterable[DatedCode]],
 ) -> Explanation:
-    """Explain one member (see `Model.explain`).
+    """Explain one member by the reference; `Model.explain` gives the same, faster (see `single.py`).
 
     Parameters
     ----------
@@ -135,33 +179,100 @@ def explain(
     member : mapping of column to value
         As a row of the members table: names and values as users spell them.
     codes : mapping of code system to codes
-        Cleaned codes.
+        Cleaned codes, or pairs of code and service date in days since 1970-01-01 (None: a blank date).
 
     Raises
     ------
     InputError
         If a fact is missing or impossible, or no segment applies.
     """
-    facts, given_segment = facts_of(tables, member)
-    trace = trace_member(tables, facts, codes)
+    needed = {given: needed_columns(tables, segment_given=given) for given in (False, True)}
+    facts, given_segment = facts_of(tables, member, needed)
+    known: dict[str, list[Coded]] = {}
+    undated: dict[str, None] = {}
+    for system, rows in codes.items():
+        known[system] = []
+        for row in rows:
+            if isinstance(row, str):
+                known[system].append(row)
+            elif row[1] is not None:
+                known[system].append((row[0], row[1]))
+            elif system == "icd10cm" and tables.dated:
+                undated[row[0]] = None
+            else:
+                known[system].append(row[0])
+    trace = trace_member(tables, facts, known, birth_date=birth_of(tables, member, facts))
     segment = given_segment or choose_segment(tables, facts)
     if segment is None:
-        raise InputError(f"{tables.model} {tables.year} has no segment for these facts")
-    reason = segment.reason if given_segment is None else "given with the member"
+        raise no_segment(tables)
     number = tables.segments.index(segment)
     score = score_of(tables, trace.variables, number)
+    multiplier, multiplier_reason = multiplier_in_words(tables, facts)
     return Explanation(
         tables.model,
         tables.year,
-        {name: COLUMNS[name].show(value) for name, value in sorted(facts.items())},
+        facts_in_words(facts),
         segment.name,
-        reason,
+        segment.reason if given_segment is None else GIVEN,
         score,
         tuple(_contributions(tables, trace, number, score)),
         tuple(trace.failed),
         tuple(trace.unmapped),
         tuple(trace.hccs(tables)),
+        segment.population,
+        multiplier,
+        multiplier_reason,
+        adjusted(score, multiplier),
+        tuple(trace.outside),
+        tuple(undated),
+        tuple(sentence for name, sentence in tables.counted.items() if name in trace.variables),
     )
+
+
+def facts_in_words(facts: Mapping[str, int]) -> dict[str, str]:
+    """Facts by name, as users write them."""
+    return {name: COLUMNS[name].show(value) for name, value in sorted(facts.items())}
+
+
+def multiplier_in_words(tables: ModelTables, facts: Mapping[str, int]) -> tuple[int | None, str]:
+    """The factor on the raw score in thousandths (None: the model has none, or nothing is known), and why."""
+    if not tables.multipliers or any(not row.condition.columns <= facts.keys() for row in tables.multipliers):
+        return None, ""
+    row = multiplier_of(tables, facts)
+    return (1000, "no factor applies") if row is None else (row.factor, row.reason)
+
+
+def adjusted(score: int, multiplier: int | None) -> int:
+    """A raw score after its multiplier, in thousandths."""
+    return score if multiplier is None else divide_half_away(score * multiplier, 1000)
+
+
+def no_segment(tables: ModelTables) -> InputError:
+    """The error for a member whom no row of the decision table takes."""
+    return NoSegmentError(f"{tables.model} {tables.year} has no segment for these facts")
+
+
+def left_to(
+    tables: ModelTables, models: Iterable[ModelTables], member: Mapping[str, object]
+) -> tuple[str, str] | None:
+    """The program that has this member in a run of several models, and the condition that says so.
+
+    Raises
+    ------
+    InputError
+        If a fact is missing or impossible.
+    """
+    given = {str(name).strip().lower(): value for name, value in member.items()}
+    if str(given.get("segment") or "").strip():
+        return None
+    for program, condition in shared_with(tables, models).items():
+        facts = {}
+        for name in condition.columns:
+            code = _age(tables, given) if name == "age" else _fact(COLUMNS[name], given)
+            facts[name] = _must_be(name, given) if code is None else code
+        if not condition(facts):
+            return program, condition.text
+    return None
 
 
 def _contributions(tables: ModelTables, trace: Trace, segment: int, score: int) -> Iterable[Contribution]:
@@ -182,10 +293,7 @@ def _contributions(tables: ModelTables, trace: Trace, segment: int, score: int) 
             "",
         )
     if total != score:
-        divisor = tables.segments[segment].divisor or 1000
-        yield Contribution(
-            "DIVISOR", "adjustment", f"the sum divided by {divisor / 1000:.3f}", score - total, (), ""
-        )
+        yield divisor_term(tables, segment, score - total)
     for name, parent in trace.dropped.items():
         variable = tables.variables[name]
         yield Contribution(
@@ -193,21 +301,68 @@ def _contributions(tables: ModelTables, trace: Trace, segment: int, score: int) 
         )
 
 
-def facts_of(tables: ModelTables, member: Mapping[str, object]) -> tuple[dict[str, int], Segment | None]:
+def divisor_term(tables: ModelTables, segment: int, difference: int) -> Contribution:
+    """What a segment's divisor makes of the sum, as a term."""
+    divisor = tables.segments[segment].divisor or 1000
+    words = f"the sum divided by {divisor / 1000:.3f}"
+    return Contribution("DIVISOR", "adjustment", words, difference, (), "")
+
+
+# -------------------------------------------------------------------- facts
+
+
+def needed_columns(tables: ModelTables, *, segment_given: bool) -> frozenset[str]:
+    """The member columns that must be there (or have a default)."""
+    conditions: list[Condition] = [flag.condition for flag in tables.flags]
+    if not segment_given:
+        conditions += [segment.condition for segment in tables.segments if segment.automatic]
+        conditions += [row.condition for row in tables.multipliers]
+    every = {
+        id(target): target.condition
+        for by_code in tables.codes.values()
+        for targets in by_code.values()
+        for target in targets
+    }
+    return frozenset().union(*(condition.columns for condition in (*conditions, *every.values())))
+
+
+def birth_of(tables: ModelTables, member: Mapping[str, object], facts: Mapping[str, int]) -> int | None:
+    """Birth date in days since 1970-01-01; without one that of someone of the member's age all year.
+
+    Raises
+    ------
+    InputError
+        If it is no possible date.
+    """
+    given = {str(name).strip().lower(): value for name, value in member.items()}
+    found = next((given[name] for name in BIRTH_COLUMNS if name in given), None)
+    if found is None or (isinstance(found, str) and not found.strip()):
+        age = facts.get("age")
+        return None if age is None else (datetime.date(tables.year - age, 1, 1) - EPOCH).days
+    days = parse_date(found)
+    if days is None:
+        raise InputError("birth_date is no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD)")
+    return days
+
+
+def facts_of(
+    tables: ModelTables, member: Mapping[str, object], needed: Mapping[bool, frozenset[str]]
+) -> tuple[dict[str, int], Segment | None]:
     """Coded facts of one member, and the segment if it was given.
+
+    Parameters
+    ----------
+    tables : ModelTables
+    member : mapping of column to value
+    needed : mapping of bool to set of str
+        The `needed_columns` without and with a given segment.
 
     Raises
     ------
     InputError
         If a needed fact is missing or a value impossible.
     """
-    from hccore.conditions import Condition
-
     given = {str(name).strip().lower(): value for name, value in member.items()}
-
-    def find(name: str, aliases: Iterable[str]) -> tuple[str, object] | None:
-        return next(((key, given[key]) for key in (name, *aliases) if key in given), None)
-
     segment = None
     if "segment" in given and str(given["segment"] or "").strip():
         wanted = str(given["segment"]).strip().upper()
@@ -215,47 +370,56 @@ def facts_of(tables: ModelTables, member: Mapping[str, object]) -> tuple[dict[st
         if segment is None:
             names = ", ".join(s.name for s in tables.segments)
             raise InputError(f"segment {given['segment']!r} is none of {names}")
-    needed: set[str] = set()
-    conditions: list[Condition] = [flag.condition for flag in tables.flags]
-    if segment is None:
-        conditions += [s.condition for s in tables.segments if s.automatic]
-    for condition in conditions:
-        needed |= condition.columns
-    for by_code in tables.codes.values():
-        for targets in by_code.values():
-            for target in targets:
-                needed |= target.condition.columns
     facts: dict[str, int] = {}
-    for name in sorted(needed):
-        column = COLUMNS[name]
-        found = find(name, column.aliases)
-        if name == "age" and tables.age_as_of is not None:
-            birth = find("birth_date", ("dob", "date_of_birth"))
-            if birth is not None:
-                days = parse_date(birth[1])
-                if days is None:
-                    raise InputError("birth_date is no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD)")
-                age = age_on(days, tables.year, *tables.age_as_of)
-                if not 0 <= age <= MAX_AGE:
-                    raise InputError(f"birth_date gives an impossible age for {tables.year}")
-                facts["age"] = age
-                continue
-        parts = [(part, code) for part, code in column.parts.items() if part in given]
-        if found is not None:
-            code = column.code(found[1])
-            if code is None:
-                raise InputError(f"{found[0]} {found[1]!r} is none of {column.expects()}")
+    for name in sorted(needed[False]):  # with a given segment some of them are welcome, but not needed
+        code = _age(tables, given) if name == "age" else _fact(COLUMNS[name], given)
+        if code is None and name in needed[segment is not None]:
+            code = _must_be(name, given)
+        if code is not None:
             facts[name] = code
-        elif parts:
-            set_ = [code for part, code in parts if COLUMNS["institutional"].code(given[part]) == 1]
-            if len(set_) > 1:
-                raise InputError(f"{' and '.join(part for part, _ in parts)} cannot both be set")
-            facts[name] = set_[0] if set_ else 0
-        elif column.default is not None:
-            facts[name] = column.default
-        else:
-            near = difflib.get_close_matches(name, list(given), 1, 0.7)
-            hint = f" (is it {near[0]!r}?)" if near else ""
-            need = "birth_date or age" if name == "age" else name
-            raise InputError(f"the member has no {need}{hint}: {column.doc}")
     return facts, segment
+
+
+def _must_be(name: str, given: Mapping[str, object]) -> int:
+    """The code of a column that is not there, where it has one."""
+    code = COLUMNS[name].default
+    if code is None:
+        import difflib
+
+        near = difflib.get_close_matches(name, list(given), 1, 0.7)
+        hint = f" (is it {near[0]!r}?)" if near else ""
+        need = "birth_date or age" if name == "age" else name
+        raise InputError(f"the member has no {need}{hint}: {COLUMNS[name].doc}")
+    return code
+
+
+def _fact(column: Column, given: Mapping[str, object]) -> int | None:
+    """The code of a member's column, None if it is not there."""
+    for key in (column.name, *column.aliases):
+        if key in given:
+            code = column.code(given[key])
+            if code is None:
+                raise InputError(f"{key} {given[key]!r} is none of {column.expects()}")
+            return code
+    parts = [(part, code) for part, code in column.parts.items() if part in given]
+    if not parts:
+        return None
+    set_ = [code for part, code in parts if COLUMNS["institutional"].code(given[part]) == 1]
+    if len(set_) > 1:
+        raise InputError(f"{' and '.join(part for part, _ in parts)} cannot both be set")
+    return set_[0] if set_ else 0
+
+
+def _age(tables: ModelTables, given: Mapping[str, object]) -> int | None:
+    """Age by the birth date, or by the column where there is no birth date or the model says so."""
+    birth = next((given[key] for key in BIRTH_COLUMNS if key in given), None)
+    there = any(key in given for key in ("age", *COLUMNS["age"].aliases))
+    if tables.age_as_of is None or birth is None or (tables.age_from_column and there):
+        return _fact(COLUMNS["age"], given)
+    days = parse_date(birth)
+    if days is None:
+        raise InputError("birth_date is no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD)")
+    age = age_on(days, tables.year, *tables.age_as_of)
+    if not 0 <= age <= MAX_AGE:
+        raise InputError(f"birth_date gives an impossible age for {tables.year}")
+    return age

@@ -19,9 +19,9 @@ from hccore.diagnoses import MemberAges
 from hccore.errors import InputError
 from hccore.ids import MemberIndex, index_members
 from hccore.payment import frailty_thousandths
-from hccore.profiles import chooses_segments, columns_of, shared_with
+from hccore.profiles import chooses_segments, columns_of
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
-from hccore.tables import ModelTables
+from hccore.tables import ModelTables, shared_with
 
 Bools = NDArray[np.bool_]
 NO_DATE = np.iinfo(np.int32).min
@@ -443,7 +443,7 @@ def _by_month(
     missing = (person < 0) | (index.missing[person] if len(member_ids) else True)
     problems.add(ID_COLUMN, "no member id", missing)
     number, bad, wrong, _ = code_values(given, parse_month, None)
-    listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
+    listed = ", ".join(f"{_shown(text)!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
     problems.add("month", f"no month (YYYY-MM, YYYYMM, a date or 1-12): {listed}", bad)
     year = np.where(bad, 0, number // 12).astype(np.int32)
     if (year > 0).any():

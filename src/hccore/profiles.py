@@ -7,7 +7,7 @@ only the assignment of members to profiles touches every member.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -47,12 +47,6 @@ def chooses_segments(tables: ModelTables, *, all_segments: bool) -> bool:
     Not where all are asked for, unless there are sub-models: then the member's own is asked for beside them.
     """
     return not all_segments or tables.has_populations
-
-
-def shared_with(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str, Condition]:
-    """For whom a model is, by each program that has a model of the same year in the run."""
-    present = {other.program for other in models if other.year == tables.year}
-    return {program: condition for program, condition in tables.applies_with.items() if program in present}
 
 
 def columns_of(tables: ModelTables, *, segments: bool) -> frozenset[str]:

@@ -87,11 +87,7 @@ def trace_member(
     InputError
         If the model needs a service date or a birth date that is not given.
     """
-    trace = Trace()
-    for flag in tables.flags:
-        if flag.condition(facts):
-            trace.variables.add(flag.variable)
-    _run_rules(tables, "member", trace)
+    trace = Trace(member_variables(tables, facts))
     for system, given in codes.items():
         known: Mapping[str, tuple[CodeTarget, ...]] = tables.codes.get(system, {})
         for row in dict.fromkeys(given):
@@ -117,6 +113,13 @@ def trace_member(
     trace.remaining = trace.variables & set(tables.categories)
     _run_rules(tables, "after", trace)
     return trace
+
+
+def member_variables(tables: ModelTables, facts: Mapping[str, int]) -> set[str]:
+    """The variables that the member's facts alone set."""
+    trace = Trace({flag.variable for flag in tables.flags if flag.condition(facts)})
+    _run_rules(tables, "member", trace)
+    return trace.variables
 
 
 def _note(items: list[Any], item: object) -> None:

@@ -29,9 +29,9 @@ from hccore.errors import InputError
 from hccore.ids import MemberIndex
 from hccore.members import Bools, Months, People, Problems, ages_on, read_members
 from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
-from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of, shared_with
+from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
 from hccore.sources import Source, open_source
-from hccore.tables import ModelTables
+from hccore.tables import ModelTables, shared_with
 
 _RANGE = 1 << 16
 Rows = slice | NDArray[np.int64]

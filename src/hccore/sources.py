@@ -495,8 +495,10 @@ def run_tasks(
             raise
 
 
-def rows_of_member(table: object, role: str, member_id: str, column: str | None = None) -> list[Any]:
-    """All rows of one member: as dictionaries, or one column's values.
+def rows_of_member(
+    table: object, role: str, member_id: str, column: str | Sequence[str] | None = None
+) -> list[Any]:
+    """All rows of one member: as dictionaries, one column's values, or some columns' values as tuples.
 
     Raises
     ------
@@ -507,7 +509,9 @@ def rows_of_member(table: object, role: str, member_id: str, column: str | None 
 
     source = open_source(table, role)
     id_name = need_column(source, ID_COLUMN)
-    names = source.schema.names if column is None else [id_name, need_column(source, column)]
+    wanted = [column] if isinstance(column, str) else [] if column is None else column
+    headers = [need_column(source, name) for name in wanted]
+    names = source.schema.names if column is None else list(dict.fromkeys([id_name, *headers]))
     rows: list[Any] = []
     lock = threading.Lock()
 
@@ -518,4 +522,8 @@ def rows_of_member(table: object, role: str, member_id: str, column: str | None 
             rows.extend(found)
 
     run_tasks(source, names, work, 1)
-    return rows if column is None else [row[names[1]] for row in rows]
+    if column is None:
+        return rows
+    if isinstance(column, str):
+        return [row[headers[0]] for row in rows]
+    return [tuple(row[header] for header in headers) for row in rows]

@@ -208,6 +208,12 @@ class ModelTables:
         return tuple(found)
 
 
+def shared_with(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str, Condition]:
+    """For whom a model is, by each program that has a model of the same year in the run."""
+    present = {other.program for other in models if other.year == tables.year}
+    return {program: condition for program, condition in tables.applies_with.items() if program in present}
+
+
 def mappings_root() -> Path:
     """The folder of the packaged tables, found from this file and never from the current directory."""
     here = Path(__file__).resolve().parent

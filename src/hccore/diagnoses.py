@@ -120,7 +120,8 @@ class CodeTable:
         np.bitwise_or.at(
             self.conditions_of_code, owner[has], np.uint64(1) << self.entries.service[has].astype(np.uint64)
         )
-        self._known: dict[object, int] = {}
+        self._seen = pa.nulls(0, pa.large_string())
+        self._numbers = np.zeros(0, np.int32)
 
     @property
     def dated(self) -> bool:
@@ -162,12 +163,28 @@ class CodeTable:
             met |= holds.astype(np.uint64) << np.uint64(number)
         return met
 
-    def look_up(self, value: object) -> int:
-        """Number of a code as it stands in a file, or why it has none (see `NOT_A_CODE`)."""
-        number = self._known.get(value)
-        if number is None:
-            number = self._known[value] = self._classify(value)
-        return number
+    def look_up(self, texts: pa.Array) -> NDArray[np.int32]:
+        """Numbers of codes as they stand in a file, or why they have none (see `NOT_A_CODE`).
+
+        Each text is classified once; after that it is found by Arrow among those seen so far.
+
+        Parameters
+        ----------
+        texts : pyarrow.Array
+            Distinct values.
+        """
+        import pyarrow.compute as compute
+
+        texts = texts.cast(pa.large_string())
+        places = compute.index_in(texts, value_set=self._seen)
+        if places.null_count:
+            new = texts.filter(compute.is_null(places))
+            numbers = [self._classify(value) for value in new.to_pylist()]
+            self._seen = pa.concat_arrays([self._seen, new])
+            self._numbers = np.concatenate([self._numbers, np.array(numbers, np.int32)])
+            places = compute.index_in(texts, value_set=self._seen)
+        found: NDArray[np.int32] = self._numbers[values_of(places)]
+        return found
 
     def _classify(self, value: object) -> int:
         if value is None:
@@ -325,15 +342,14 @@ def _select(
 
     encoded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
     with lock:
-        numbers = [codes.look_up(value) for value in encoded.dictionary.to_pylist()]
-    numbers.append(NOT_A_CODE["blank_code"])
-    code_of = np.array(numbers, np.int32)
-    index = values_of(encoded.indices, null=len(numbers) - 1).astype(np.int32, copy=False)
+        numbers = codes.look_up(encoded.dictionary)
+    code_of = np.append(numbers, np.int32(NOT_A_CODE["blank_code"]))
+    index = values_of(encoded.indices, null=len(numbers)).astype(np.int32, copy=False)
     row, code = np.empty(len(index) + 1, np.int32), np.empty(len(index) + 1, np.int32)
     k = kernels.select_codes(code_of, index, row, code)
     others = len(index) - k
     for reason, number in NOT_A_CODE.items():
-        if reason != "not_in_model" and (encoded.indices.null_count or number in numbers[:-1]):
+        if reason != "not_in_model" and (encoded.indices.null_count or (numbers == number).any()):
             rows = int(np.count_nonzero(code_of[index] == number))
             counts[COUNTED.index(reason)] += rows
             others -= rows

@@ -247,7 +247,7 @@ def test_every_row_of_diagnoses_is_counted(code: str | None, counted: str):
 
 @pytest.mark.parametrize(
     ("owner", "counted"),
-    [("NOBODY", "unknown_member"), (None, "missing_member_id"), ("", "unknown_member")],
+    [("NOBODY", "unknown_member"), (None, "missing_member_id"), ("", "missing_member_id")],
 )
 def test_diagnoses_of_nobody_are_counted(owner: str | None, counted: str):
     given = {"member_id": pa.array([owner, A]), "icd10": ["E119", "E119"]}

@@ -22,7 +22,7 @@ from hccore.columns import parse_date
 from hccore.compile import CompiledModel
 from hccore.conditions import Condition
 from hccore.errors import InputError, TableError
-from hccore.ids import MemberIndex
+from hccore.ids import MemberIndex, is_empty
 from hccore.sources import ID_COLUMN, Source, need_column, run_tasks
 from hccore.tables import ALWAYS_ROW
 
@@ -289,13 +289,16 @@ def read_codes(
             row, code = _keep(valid[row], "missing_member_id", counts, row, code)
         member = index.find(ids, row, source.name)
         if len(member) and member.min() < 0:
+            unknown = member < 0
+            unknown[unknown] = is_empty(ids, row[unknown])
+            row, code, member = _keep(~unknown, "missing_member_id", counts, row, code, member)
             row, code, member = _keep(member >= 0, "unknown_member", counts, row, code, member)
         met = np.zeros(0, np.uint64)
         decided = 0
         if date_name is not None:
-            days, bad, _ = code_values(pa.chunked_array([column_of(batch, date_name)]), parse_date, None)
-            days = days[row]
-            keep = ~bad[row]
+            dates = code_values(pa.chunked_array([column_of(batch, date_name)]), parse_date, None)
+            days = dates.codes[row]
+            keep = ~dates.bad[row]
             code, member, days = _keep(keep, "missing_service_date", counts, code, member, days)
             keep = codes.in_service_years(days)
             code, member, days = _keep(keep, "outside_service_year", counts, code, member, days)

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import bytes_of, one_chunk, valid_of, values_of
+from hccore.arrow import array_of, bytes_of, one_chunk, valid_of, values_of
 from hccore.errors import InputError
 
 # A direct table may be this many times as long as there are members (and always this long).
@@ -233,6 +233,27 @@ def plain_ids(ids: Any, name: str) -> Any:
     if pa.types.is_null(kind):
         return ids.cast(pa.string())
     raise InputError(f"{name}: member ids must be text or whole numbers, not {kind}")
+
+
+def is_empty(ids: Any, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether ids are empty texts.
+
+    Parameters
+    ----------
+    ids : pyarrow.Array
+    rows : int32[k]      positions in `ids`
+    """
+    import pyarrow.compute as compute
+
+    if not pa.types.is_dictionary(ids.type):
+        ids = plain_ids(ids, "ids")
+    if pa.types.is_integer(ids.type):
+        return np.zeros(len(rows), np.bool_)
+    some = ids.take(array_of(rows))
+    if pa.types.is_dictionary(some.type):
+        some = some.cast(pa.large_string())
+    empty: NDArray[np.bool_] = values_of(compute.binary_length(some), null=0) == 0
+    return empty
 
 
 def _text_to_integers(ids: Any) -> Any:

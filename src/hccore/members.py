@@ -81,7 +81,9 @@ def code_column(
     values: pa.ChunkedArray, column: Column, problems: Problems, blanks: dict[str, int], threads: int = 1
 ) -> tuple[NDArray[np.int16], Bools]:
     """Codes of one member column, with the invalid rows; blanks that have a meaning are counted."""
-    codes, bad, wrong = code_values(values, column.code, column.blank, dtype=np.int16, threads=threads)
+    codes, bad, wrong, blank_rows = code_values(
+        values, column.code, column.blank, dtype=np.int16, threads=threads
+    )
     if wrong:
         shown = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
         listed = ", ".join(
@@ -89,8 +91,8 @@ def code_column(
         )
         more = f" and {len(shown) - 5} more values" if len(shown) > 5 else ""
         problems.add(column.name, f"a value that is none of {column.expects()}: {listed}{more}", bad)
-    if column.blank is not None and values.null_count:
-        blanks[column.name] = values.null_count
+    if blank_rows:
+        blanks[column.name] = blank_rows
     return codes, bad
 
 
@@ -112,7 +114,7 @@ def code_dates(values: pa.ChunkedArray, name: str, problems: Problems) -> tuple[
         bad = days == NO_DATE
         problems.add(name, "no date", bad)
         return days, bad
-    days, bad, wrong = code_values(values, parse_date, None)
+    days, bad, wrong, _ = code_values(values, parse_date, None)
     if wrong:
         forms: dict[str, int] = {}
         for text, count in wrong.items():
@@ -440,7 +442,7 @@ def _by_month(
     index = index_members(pa.chunked_array([member_ids]), name)
     missing = (person < 0) | (index.missing[person] if len(member_ids) else True)
     problems.add(ID_COLUMN, "no member id", missing)
-    number, bad, wrong = code_values(given, parse_month, None)
+    number, bad, wrong, _ = code_values(given, parse_month, None)
     listed = ", ".join(f"{_shown(text)!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
     problems.add("month", f"no month (YYYY-MM, YYYYMM, a date or 1-12): {listed}", bad)
     year = np.where(bad, 0, number // 12).astype(np.int32)
@@ -497,10 +499,10 @@ def _given_frailty(
         except InvalidOperation:
             return None
 
-    codes, bad, _ = code_values(values, code, 0)
+    codes, bad, _, blank_rows = code_values(values, code, 0)
     problems.add(name, "no frailty score (a number with at most three decimals, within ±5)", bad)
-    if values.null_count:
-        blanks[name] = values.null_count
+    if blank_rows:
+        blanks[name] = blank_rows
     valid &= ~bad
     return codes
 
@@ -511,7 +513,7 @@ def _given_segments(
     """Number of each member's own segment in a list of names (0: blank, to be chosen)."""
     names = ["", *sorted({segment.name for tables in models for segment in tables.segments})]
     number = {name.upper(): i for i, name in enumerate(names)}
-    codes, bad, wrong = code_values(
+    codes, bad, wrong, _ = code_values(
         values, lambda value: number.get("" if value is None else str(value).strip().upper()), 0
     )
     if wrong:

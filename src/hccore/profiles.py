@@ -62,10 +62,10 @@ class ProfileArrays(NamedTuple):
 
     Attributes
     ----------
-    base : int32[n_profiles, n_segments]       demographic score, thousandths
+    base : int32[n_profiles, n_segments]       score of the variables that depend on the member alone, thousandths
     accepts : uint64[n_profiles, state_words]  categories, and conditional bits whose condition is met
     member_bits : uint64[n_profiles, work_words]   member variables that rules look at
-    demographic : int32[n_profiles, n_segments]    `base` after the segment's divisor
+    demographic : int32[n_profiles, n_segments]    its part of kind `demographic`, after the segment's divisor
     without_codes : int32[n_profiles, n_segments]  score of members without any code that counts; the kernels
                                                    fill it
     """
@@ -127,10 +127,14 @@ def build_profiles(
     variables = _member_variables(tables, profile_facts, n_profiles)
 
     base = np.zeros((n_profiles, len(tables.segments)), np.int32)
+    demographic = np.zeros_like(base)
     for name, is_set in variables.items():
         row = tables.coefficients.get(name)
         if row is not None:
-            base += np.outer(is_set, [value or 0 for value in row]).astype(np.int32)
+            scores = np.outer(is_set, [value or 0 for value in row]).astype(np.int32)
+            base += scores
+            if tables.variables[name].kind == "demographic":
+                demographic += scores
     member_bits = np.zeros((n_profiles, compiled.work_words), np.uint64)
     for name, is_set in variables.items():
         bit = compiled.bits.get(name)
@@ -155,10 +159,10 @@ def build_profiles(
     if segments:
         for step in reversed(tables.multipliers):
             multiplier[np.broadcast_to(step.condition(profile_facts), n_profiles)] = step.factor
-    demographic = base.copy()
     for number, candidate in enumerate(tables.segments):
         if candidate.divisor is not None:
-            demographic[:, number] = round_quotient(base[:, number] * np.int64(1000), candidate.divisor)
+            part = demographic[:, number] * np.int64(1000)
+            demographic[:, number] = round_quotient(part, candidate.divisor)
     arrays = ProfileArrays(base, accepts, member_bits, demographic, np.zeros_like(base))
     return Profiles(of_member, segment, applies, multiplier, variables, arrays)
 

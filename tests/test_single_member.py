@@ -5,27 +5,31 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import Phase, assume, given, settings, strategies as st
 
 import hccore
 from hccore import Model, load_model, single
 from hccore.cli import main
 from hccore.codes import clean_code
 from hccore.columns import COLUMNS, parse_date
-from hccore.errors import InputError, NoSegmentError
+from hccore.errors import InputError, NoSegmentError, TableError
 from hccore.explanation import Explanation, explain
 from hccore.tables import SYSTEMS, available_models
 from tests.support import GOLDEN, read_csv
+from tests.test_random_models import make_model
 
 ROOT = Path(__file__).resolve().parents[1]
 HHS_YEARS = range(2021, 2027)
@@ -134,6 +138,26 @@ def test_the_fast_path_equals_the_reference(name: str, year: int, data: st.DataO
     exact = {system: [_clean(system, row) for row in rows] for system, rows in blank.items()}
     given_exact = {("diagnoses" if s == "icd10cm" else s): rows for s, rows in exact.items()}
     assert model.explain(member, **given_exact, exact_codes=True) == expected
+
+
+@settings(max_examples=100, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+@given(random=st.randoms(use_true_random=False))
+def test_the_fast_path_equals_the_reference_on_any_model(random: Random) -> None:
+    """Models that nobody published: any rules, groups and hierarchies, in either reading."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        model, codes = make_model(random, folder)
+    except TableError:
+        assume(False)
+        raise
+    finally:
+        shutil.rmtree(folder)
+    for _ in range(20):
+        member = {"age": random.choice([5, 17, 18, 49, 50, 64, 65, 90]), "sex": random.choice("MF")}
+        given_codes = random.choices(codes, k=random.randint(0, 8))
+        expected = reference(model, member, {"icd10cm": given_codes})
+        assert model.explain(member, given_codes) == expected
+        assert model.score_one(member, given_codes) == expected.raw_score
 
 
 def _text(row: Any) -> str:

@@ -281,7 +281,7 @@ class _Expander:
         for part in terms:
             np.add.at(total, part.member, part.coefficient)
         difference = self.done.scores[start:stop, 0] - total
-        hit = np.flatnonzero(divided)
+        hit = np.flatnonzero(divided & (difference != 0))
         return _terms([hit], [np.full(len(hit), len(self.names), np.int64)], [difference[hit]])
 
     def _codes(

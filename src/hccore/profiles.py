@@ -28,16 +28,16 @@ _ROWS_AT_ONCE = 1 << 16
 
 
 def conditions_of(tables: ModelTables, *, segments: bool) -> tuple[Condition, ...]:
-    """All conditions on members of a model; those of the segment choice only if asked for."""
+    """All conditions on members of a model; those of the choice of a segment only if asked for."""
     found = {flag.condition: None for flag in tables.flags}
     for by_code in tables.codes.values():
         for targets in by_code.values():
             for target in targets:
                 found[target.condition] = None
     found.update((segment.applies, None) for segment in tables.segments)
+    found.update((row.condition, None) for row in tables.multipliers)
     if segments:
         found.update((segment.condition, None) for segment in tables.segments if segment.automatic)
-        found.update((row.condition, None) for row in tables.multipliers)
     return tuple(found)
 
 
@@ -156,9 +156,8 @@ def build_profiles(
     for number, candidate in enumerate(tables.segments):
         applies[:, number] = candidate.applies(profile_facts)
     multiplier = np.full(n_profiles, 1000, np.int32)
-    if segments:
-        for step in reversed(tables.multipliers):
-            multiplier[np.broadcast_to(step.condition(profile_facts), n_profiles)] = step.factor
+    for step in reversed(tables.multipliers):
+        multiplier[np.broadcast_to(step.condition(profile_facts), n_profiles)] = step.factor
     for number, candidate in enumerate(tables.segments):
         if candidate.divisor is not None:
             part = demographic[:, number] * np.int64(1000)

@@ -16,14 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hccore.conditions import Condition
-from hccore.tables import CodeTarget, ModelTables, Rule, load_tables
+from hccore.tables import CodeTarget, ModelTables, Rule
 
 Words = NDArray[np.uint64]
 Ints = NDArray[np.int32]
@@ -166,12 +165,6 @@ class CompiledModel:
     def mask(self, names: Iterable[str], n_words: int | None = None) -> Words:
         """Bits of variables as a mask of `n_words` words (default: the working set)."""
         return _mask(names, self.bits, self.work_words if n_words is None else n_words)
-
-
-@lru_cache(maxsize=64)
-def compile_tables(model: str, year: int, root: str | None = None) -> CompiledModel:
-    """The compiled model of a folder (remembered: compiling is done once per process)."""
-    return compile_model(load_tables(model, year, root))
 
 
 def compile_model(tables: ModelTables) -> CompiledModel:

@@ -15,15 +15,15 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import valid_of, values_of
+from hccore.arrow import bytes_of, texts_of, valid_of
 from hccore.codes import clean_code, looks_like
 from hccore.coding import code_values
 from hccore.columns import parse_date
 from hccore.compile import CompiledModel
 from hccore.conditions import Condition
 from hccore.errors import InputError, TableError
-from hccore.ids import MemberIndex, is_empty
-from hccore.sources import ID_COLUMN, Source, need_column, run_tasks
+from hccore.ids import NO_ID, MemberIndex
+from hccore.sources import ID_COLUMN, CodeRows, PagedIds, Source, Words, need_column, run_tasks
 from hccore.tables import ALWAYS_ROW
 
 NOT_A_CODE = {"blank_code": -1, "not_in_model": -2, "malformed_code": -3, "icd9_code": -4}
@@ -120,8 +120,7 @@ class CodeTable:
         np.bitwise_or.at(
             self.conditions_of_code, owner[has], np.uint64(1) << self.entries.service[has].astype(np.uint64)
         )
-        self._seen = pa.nulls(0, pa.large_string())
-        self._numbers = np.zeros(0, np.int32)
+        self._spellings = _Spellings(self.codes)
 
     @property
     def dated(self) -> bool:
@@ -163,28 +162,32 @@ class CodeTable:
             met |= holds.astype(np.uint64) << np.uint64(number)
         return met
 
-    def look_up(self, texts: pa.Array) -> NDArray[np.int32]:
+    def look_up(self, words: Words) -> NDArray[np.int32]:
         """Numbers of codes as they stand in a file, or why they have none (see `NOT_A_CODE`).
 
-        Each text is classified once; after that it is found by Arrow among those seen so far.
+        Each spelling is classified once; after that it is found in a table of those seen so far.
 
-        Parameters
-        ----------
-        texts : pyarrow.Array
-            Distinct values.
+        Returns
+        -------
+        int32[n + 1]
+            The last one is that of a null.
         """
-        import pyarrow.compute as compute
+        from hccore import kernels
 
-        texts = texts.cast(pa.large_string())
-        places = compute.index_in(texts, value_set=self._seen)
-        if places.null_count:
-            new = texts.filter(compute.is_null(places))
-            numbers = [self._classify(value) for value in new.to_pylist()]
-            self._seen = pa.concat_arrays([self._seen, new])
-            self._numbers = np.concatenate([self._numbers, np.array(numbers, np.int32)])
-            places = compute.index_in(texts, value_set=self._seen)
-        found: NDArray[np.int32] = self._numbers[values_of(places)]
-        return found
+        numbers = np.empty(len(words) + 1, np.int32)
+        found = numbers[:-1]
+        seen = self._spellings
+        if kernels.look_up_texts(words.offsets, words.data, words.gap, seen.keys, seen.values, found):
+            new = np.flatnonzero(found == 0)
+            for place in new.tolist():
+                number = self._classify(words.text(place))
+                found[place] = number if number < 0 else number + 1
+            seen.keep(words, found)
+        numbers[-1] = NOT_A_CODE["blank_code"]
+        np.subtract(found, 1, out=found, where=found > 0)
+        if len(words.valid):
+            found[~words.valid] = NOT_A_CODE["blank_code"]
+        return numbers
 
     def _classify(self, value: object) -> int:
         if value is None:
@@ -198,6 +201,39 @@ class CodeTable:
         if self.system == "icd10cm" and shape != "icd10":
             return NOT_A_CODE["icd9_code" if shape == "icd9" else "malformed_code"]
         return NOT_A_CODE["not_in_model"]
+
+
+class _Spellings:
+    """The ways in which codes are written, each with the number of its code.
+
+    Attributes
+    ----------
+    keys : uint64[size, 2]    packed texts (see `kernels.pack_id`)
+    values : int32[size]      number of the code + 1, or a reason of `NOT_A_CODE`; 0: free
+    """
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        self._count = 0
+        self._resize(4 * len(codes) + 64)
+        texts = texts_of(codes)
+        self.keep(Words(*bytes_of(texts), 0, valid_of(texts)), np.arange(1, len(codes) + 1, dtype=np.int32))
+
+    def _resize(self, room: int) -> None:
+        size = 1 << room.bit_length()
+        self.keys, self.values = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)
+
+    def keep(self, words: Words, numbers: NDArray[np.int32]) -> None:
+        """Remember spellings, in a longer table if this one is more than half full."""
+        from hccore import kernels
+
+        if 2 * (self._count + len(numbers)) > len(self.values):
+            used = self.values != 0
+            keys, values = self.keys[used], self.values[used]
+            self._resize(4 * (self._count + len(numbers)))
+            kernels.keep_keys(keys, values, self.keys, self.values)
+        self._count += kernels.keep_texts(
+            words.offsets, words.data, words.gap, numbers, self.keys, self.values
+        )
 
 
 @dataclass
@@ -295,25 +331,26 @@ def read_codes(
     counted = CodeCounts()
     lock = threading.Lock()
 
-    def column_of(batch: pa.RecordBatch, column: str) -> Any:
-        return batch.column(batch.schema.get_field_index(column))
-
-    def work(batch: pa.RecordBatch, _task: int) -> None:
+    def work(rows: CodeRows, _task: int) -> None:
         counts = np.zeros(len(COUNTED), np.int64)
-        row, code = _select(codes, column_of(batch, code_name), counts, lock)
-        ids = column_of(batch, id_name)
-        if len(valid := valid_of(ids)):
-            row, code = _keep(valid[row], "missing_member_id", counts, row, code)
-        member = index.find(ids, row, source.name)
+        row, code = _select(codes, rows, counts, lock)
+        ids = rows.ids
+        member = None
+        if isinstance(ids, PagedIds):
+            member = index.find_in_pages(ids, row)
+            if member is None:
+                ids = ids.arrow()
+        if member is None:
+            if len(valid := valid_of(ids)):
+                row, code = _keep(valid[row], "missing_member_id", counts, row, code)
+            member = index.find(ids, row, source.name)
         if len(member) and member.min() < 0:
-            unknown = member < 0
-            unknown[unknown] = is_empty(ids, row[unknown])
-            row, code, member = _keep(~unknown, "missing_member_id", counts, row, code, member)
+            row, code, member = _keep(member != NO_ID, "missing_member_id", counts, row, code, member)
             row, code, member = _keep(member >= 0, "unknown_member", counts, row, code, member)
         met = np.zeros(0, np.uint64)
         decided = 0
         if date_name is not None:
-            dates = code_values(pa.chunked_array([column_of(batch, date_name)]), parse_date, None)
+            dates = code_values(pa.chunked_array([rows.others[date_name]]), parse_date, None)
             days = dates.codes[row]
             keep = ~dates.bad[row]
             code, member, days = _keep(keep, "missing_service_date", counts, code, member, days)
@@ -323,36 +360,35 @@ def read_codes(
         counts[0] = len(member)
         use(CodeBatch(member, code, met))
         with lock:
-            counted.rows += len(batch)
+            counted.rows += len(rows.index)
             counted.counts += counts
             counted.age_at_diagnosis_decides += decided
         if progress is not None:
-            progress(len(batch))
+            progress(len(rows.index))
 
-    columns = [id_name, code_name] if date_name is None else [id_name, code_name, date_name]
-    run_tasks(source, columns, work, threads, ids=id_name, codes=code_name)
+    others = [] if date_name is None else [date_name]
+    run_tasks(source, source.code_tasks(id_name, code_name, others), work, threads)
     return counted
 
 
 def _select(
-    codes: CodeTable, texts: Any, counts: NDArray[np.int64], lock: threading.Lock
+    codes: CodeTable, rows: CodeRows, counts: NDArray[np.int64], lock: threading.Lock
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Rows of a column of codes that are in a model, and their code numbers; the others are counted."""
+    """Rows whose code is in a model, and their code numbers; the others are counted."""
     from hccore import kernels
 
-    encoded = texts if pa.types.is_dictionary(texts.type) else texts.dictionary_encode()
-    with lock:
-        numbers = codes.look_up(encoded.dictionary)
-    code_of = np.append(numbers, np.int32(NOT_A_CODE["blank_code"]))
-    index = values_of(encoded.indices, null=len(numbers)).astype(np.int32, copy=False)
+    if rows.words.numbers is None:
+        with lock:
+            rows.words.numbers = codes.look_up(rows.words)
+    code_of, index = rows.words.numbers, rows.index
     row, code = np.empty(len(index) + 1, np.int32), np.empty(len(index) + 1, np.int32)
     k = kernels.select_codes(code_of, index, row, code)
     others = len(index) - k
     for reason, number in NOT_A_CODE.items():
-        if reason != "not_in_model" and (encoded.indices.null_count or (numbers == number).any()):
-            rows = int(np.count_nonzero(code_of[index] == number))
-            counts[COUNTED.index(reason)] += rows
-            others -= rows
+        if reason != "not_in_model" and (code_of == number).any():
+            found = int(np.count_nonzero(code_of[index] == number))
+            counts[COUNTED.index(reason)] += found
+            others -= found
     counts[COUNTED.index("not_in_model")] += others
     return row[:k], code[:k]
 

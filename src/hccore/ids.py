@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import array_of, bytes_of, one_chunk, valid_of, values_of
+from hccore.arrow import bytes_of, one_chunk, valid_of, values_of
 from hccore.errors import InputError
+
+if TYPE_CHECKING:
+    from hccore.sources import PagedIds
 
 # A direct table may be this many times as long as there are members (and always this long).
 _DENSE_SPREAD = 4
 _DENSE_ALWAYS = 1 << 16
 _MAX_DIGITS = 18
+NO_ID = -2  # in the place of a member's row: the id is an empty text
 _NO_WORDS = np.zeros((0, 2), np.uint64)
 _NO_ROWS = np.zeros(0, np.int32)
 _NO_NUMBERS = np.zeros(0, np.int64)
@@ -87,7 +91,7 @@ class MemberIndex:
     duplicate: NDArray[np.bool_]
 
     def find(self, ids: Any, rows: NDArray[np.int32], name: str) -> NDArray[np.int32]:
-        """Member rows of some rows of an Arrow array of ids, -1 for unknown members.
+        """Member rows of some rows of an Arrow array of ids.
 
         Parameters
         ----------
@@ -97,6 +101,11 @@ class MemberIndex:
             Positions in `ids`, none of them null.
         name : str
             Of the table, for messages.
+
+        Returns
+        -------
+        int32[k]
+            -1 for unknown members, NO_ID for empty texts.
         """
         from hccore import kernels
 
@@ -105,16 +114,36 @@ class MemberIndex:
             row_of = self.find(distinct, np.arange(len(distinct), dtype=np.int32), name)
             found: NDArray[np.int32] = row_of[values_of(ids.indices, null=0)[rows]]
             return found
-        ids = plain_ids(ids, name)
+        given = ids = plain_ids(ids, name)
         if pa.types.is_integer(ids.type) and not self.integer:
             ids = ids.cast(pa.string())
         elif not pa.types.is_integer(ids.type) and self.integer:
             ids = _text_to_integers(ids)
         member = np.empty(len(rows), np.int32)
-        kernels.find_members(rows, id_batch(ids), self.table, np.empty(kernels.BLOCK, np.int64), member)
-        if self.integer and ids.null_count:  # text that is no number
-            member[~valid_of(ids)[rows]] = -1
+        slot = np.empty(kernels.BLOCK, np.int64)
+        kernels.find_members(rows, 0, 0, *id_batch(ids), self.table, slot, member)
+        if ids is not given and self.integer and ids.null_count:  # text that is no number
+            unknown = np.flatnonzero(~valid_of(ids)[rows])
+            member[unknown] = np.where(_is_empty(given, rows[unknown]), NO_ID, -1)
         return member
+
+    def find_in_pages(self, ids: PagedIds, rows: NDArray[np.int32]) -> NDArray[np.int32] | None:
+        """The same for ids that are read page by page; None: not here, they must be read by pyarrow.
+
+        Parameters
+        ----------
+        ids : PagedIds
+        rows : int32[k]
+            Positions in `ids`, ascending.
+        """
+        if (ids.pages.chunk.width > 0) != self.integer:
+            return None
+        if "rows" not in ids.cache:
+            ids.cache["rows"] = ids.pages.find_dictionary(self.table)
+        of_dictionary = ids.cache["rows"]
+        if of_dictionary is None:
+            return None
+        return ids.pages.find(rows + np.int32(ids.first), of_dictionary, self.table)
 
 
 def id_batch(ids: Any) -> IdBatch:
@@ -235,24 +264,10 @@ def plain_ids(ids: Any, name: str) -> Any:
     raise InputError(f"{name}: member ids must be text or whole numbers, not {kind}")
 
 
-def is_empty(ids: Any, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Whether ids are empty texts.
-
-    Parameters
-    ----------
-    ids : pyarrow.Array
-    rows : int32[k]      positions in `ids`
-    """
-    import pyarrow.compute as compute
-
-    if not pa.types.is_dictionary(ids.type):
-        ids = plain_ids(ids, "ids")
-    if pa.types.is_integer(ids.type):
-        return np.zeros(len(rows), np.bool_)
-    some = ids.take(array_of(rows))
-    if pa.types.is_dictionary(some.type):
-        some = some.cast(pa.large_string())
-    empty: NDArray[np.bool_] = values_of(compute.binary_length(some), null=0) == 0
+def _is_empty(texts: Any, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Whether some rows of an Arrow array of plain texts are empty."""
+    offsets, _ = bytes_of(texts)
+    empty: NDArray[np.bool_] = offsets[rows + 1] == offsets[rows]
     return empty
 
 

@@ -12,17 +12,22 @@ import errno
 import functools
 import gzip
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, TypeVar
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
+from hccore.arrow import bytes_of, valid_of, values_of
 from hccore.columns import COLUMNS
 from hccore.errors import InputError
+from hccore.pages import Pages, chunk_of, read_pages
 
 BATCH_ROWS = 1 << 20
 ID_COLUMN = "member_id"
@@ -40,7 +45,73 @@ ALIASES: dict[str, tuple[str, ...]] = {
 _DICTIONARY_BYTES = 6
 # Can ParquetFile choose the type of byte columns? (pyarrow 20 on)
 _BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20
-Tasks = Iterator[Callable[[], Iterable[pa.RecordBatch]]]
+Piece = TypeVar("Piece")
+Tasks = Iterator[Callable[[], Iterable[Piece]]]
+# Rows of codes at a time: few enough for their arrays to stay in the processor's cache.
+_CODE_ROWS = 1 << 18
+
+
+class Words:
+    """The distinct codes of some rows, as bytes.
+
+    Attributes
+    ----------
+    offsets : int64[n + 1], data : uint8[]
+    gap : int                               text i is data[offsets[i] : offsets[i + 1] - gap]
+    valid : bool[n] or bool[0]              empty: no text is null
+    numbers : int32[n + 1] or None          room for whoever looks them up
+    """
+
+    def __init__(
+        self, offsets: NDArray[np.int64], data: NDArray[np.uint8], gap: int, valid: NDArray[np.bool_]
+    ) -> None:
+        self.offsets, self.data, self.gap, self.valid = offsets, data, gap, valid
+        self.numbers: NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def text(self, number: int) -> str | None:
+        """One of the texts; None: null."""
+        if len(self.valid) and not self.valid[number]:
+            return None
+        start, stop = self.offsets[number], self.offsets[number + 1] - self.gap
+        return self.data[start:stop].tobytes().decode()
+
+
+class PagedIds(NamedTuple):
+    """Ids of some rows of a column chunk that is read page by page, on demand.
+
+    Attributes
+    ----------
+    pages : Pages
+    first, stop : int       the rows of the chunk
+    cache : dict            room for what the dictionary's ids are
+    arrow : function        gives the same ids as an Arrow array
+    """
+
+    pages: Pages
+    first: int
+    stop: int
+    cache: dict[str, Any]
+    arrow: Callable[[], pa.Array]
+
+
+class CodeRows(NamedTuple):
+    """Some rows of a table of codes.
+
+    Attributes
+    ----------
+    ids : pyarrow.Array or PagedIds
+    words : Words
+    index : int32[n]                        position of each row's code in `words`; len(words): null
+    others : dict of str to pyarrow.Array   further columns
+    """
+
+    ids: Any
+    words: Words
+    index: NDArray[np.int32]
+    others: dict[str, pa.Array]
 
 
 # -------------------------------------------------------------------- where rows come from
@@ -63,7 +134,7 @@ class Source:
     library = "arrow"
     repeatable = True
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
         """Independent pieces of the table, each to be decoded by whoever takes it.
 
         Parameters
@@ -76,6 +147,16 @@ class Source:
         """
         raise NotImplementedError
 
+    def code_tasks(self, ids: str, codes: str, others: Sequence[str]) -> Tasks[CodeRows]:
+        """Independent pieces of a table of codes (see `tasks`)."""
+
+        def coded(task: Callable[[], Iterable[pa.RecordBatch]]) -> Iterator[CodeRows]:
+            for batch in task():
+                yield _code_rows(dict(zip(batch.schema.names, batch.columns, strict=True)), ids, codes, others)
+
+        for task in self.tasks([ids, codes, *others], ids, codes):
+            yield functools.partial(coded, task)
+
     def read(self, columns: Sequence[str], threads: int = 1) -> pa.Table:
         """The whole table, some columns of it, decoded in a few threads."""
         pieces: dict[int, list[pa.RecordBatch]] = {}
@@ -83,7 +164,7 @@ class Source:
         def keep(batch: pa.RecordBatch, task: int) -> None:
             pieces.setdefault(task, []).append(batch)
 
-        run_tasks(self, columns, keep, threads)
+        run_tasks(self, self.tasks(columns), keep, threads)
         batches = [batch for task in sorted(pieces) for batch in pieces[task]]
         schema = pa.schema([self.schema.field(name) for name in columns])
         if batches:
@@ -184,7 +265,18 @@ def _without_dictionaries_of_views(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
-def _pieces(batch: pa.RecordBatch) -> Tasks:
+def _code_rows(columns: Mapping[str, pa.Array], ids: Any, codes: str, others: Sequence[str]) -> CodeRows:
+    """Columns of Arrow as rows of codes; `ids` is the name of their column, or the ids."""
+    texts = columns[codes]
+    if not pa.types.is_dictionary(texts.type):
+        texts = texts.dictionary_encode()
+    words = Words(*bytes_of(texts.dictionary), 0, valid_of(texts.dictionary))
+    index = values_of(texts.indices, null=len(words)).astype(np.int32, copy=False)
+    own = columns[ids] if isinstance(ids, str) else ids
+    return CodeRows(own, words, index, {name: columns[name] for name in others})
+
+
+def _pieces(batch: pa.RecordBatch) -> Tasks[pa.RecordBatch]:
     """A batch in memory as tasks of a bounded number of rows."""
     for start in range(0, len(batch), BATCH_ROWS):
         yield functools.partial(list, [batch.slice(start, BATCH_ROWS)])
@@ -210,7 +302,7 @@ class _FrameSource(Source):
         self._table = table
         self._first: pa.RecordBatchReader | None = reader
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
         reader = self._first
         if reader is None:
             reader = pa.RecordBatchReader.from_stream(self._table)
@@ -233,24 +325,14 @@ class _ParquetSource(Source):
             if other.names != self.schema.names:
                 raise InputError(f"{name}: {file.name} has other columns than {files[0].name}")
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
-        import pyarrow.parquet as parquet
-
-        def row_group(path: Path, metadata: Any, group: int) -> Iterable[pa.RecordBatch]:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
+        def row_group(group: _RowGroup) -> Iterator[pa.RecordBatch]:
             plain = [name for name in columns if name not in (ids, codes)]
-            quick = self._quick_ids(metadata, group, ids) if ids else {}
-            reads: list[tuple[list[str], dict[str, Any]]] = [(plain, {})] if plain else []
+            pieces = [group.batches(plain)] if plain else []
             if codes:
-                quick_codes = self._is_text(codes) and not _is_delta(_chunk_of(metadata, group, codes))
-                reads.append(([codes], {"read_dictionary": [codes]} if quick_codes else {}))
+                pieces.append(group.batches([codes], self._quick_codes(group, codes)))
             if ids:
-                reads.append(([ids], quick))
-            pieces = [
-                parquet.ParquetFile(path, metadata=metadata, memory_map=True, **options).iter_batches(
-                    BATCH_ROWS, row_groups=[group], columns=names, use_threads=False
-                )
-                for names, options in reads
-            ]
+                pieces.append(group.batches([ids], self._quick_ids(group, ids)))
             for batches in zip(*pieces, strict=True):
                 arrays = {
                     name: column
@@ -259,20 +341,76 @@ class _ParquetSource(Source):
                 }
                 yield pa.RecordBatch.from_arrays([arrays[name] for name in columns], list(columns))
 
+        for group in self._row_groups():
+            yield functools.partial(row_group, group)
+
+    def code_tasks(self, ids: str, codes: str, others: Sequence[str]) -> Tasks[CodeRows]:
+        for group in self._row_groups():
+            yield functools.partial(self._rows_of_group, group, ids, codes, others)
+
+    def _row_groups(self) -> Iterator[_RowGroup]:
+        import pyarrow.parquet as parquet
+
         for path in self.files:
             metadata = parquet.read_metadata(path)
-            for group in range(metadata.num_row_groups):
-                yield functools.partial(row_group, path, metadata, group)
+            for number in range(metadata.num_row_groups):
+                yield _RowGroup(path, metadata, number)
+
+    def _rows_of_group(
+        self, group: _RowGroup, ids: str, codes: str, others: Sequence[str]
+    ) -> Iterator[CodeRows]:
+        """The codes of a row group: from its pages where they can be read, else from pyarrow."""
+        id_pages = group.pages(ids) if self._may_be_ids(ids) else None
+        code_pages = group.pages(codes) if self._is_text(codes) else None
+        words = None if code_pages is None else _words_of(code_pages)
+        pages = [one for one in (id_pages, None if words is None else code_pages) if one is not None]
+        rows = _CODE_ROWS if pages and max(one.largest for one in pages) <= _CODE_ROWS // 4 else BATCH_ROWS
+        cache: dict[str, Any] = {}
+
+        def arrow(name: str, skip: int = 0) -> Iterator[pa.Array]:
+            options = {ids: self._quick_ids, codes: self._quick_codes}[name](group, name) if name in (ids, codes) else {}
+            for batch in itertools.islice(group.batches([name], options, rows), skip, None):
+                yield batch.column(0)
+
+        streams = {name: arrow(name) for name in others}
+        if id_pages is None:
+            streams[ids] = arrow(ids)
+        if words is None:
+            streams[codes] = arrow(codes)
+        for number, first in enumerate(range(0, group.rows, rows)):
+            stop = min(first + rows, group.rows)
+            index = None
+            if code_pages is not None and words is not None:
+                index = code_pages.indices(first, stop)
+                if index is None:  # not all of it can be read from pages, it turns out
+                    words, streams[codes] = None, arrow(codes, number)
+            columns = {name: next(stream) for name, stream in streams.items()}
+            own: Any = columns.get(ids)
+            if id_pages is not None:
+                own = PagedIds(id_pages, first, stop, cache, lambda number=number: next(arrow(ids, number)))
+            if index is not None and words is not None:
+                yield CodeRows(own, words, index, {name: columns[name] for name in others})
+            else:
+                yield _code_rows(columns, own, codes, others)
 
     def _is_text(self, name: str) -> bool:
         return self.schema.field(name).type in (pa.string(), pa.large_string())
 
-    def _quick_ids(self, metadata: Any, group: int, name: str) -> dict[str, Any]:
+    def _may_be_ids(self, name: str) -> bool:
+        """Whether the pages of a column hold ids as they are: texts, bytes or signed numbers."""
+        kind = self.schema.field(name).type
+        return self._is_text(name) or kind in (pa.binary(), pa.large_binary(), pa.int32(), pa.int64())
+
+    def _quick_codes(self, group: _RowGroup, name: str) -> dict[str, Any]:
+        """How to decode codes: as a dictionary, if Arrow can."""
+        return {"read_dictionary": [name]} if self._is_text(name) and not group.is_delta(name) else {}
+
+    def _quick_ids(self, group: _RowGroup, name: str) -> dict[str, Any]:
         """How to decode text ids: as a dictionary where the pages are one, else as bytes with wide offsets."""
         if not self._is_text(name):
             return {}
-        chunk = _chunk_of(metadata, group, name)
-        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values and not _is_delta(chunk):
+        chunk = group.column(name)
+        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values and not group.is_delta(name):
             return {"read_dictionary": [name]}
         return {"binary_type": pa.large_binary()} if _BINARY_TYPE else {}
 
@@ -280,16 +418,54 @@ class _ParquetSource(Source):
         return _fingerprint(self.files)
 
 
-def _chunk_of(metadata: Any, group: int, name: str) -> Any:
-    """What the footer says of one column of a row group."""
-    columns = metadata.row_group(group)
-    numbers = range(columns.num_columns)
-    return columns.column(next(i for i in numbers if columns.column(i).path_in_schema == name))
+class _RowGroup(NamedTuple):
+    """One row group of a Parquet file.
+
+    Attributes
+    ----------
+    path : Path
+    metadata : pyarrow.parquet.FileMetaData
+    number : int
+    """
+
+    path: Path
+    metadata: Any
+    number: int
+
+    @property
+    def rows(self) -> int:
+        count: int = self.metadata.row_group(self.number).num_rows
+        return count
+
+    def column(self, name: str) -> Any:
+        """What the footer says of one column."""
+        columns = self.metadata.row_group(self.number)
+        numbers = range(columns.num_columns)
+        return columns.column(next(i for i in numbers if columns.column(i).path_in_schema == name))
+
+    def is_delta(self, name: str) -> bool:
+        """Whether texts are stored as differences, which Arrow cannot decode as a dictionary."""
+        return any(encoding.startswith("DELTA") for encoding in self.column(name).encodings)
+
+    def pages(self, name: str) -> Pages | None:
+        """The pages of a column, if they can be read one by one."""
+        chunk = chunk_of(self.path, self.metadata, self.number, name)
+        return None if chunk is None else read_pages(chunk, name)
+
+    def batches(
+        self, names: list[str], options: Mapping[str, Any] | None = None, rows: int = BATCH_ROWS
+    ) -> Iterator[pa.RecordBatch]:
+        """Some columns, decoded by pyarrow."""
+        import pyarrow.parquet as parquet
+
+        file = parquet.ParquetFile(self.path, metadata=self.metadata, memory_map=True, **(options or {}))
+        return file.iter_batches(rows, row_groups=[self.number], columns=names, use_threads=False)  # type: ignore[no-any-return]
 
 
-def _is_delta(chunk: Any) -> bool:
-    """Whether texts are stored as differences, which Arrow cannot decode as a dictionary."""
-    return any(encoding.startswith("DELTA") for encoding in chunk.encodings)
+def _words_of(pages: Pages) -> Words | None:
+    """The dictionary of a column of codes; None if it has none, or other pages than those that point into it."""
+    texts = pages.texts()
+    return None if texts is None else Words(*texts, 4, np.zeros(0, np.bool_))
 
 
 class _ArrowSource(Source):
@@ -301,7 +477,7 @@ class _ArrowSource(Source):
         with pa.ipc.open_file(path) as reader:
             self.schema = reader.schema
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
         with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
             for number in range(reader.num_record_batches):
                 yield from _pieces(reader.get_batch(number).select(list(columns)))
@@ -328,7 +504,7 @@ class _CsvSource(Source):
             raise InputError(f"{name}: column {repeated[0]!r} is there twice")
         self.schema = pa.schema([(column, pa.string()) for column in header])
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
         import pyarrow.csv as arrow_csv
 
         broken: list[Any] = []
@@ -443,24 +619,18 @@ def need_column(source: Source, name: str, why: str = "") -> str:
 
 
 def run_tasks(
-    source: Source,
-    columns: Sequence[str],
-    work: Callable[[pa.RecordBatch, int], None],
-    threads: int,
-    *,
-    ids: str = "",
-    codes: str = "",
+    source: Source, tasks: Tasks[Piece], work: Callable[[Piece, int], None], threads: int
 ) -> None:
-    """Decode the pieces of a source and work on them, in as many threads; the first error stops all.
+    """Decode pieces of a source and work on them, in as many threads; the first error stops all.
 
-    `work` is called with a batch and the number of its piece; the batches of a piece come in order.
+    `work` is called with a part of a piece and the number of the piece; the parts of a piece come in order.
 
     Raises
     ------
     InputError
         If a piece cannot be decoded.
     """
-    tasks = enumerate(source.tasks(columns, ids, codes))
+    numbered = enumerate(tasks)
     lock = threading.Lock()
     stop = threading.Event()
 
@@ -468,7 +638,7 @@ def run_tasks(
         try:
             while not stop.is_set():
                 with lock:
-                    number, task = next(tasks, (-1, None))
+                    number, task = next(numbered, (-1, None))
                 if task is None:
                     return
                 for batch in task():
@@ -521,7 +691,7 @@ def rows_of_member(
         with lock:
             rows.extend(found)
 
-    run_tasks(source, names, work, 1)
+    run_tasks(source, source.tasks(names), work, 1)
     if column is None:
         return rows
     if isinstance(column, str):

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore import kernels
+from hccore import compiled as kernels
 from hccore.arrow import array_of, lists_of, one_chunk, texts_of, words_of
 from hccore.diagnoses import CodeBatch, CodeTable, read_codes
 from hccore.reference import in_words

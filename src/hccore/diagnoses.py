@@ -172,7 +172,7 @@ class CodeTable:
         int32[n + 1]
             The last one is that of a null.
         """
-        from hccore import kernels
+        from hccore import compiled as kernels
 
         numbers = np.empty(len(words) + 1, np.int32)
         found = numbers[:-1]
@@ -224,7 +224,7 @@ class _Spellings:
 
     def keep(self, words: Words, numbers: NDArray[np.int32]) -> None:
         """Remember spellings, in a longer table if this one is more than half full."""
-        from hccore import kernels
+        from hccore import compiled as kernels
 
         if 2 * (self._count + len(numbers)) > len(self.values):
             used = self.values != 0
@@ -375,7 +375,7 @@ def _select(
     codes: CodeTable, rows: CodeRows, counts: NDArray[np.int64], lock: threading.Lock
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rows whose code is in a model, and their code numbers; the others are counted."""
-    from hccore import kernels
+    from hccore import compiled as kernels
 
     if rows.words.numbers is None:
         with lock:

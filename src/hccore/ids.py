@@ -107,7 +107,7 @@ class MemberIndex:
         int32[k]
             -1 for unknown members, NO_ID for empty texts.
         """
-        from hccore import kernels
+        from hccore import compiled as kernels
 
         if pa.types.is_dictionary(ids.type):
             distinct = ids.dictionary
@@ -161,7 +161,7 @@ def index_members(ids: pa.ChunkedArray, name: str) -> MemberIndex:
     InputError
         If ids are neither text nor whole numbers, or there are more than 2^31 - 1 members.
     """
-    from hccore import kernels
+    from hccore import compiled as kernels
 
     ids = plain_ids(ids, name)
     n = len(ids)
@@ -205,7 +205,7 @@ def _dense_table(
     pieces: Sequence[tuple[slice, IdBatch]], missing: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int64], IdTable] | None:
     """Numbers of the ids and an empty direct table, if the ids are numbers of a small enough range."""
-    from hccore import kernels
+    from hccore import compiled as kernels
 
     some_missing = bool(missing.any())
     numbers = np.zeros(len(missing), np.int64)

@@ -9,8 +9,7 @@ threads at once, and an OR gives the same result in any order.
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple
 
 import numba
 import numpy as np
@@ -19,29 +18,76 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-F = TypeVar("F", bound=Callable[..., Any])
-BLOCK = 1024
-SLACK = 32  # bytes behind the end of a buffer that may be read or written
+from hccore.compiled import BLOCK, SLACK
 
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_KERNELS: dict[str, Any] = {}
 
 
-def kernel(function: F) -> F:
-    """Compile on first use, without the interpreter lock, cached on disk where a cache can be written."""
-    compiled: Any
-    try:
-        compiled = numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
-    except RuntimeError:  # no writable folder for the cache: compile in every process instead
-        compiled = numba.njit(nogil=True, **_OPTIONS)(function)
-    return compiled  # type: ignore[no-any-return]
+def kernel(function: Any) -> Any:
+    """Compile for whoever calls it: other kernels, and Python by way of `compiled.py`."""
+    found = _KERNELS[function.__name__] = numba.njit(nogil=True, **_OPTIONS, **_NO_WRAPPERS)(function)
+    return found
 
 
-def part_of_kernel(function: F) -> F:
+def part_of_kernel(function: Any) -> Any:
     """Copy into the kernels that call it: a call would pass all arrays of the tables by value, each time."""
-    compiled: Any = numba.njit(inline="always", **_OPTIONS)(function)
-    return compiled  # type: ignore[no-any-return]
+    return numba.njit(inline="always", **_OPTIONS)(function)
+
+
+class Compiled(NamedTuple):
+    """A kernel as machine code.
+
+    Attributes
+    ----------
+    symbol : str          name of the function in the object file
+    code : bytes          the object file
+    needs : set of str    what it expects the process to have
+    returns : str         Numba's name of the type of its result
+    address : int         of the function, loaded into this process
+    library : object      owns it
+    """
+
+    symbol: str
+    code: bytes
+    needs: set[str]
+    returns: str
+    address: int
+    library: Any
+
+
+def compile_kernel(name: str, args: tuple[Any, ...]) -> Compiled:
+    """Compile a kernel for arguments of these types."""
+    found = _KERNELS[name]
+    signature = tuple(map(_type_of, args))
+    found.compile(signature)
+    result = found.overloads[signature]
+    library, symbol = result.library, result.fndesc.llvm_func_name
+    _, _, (code, _) = library.serialize_using_object_code()
+    parts = (*library._final_module.functions, *library._final_module.global_variables)
+    needs = {part.name for part in parts if part.is_declaration and not part.name.startswith("llvm.")}
+    address = library.get_pointer_to_function(symbol)
+    return Compiled(symbol, code, needs, str(result.signature.return_type), address, library)
+
+
+def plain_kernel(name: str) -> Any:
+    """A kernel as Numba itself calls it."""
+    return numba.njit(nogil=True, **_OPTIONS)(_KERNELS[name].py_func)
+
+
+def _type_of(arg: Any) -> Any:
+    """The type that stands for an argument: all arrays may be written to, all numbers have 64 bits."""
+    if isinstance(arg, np.ndarray):
+        return types.Array(numba.from_dtype(arg.dtype), arg.ndim, "C")
+    if isinstance(arg, tuple):
+        parts = tuple(map(_type_of, arg))
+        if all(part == parts[0] for part in parts):
+            return types.NamedUniTuple(parts[0], len(parts), type(arg))
+        return types.NamedTuple(parts, type(arg))
+    return types.int64
 
 
 @intrinsic

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore import kernels
+from hccore import compiled as kernels
 from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, values_of, words_of
 from hccore.errors import InputError
 from hccore.members import Months

@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 import hccore
-from hccore import kernels
+from hccore import compiled as kernels
 from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes

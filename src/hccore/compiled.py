@@ -74,14 +74,14 @@ class Kernel:
         from hccore import kernels
 
         compiled = kernels.compile_kernel(self.name, args)
-        kind = _RETURNS.get(compiled.returns)
-        if kind is None or not _KNOWN_SYMBOLS.issuperset(compiled.needs):
+        returns = _RETURNS.get(compiled.returns)
+        if returns is None or not _KNOWN_SYMBOLS.issuperset(compiled.needs):
             function = kernels.plain_kernel(self.name)
             return lambda _words, args: function(*args)
         if base:
-            cache.write(name, b"%d\n%s\n%s" % (kind, compiled.symbol.encode(), compiled.code), full_key)
+            cache.write(name, b"%d\n%s\n%s" % (returns, compiled.symbol.encode(), compiled.code), full_key)
         _keep.append(compiled)
-        return _caller(compiled.address, kind, n_words)
+        return _caller(compiled.address, returns, n_words)
 
 
 def __getattr__(name: str) -> Kernel:
@@ -140,7 +140,7 @@ def _caller(address: int, kind: int, n_words: int) -> Callable[[list[int], Any],
 
 def _base_key() -> bytes:
     """All that machine code depends on besides its types; empty: it cannot be told, so nothing is kept."""
-    global _base  # noqa: PLW0603
+    global _base
     if _base is None:
         try:
             from llvmlite import __version__, binding

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -360,11 +360,11 @@ def read_codes(
         counts[0] = len(member)
         use(CodeBatch(member, code, met))
         with lock:
-            counted.rows += len(rows.index)
+            counted.rows += len(rows.word)
             counted.counts += counts
             counted.age_at_diagnosis_decides += decided
         if progress is not None:
-            progress(len(rows.index))
+            progress(len(rows.word))
 
     others = [] if date_name is None else [date_name]
     run_tasks(source, source.code_tasks(id_name, code_name, others), work, threads)
@@ -380,7 +380,7 @@ def _select(
     if rows.words.numbers is None:
         with lock:
             rows.words.numbers = codes.look_up(rows.words)
-    code_of, index = rows.words.numbers, rows.index
+    code_of, index = rows.words.numbers, rows.word
     row, code = np.empty(len(index) + 1, np.int32), np.empty(len(index) + 1, np.int32)
     k = kernels.select_codes(code_of, index, row, code)
     others = len(index) - k

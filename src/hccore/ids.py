@@ -143,7 +143,10 @@ class MemberIndex:
         of_dictionary = ids.cache["rows"]
         if of_dictionary is None:
             return None
-        return ids.pages.find(rows + np.int32(ids.first), of_dictionary, self.table)
+        found: NDArray[np.int32] | None = ids.pages.find(
+            rows + np.int32(ids.first), of_dictionary, self.table
+        )
+        return found
 
 
 def id_batch(ids: Any) -> IdBatch:

@@ -29,7 +29,8 @@ _KERNELS: dict[str, Any] = {}
 
 def kernel(function: Any) -> Any:
     """Compile for whoever calls it: other kernels, and Python by way of `compiled.py`."""
-    found = _KERNELS[function.__name__] = numba.njit(nogil=True, **_OPTIONS, **_NO_WRAPPERS)(function)
+    options: Any = {**_OPTIONS, **_NO_WRAPPERS}
+    found = _KERNELS[function.__name__] = numba.njit(nogil=True, **options)(function)
     return found
 
 
@@ -528,6 +529,7 @@ def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> np.
                     atomic_or(state, row, word, mask)
     return fetched
 
+
 # -------------------------------------------------------------------- Parquet pages
 
 
@@ -631,7 +633,7 @@ def unsnappy(source: Any, start: int, stop: int, target: Any, size: int) -> bool
             for i in range(count):
                 target[to + i] = target[to + i - back]
         to += count
-    return to == size
+    return bool(to == size)
 
 
 @part_of_kernel
@@ -661,7 +663,7 @@ def read_page_header(data: Any, at: int, stop: int, fields: Any) -> int:
     ----------
     data : uint8[]
     at, stop : int         where the header begins, where the data end
-    fields : int64[128]    written: number n of the header at n, of the structure in its field p at 16 * p + n;
+    fields : int64[144]    written: number n of the header at n, of the structure in its field p at 16 * p + n;
                            fields that are not there keep their value
 
     Returns
@@ -670,7 +672,9 @@ def read_page_header(data: Any, at: int, stop: int, fields: Any) -> int:
         The position behind the header, or -1 if it is none.
     """
     depth = 0
-    parents = np.int64(0)  # the field numbers that led here, five bits each, with the last number of each level
+    parents = np.int64(
+        0
+    )  # the field numbers that led here, five bits each, with the last number of each level
     lasts = np.int64(0)
     last = np.int64(0)
     while at < stop:
@@ -693,7 +697,7 @@ def read_page_header(data: Any, at: int, stop: int, fields: Any) -> int:
         if last < 0 or last > 31:
             return -1
         place = np.int64(-1)
-        if last < 16 and depth < 2 and parents < 8:
+        if last < 16 and depth < 2 and parents <= 8:
             place = parents * 16 + last
         if kind == 1 or kind == 2:
             if place >= 0:
@@ -725,7 +729,7 @@ def scan_pages(data: Any, stop: int, n_values: int, fields: Any, pages: Any) -> 
     ----------
     data : uint8[]               the chunk is [0, stop)
     n_values : int               that it must have
-    fields : int64[128]          scratch
+    fields : int64[144]          scratch
     pages : int64[most, 7]       written, see `pages.py`
 
     Returns
@@ -753,7 +757,7 @@ def scan_pages(data: Any, stop: int, n_values: int, fields: Any, pages: Any) -> 
                 return -1
         elif kind == 2:  # a dictionary
             values, encoding = fields[7 * 16 + 1], fields[7 * 16 + 2]
-            if count > 0 or (encoding != 0 and encoding != 2):
+            if count > 0 or (encoding != 0 and encoding != 2) or 4 * values > full:
                 return -1
             encoding = np.int64(0)
         elif kind == 3:  # a data page, second version: the levels stand before the rest, never compressed
@@ -947,7 +951,7 @@ def read_texts(data: Any, page: Any, snappy: bool, body: Any, starts: Any) -> bo
     at = open_page(data, page, snappy, False, body)
     if at < 0:
         return False
-    return find_texts(body, at, page[3], page[4], starts)
+    return bool(find_texts(body, at, page[3], page[4], starts))
 
 
 @kernel
@@ -978,7 +982,7 @@ def read_indices(
         if not unpack_indices(body, at, page[3], highest, out[done : done + page[4]]):
             return False
         done += page[4]
-    return done == out.shape[0]
+    return bool(done == out.shape[0])
 
 
 @kernel

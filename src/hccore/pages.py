@@ -231,16 +231,16 @@ def read_pages(chunk: Chunk, role: str) -> Pages | None:
     """
     from hccore import compiled as kernels
 
-    data = _scratch.take(role, chunk.size + kernels.SLACK, np.uint8)
+    data = _scratch.take(f"chunk of {role}", chunk.size + kernels.SLACK, np.uint8)
     with chunk.path.open("rb", buffering=0) as file:
         file.seek(chunk.start)
-        view = memoryview(data)[: chunk.size]
+        view = memoryview(data.data)[: chunk.size]
         while view:
             count = file.readinto(view)
             if not count:
                 return None
             view = view[count:]
-    fields = _scratch.take("fields", 128, np.int64)[:128]
+    fields = _scratch.take("fields", 144, np.int64)[:144]
     most = 64
     while True:
         table = np.empty((most, len(_FIELDS)), np.int64)
@@ -265,7 +265,7 @@ def _unpack(chunk: Chunk, data: NDArray[np.uint8], table: NDArray[np.int64]) -> 
 
     codec = pa.Codec(chunk.codec)
     out = np.empty(int(table[:, _FULL].sum()) + kernels.SLACK, np.uint8)
-    file = memoryview(data)
+    file = data.data
     at = 0
     for page in table:
         start, size, full = int(page[_START]), int(page[_SIZE]), int(page[_FULL])

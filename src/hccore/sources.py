@@ -104,13 +104,13 @@ class CodeRows(NamedTuple):
     ----------
     ids : pyarrow.Array or PagedIds
     words : Words
-    index : int32[n]                        position of each row's code in `words`; len(words): null
+    word : int32[n]                         position of each row's code in `words`; len(words): null
     others : dict of str to pyarrow.Array   further columns
     """
 
     ids: Any
     words: Words
-    index: NDArray[np.int32]
+    word: NDArray[np.int32]
     others: dict[str, pa.Array]
 
 
@@ -152,7 +152,9 @@ class Source:
 
         def coded(task: Callable[[], Iterable[pa.RecordBatch]]) -> Iterator[CodeRows]:
             for batch in task():
-                yield _code_rows(dict(zip(batch.schema.names, batch.columns, strict=True)), ids, codes, others)
+                yield _code_rows(
+                    dict(zip(batch.schema.names, batch.columns, strict=True)), ids, codes, others
+                )
 
         for task in self.tasks([ids, codes, *others], ids, codes):
             yield functools.partial(coded, task)
@@ -367,10 +369,14 @@ class _ParquetSource(Source):
         rows = _CODE_ROWS if pages and max(one.largest for one in pages) <= _CODE_ROWS // 4 else BATCH_ROWS
         cache: dict[str, Any] = {}
 
+        quick = {ids: self._quick_ids(group, ids), codes: self._quick_codes(group, codes)}
+
         def arrow(name: str, skip: int = 0) -> Iterator[pa.Array]:
-            options = {ids: self._quick_ids, codes: self._quick_codes}[name](group, name) if name in (ids, codes) else {}
-            for batch in itertools.islice(group.batches([name], options, rows), skip, None):
+            for batch in itertools.islice(group.batches([name], quick.get(name), rows), skip, None):
                 yield batch.column(0)
+
+        def arrow_ids(number: int) -> pa.Array:
+            return next(arrow(ids, number))
 
         streams = {name: arrow(name) for name in others}
         if id_pages is None:
@@ -387,7 +393,7 @@ class _ParquetSource(Source):
             columns = {name: next(stream) for name, stream in streams.items()}
             own: Any = columns.get(ids)
             if id_pages is not None:
-                own = PagedIds(id_pages, first, stop, cache, lambda number=number: next(arrow(ids, number)))
+                own = PagedIds(id_pages, first, stop, cache, functools.partial(arrow_ids, number))
             if index is not None and words is not None:
                 yield CodeRows(own, words, index, {name: columns[name] for name in others})
             else:
@@ -618,9 +624,7 @@ def need_column(source: Source, name: str, why: str = "") -> str:
 # -------------------------------------------------------------------- reading
 
 
-def run_tasks(
-    source: Source, tasks: Tasks[Piece], work: Callable[[Piece, int], None], threads: int
-) -> None:
+def run_tasks(source: Source, tasks: Tasks[Piece], work: Callable[[Piece, int], None], threads: int) -> None:
     """Decode pieces of a source and work on them, in as many threads; the first error stops all.
 
     `work` is called with a part of a piece and the number of the piece; the parts of a piece come in order.

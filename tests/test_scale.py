@@ -413,18 +413,22 @@ def test_out_of_memory_is_not_blamed_on_the_file(
     what: str,
     error: Exception,
 ):
-    real = sources._ParquetSource.tasks
+    def break_off(method: str) -> None:
+        real = getattr(sources._ParquetSource, method)
 
-    def tasks(self: Any, *columns: Any, **options: Any) -> Any:
-        if not self.name.startswith(what):
-            return real(self, *columns, **options)
+        def tasks(self: Any, *columns: Any, **options: Any) -> Any:
+            if not self.name.startswith(what):
+                return real(self, *columns, **options)
 
-        def fail() -> None:
-            raise error
+            def fail() -> None:
+                raise error
 
-        return iter([fail])
+            return iter([fail])
 
-    monkeypatch.setattr(sources._ParquetSource, "tasks", tasks)
+        monkeypatch.setattr(sources._ParquetSource, method, tasks)
+
+    break_off("tasks")
+    break_off("code_tasks")
     out = tmp_path / "scores.parquet"
     arguments = ["score", *map(str, crowd[:2]), "--out", str(out), "--model", MODEL, "--year", str(YEAR)]
     assert main(arguments) == 1

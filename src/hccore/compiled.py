@@ -70,7 +70,10 @@ class Kernel:
         kept = cache.read(name, full_key) if base else None
         if kept is not None:
             kind, symbol, code = kept.split(b"\n", 2)
-            return _caller(_map(code, symbol.decode()), int(kind), n_words)
+            try:
+                return _caller(_map(code, symbol.decode()), int(kind), n_words)
+            except (RuntimeError, AttributeError, TypeError):  # an llvmlite that does this otherwise
+                pass
         from hccore import kernels
 
         compiled = kernels.compile_kernel(self.name, args)

@@ -1,0 +1,171 @@
+"""Kernels as machine code that is kept between runs: never stale, never needed, and without the compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import hccore
+from hccore import cache, compiled
+from hccore.compiled import Kernel
+from hccore.demo import samples_folder
+
+STATE = np.array([[0, 0], [1, 0], [0, 0], [0, 4]], np.uint64)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache that is empty at first."""
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the kernels that are compiled in a test."""
+    from hccore import kernels
+
+    names: list[str] = []
+    original = kernels.compile_kernel
+
+    def compile_kernel(name: str, args: tuple[Any, ...]) -> Any:
+        names.append(name)
+        return original(name, args)
+
+    monkeypatch.setattr(kernels, "compile_kernel", compile_kernel)
+    return names
+
+
+def test_a_kernel_is_compiled_once_for_all_processes(folder: Path, compilations: list[str]):
+    assert Kernel("count_empty")(STATE) == 2
+    assert Kernel("count_empty")(STATE[1:]) == 1
+    assert compilations == ["count_empty"]
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_damaged_machine_code_is_not_run(folder: Path, compilations: list[str]):
+    Kernel("count_empty")(STATE)
+    (kept,) = folder.iterdir()
+    data = bytearray(kept.read_bytes())
+    data[-40] ^= 1
+    kept.write_bytes(data)
+    assert Kernel("count_empty")(STATE) == 2
+    assert compilations == ["count_empty"] * 2
+
+
+@pytest.mark.parametrize("module", ["kernels", "compiled"])
+def test_other_sources_are_compiled_again(
+    folder: Path, compilations: list[str], module: str, monkeypatch: pytest.MonkeyPatch
+):
+    Kernel("count_empty")(STATE)
+    original = cache.sources
+    monkeypatch.setattr(cache, "sources", lambda *names: original(*names) + module.encode())
+    monkeypatch.setattr(compiled, "_base", None)
+    assert Kernel("count_empty")(STATE) == 2
+    assert compilations == ["count_empty"] * 2
+
+
+def test_the_key_holds_the_sources_the_compiler_and_the_processor(monkeypatch: pytest.MonkeyPatch):
+    import llvmlite
+    from llvmlite import binding
+
+    keys = set()
+    asked: list[str] = []
+    monkeypatch.setattr(compiled, "_base", None)
+    keys.add(compiled._base_key())
+    for place, name, value in (
+        (llvmlite, "__version__", "0.0"),
+        (binding, "get_host_cpu_name", lambda: "another"),
+        (compiled.np, "__version__", "0.0"),
+        (cache, "sources", lambda *names: asked.extend(names) or b""),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, value)
+            patch.setattr(compiled, "_base", None)
+            keys.add(compiled._base_key())
+    assert len(keys) == 5
+    assert {"kernels", "compiled"} <= set(asked)
+
+
+@pytest.mark.parametrize("place", ["", "/dev/null/nowhere"])
+def test_without_a_cache_kernels_are_compiled(
+    place: str, compilations: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv(cache.VARIABLE, place)
+    assert Kernel("count_empty")(STATE) == 2
+    assert compilations == ["count_empty"]
+
+
+def test_what_cannot_be_kept_is_called_by_the_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compiled, "_RETURNS", {})
+    assert Kernel("count_empty")(STATE) == 2
+    assert not folder.exists()
+
+
+def test_a_loader_that_fails_is_not_needed(
+    folder: Path, compilations: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    Kernel("count_empty")(STATE)
+
+    def fail(*_: object) -> int:
+        raise RuntimeError("no such loader")
+
+    monkeypatch.setattr(compiled, "_map", fail)
+    assert Kernel("count_empty")(STATE) == 2
+    assert compilations == ["count_empty"] * 2
+
+
+def test_arguments():
+    read_only = STATE.copy()
+    read_only.flags.writeable = False
+    count = Kernel("count_empty")
+    assert count(STATE) == count(read_only) == 2
+    assert count(STATE[:0]) == 0
+    assert len(count.signatures) == 1
+    with pytest.raises(TypeError, match="contiguous"):
+        count(STATE[:, :1])
+    divide = Kernel("divide_half_away")
+    assert [divide(number, 10) for number in (15, -15, np.int32(14), -14)] == [2, -2, 1, -1]
+    with pytest.raises(KeyError):
+        Kernel("no_such_kernel")(STATE)
+
+
+def test_one_signature_of_each_kernel():
+    """Every further one would be compiled too, in the midst of a run."""
+    samples = samples_folder()
+    files = (samples / "members.csv", samples / "diagnoses.csv")
+    assume = {"esrd_status": "dialysis", "low_income": "no", "esrd": "no"}
+    for name, year in (("cms_hcc_v28", 2026), ("esrd_v24", 2026), ("rxhcc_v08_x", 2026)):
+        for everything in (False, True):
+            result = hccore.load_model(name, year).score(*files, all_segments=everything, assume=assume)
+            assert len(result.scores)
+            if not everything:
+                result.contributions()
+    kernels = [one for one in vars(compiled).values() if isinstance(one, Kernel) and one.signatures]
+    assert {"score_members", "set_codes", "find_members", "list_bits"} <= {one.name for one in kernels}
+    assert {one.name: len(one.signatures) for one in kernels} == {one.name: 1 for one in kernels}
+
+
+SECOND_RUN = """
+import sys
+from hccore.cli import main
+assert main(sys.argv[1:]) == 0
+dear = [name for name in ("numba", "pandas") if name in sys.modules]
+assert not dear, dear
+"""
+
+
+def test_a_process_with_a_warm_cache_does_not_start_the_compiler(tmp_path: Path):
+    samples = samples_folder()
+    command = [sys.executable, "-c", SECOND_RUN, "score", samples / "members.csv", samples / "diagnoses.csv"]
+    command += ["--model", "cms_hcc_v28", "--year", "2026", "--out", tmp_path / "s.parquet", "--quiet"]
+    warm = subprocess.run([sys.executable, "-m", "hccore.cli", "warmup"], check=False, capture_output=True)
+    assert warm.returncode == 0, warm.stderr
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr

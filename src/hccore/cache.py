@@ -1,0 +1,129 @@
+"""A folder of the user's own for what was worked out before and can be worked out again.
+
+Nothing depends on it: whatever is missing, damaged, out of date or not the user's is simply not there, and a
+folder that cannot be written is passed over. Content may be unpickled or run by whoever reads it, so it is taken
+only from files that nobody else can have written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+VARIABLE = "HCCORE_CACHE_DIR"
+_DIGEST_SIZE = hashlib.sha256().digest_size
+
+
+def folder() -> Path | None:
+    """Where files are kept: `$HCCORE_CACHE_DIR`, else `hccore` in the user's cache folder; None: nowhere.
+
+    The variable set to nothing switches caching off.
+    """
+    given = os.environ.get(VARIABLE)
+    if given is not None:
+        return Path(given) if given else None
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA", ""))
+    elif sys.platform == "darwin":
+        base = Path("~/Library/Caches")
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        base = base if base.is_absolute() else Path("~/.cache")
+    try:
+        base = base.expanduser()
+    except RuntimeError:  # no home
+        return None
+    return base / "hccore" if base.is_absolute() else None
+
+
+def read(name: str, key: bytes = b"") -> bytes | None:
+    """What was written under a name, None if there is nothing to be trusted.
+
+    Parameters
+    ----------
+    name : str
+        A plain file name.
+    key : bytes
+        All that the content depends on. What was written with another key is not there.
+    """
+    place = folder()
+    if place is None:
+        return None
+    try:
+        with (place / name).open("rb") as file:
+            if not _trusted(os.fstat(file.fileno())):
+                return None
+            digest, data = file.read(_DIGEST_SIZE), file.read()
+    except (OSError, ValueError):
+        return None
+    return data if digest == _digest(name, key, data) else None
+
+
+def write(name: str, data: bytes, key: bytes = b"") -> None:
+    """Keep content under a name, in the place of what is there; see `read`.
+
+    A name is written again when its key changes, so files do not pile up. Readers see the old file or the new one.
+    """
+    place = folder()
+    if place is None:
+        return
+    new = place / f"{name}.{os.urandom(8).hex()}~"
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir(mode=0o700, exist_ok=True)
+        # Others may read where the user opens the folder to them, as in a container image; never write.
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+    except (OSError, ValueError):
+        return
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(_digest(name, key, data))
+            file.write(data)
+        new.replace(place / name)
+    except OSError:
+        _remove(new)
+    except BaseException:  # interrupted
+        _remove(new)
+        raise
+
+
+def sources(*modules: str) -> bytes:
+    """A digest of the source of modules of this package, of its version and of the interpreter, for a key.
+
+    Raises
+    ------
+    OSError
+        If there is no source, as in some frozen applications.
+    """
+    from hccore import __version__
+
+    found = hashlib.sha256(f"{__version__} {sys.version} {sys.byteorder}".encode())
+    for module in modules:
+        source = Path(__file__).with_name(f"{module}.py").read_bytes()
+        found.update(hashlib.sha256(source).digest())
+    return found.digest()
+
+
+def _digest(name: str, key: bytes, data: bytes) -> bytes:
+    """What stands before the content: a damaged file, one of another name or of another key does not match it."""
+    found = hashlib.sha256(f"hccore {len(name)} {len(key)} {name}".encode())
+    found.update(key)
+    found.update(data)
+    return found.digest()
+
+
+def _trusted(status: os.stat_result) -> bool:
+    """Whether the file is one that only this user (or root, who can do anything) can have written."""
+    if not hasattr(os, "getuid"):
+        return True
+    mine = status.st_uid in (0, os.getuid())
+    return stat.S_ISREG(status.st_mode) and mine and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()

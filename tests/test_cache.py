@@ -26,23 +26,34 @@ def test_what_is_written_is_read(folder: Path) -> None:
     assert cache.read("thing", b"key") == b"content"
     cache.write("thing", b"", b"key")
     assert cache.read("thing", b"key") == b""
-    assert [path.name for path in folder.iterdir()] == ["thing"]
+    assert [path.stem for path in folder.iterdir()] == ["thing"]
 
 
 def test_another_key_or_name_is_a_miss(folder: Path) -> None:
     cache.write("thing", b"content", b"key")
     assert cache.read("thing") is None
     assert cache.read("thing", b"other") is None
-    (folder / "thing").rename(folder / "thong")
+    cache.write("thong", b"other content", b"key")
+    first, second = sorted(folder.iterdir())
+    first.replace(second)
     assert cache.read("thong", b"key") is None
-    cache.write("thing", b"bc", b"a")
-    assert cache.read("thing", b"ab") is None
+
+
+def test_a_few_keys_of_a_name_are_kept(folder: Path) -> None:
+    cache.write("thing.other", b"content")
+    for number in range(7):
+        cache.write("thing", b"content", bytes([number]))
+        if number:
+            assert cache.read("thing", bytes([number - 1])) == b"content"
+    assert len(list(folder.iterdir())) == 5
+    assert cache.read("thing.other") == b"content"
+    assert cache.read("thing", bytes([0])) is None
 
 
 @pytest.mark.parametrize("damage", ["empty", "short", "long", "bit", "foreign"])
 def test_a_damaged_file_is_a_miss(folder: Path, damage: str) -> None:
     cache.write("thing", b"content" * 100)
-    file = folder / "thing"
+    (file,) = folder.iterdir()
     whole = file.read_bytes()
     file.write_bytes(
         {
@@ -65,10 +76,14 @@ def test_a_folder_that_cannot_be_is_passed_over(folder: Path) -> None:
 
 
 def test_a_name_that_cannot_be_written_is_passed_over(folder: Path) -> None:
-    (folder / "thing" / "inside").mkdir(parents=True)
     cache.write("thing", b"content")
+    (file,) = folder.iterdir()
+    file.unlink()
+    (file / "inside").mkdir(parents=True)
+    cache.write("thing", b"content")
+    cache.write("no/such/thing", b"content")
     assert cache.read("thing") is None
-    assert [path.name for path in folder.iterdir()] == ["thing"]
+    assert list(folder.iterdir()) == [file]
 
 
 def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +94,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Path, "replace", full)
     cache.write("thing", b"new")
     assert cache.read("thing") == b"old"
-    assert [path.name for path in folder.iterdir()] == ["thing"]
+    assert len(list(folder.iterdir())) == 1
 
 
 @posix
@@ -95,15 +110,17 @@ def test_an_unwritable_folder_is_passed_over(folder: Path) -> None:
 def test_the_folder_is_private(folder: Path) -> None:
     cache.write("thing", b"content")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert stat.S_IMODE((folder / "thing").stat().st_mode) & 0o022 == 0
+    (file,) = folder.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) & 0o022 == 0
 
 
 @posix
 def test_what_another_can_have_written_is_not_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.write("thing", b"content")
-    (folder / "thing").chmod(0o666)
+    (file,) = folder.iterdir()
+    file.chmod(0o666)
     assert cache.read("thing") is None
-    (folder / "thing").chmod(0o600)
+    file.chmod(0o600)
     assert cache.read("thing") == b"content"
     status = os.stat_result((stat.S_IFREG | 0o644, 0, 0, 1, 4321, 0, 0, 0, 0, 0))
     monkeypatch.setattr(os, "fstat", lambda _: status)
@@ -153,7 +170,7 @@ def test_two_processes_write_at_once(folder: Path) -> None:
     )
     writers = [subprocess.Popen([sys.executable, "-c", program], env=os.environ) for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]
-    assert [path.name for path in folder.iterdir()] == ["thing"]
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_a_digest_of_sources() -> None:

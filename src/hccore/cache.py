@@ -11,11 +11,11 @@ import hashlib
 import os
 import stat
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "HCCORE_CACHE_DIR"
 _DIGEST_SIZE = hashlib.sha256().digest_size
+_KEPT = 4  # keys of one name: a few installations, or tables beside the packaged ones, may take turns
 
 
 def folder() -> Path | None:
@@ -41,20 +41,20 @@ def folder() -> Path | None:
 
 
 def read(name: str, key: bytes = b"") -> bytes | None:
-    """What was written under a name, None if there is nothing to be trusted.
+    """What was written under a name and key, None if there is nothing to be trusted.
 
     Parameters
     ----------
     name : str
-        A plain file name.
+        What it is, as the beginning of a file name.
     key : bytes
-        All that the content depends on. What was written with another key is not there.
+        All that the content depends on.
     """
     place = folder()
     if place is None:
         return None
     try:
-        with (place / name).open("rb") as file:
+        with (place / _file_name(name, key)).open("rb") as file:
             if not _trusted(os.fstat(file.fileno())):
                 return None
             digest, data = file.read(_DIGEST_SIZE), file.read()
@@ -64,9 +64,9 @@ def read(name: str, key: bytes = b"") -> bytes | None:
 
 
 def write(name: str, data: bytes, key: bytes = b"") -> None:
-    """Keep content under a name, in the place of what is there; see `read`.
+    """Keep content under a name and key; see `read`, which finds it whole or not at all.
 
-    A name is written again when its key changes, so files do not pile up. Readers see the old file or the new one.
+    Of one name only the content of the last few keys is kept.
     """
     place = folder()
     if place is None:
@@ -77,18 +77,19 @@ def write(name: str, data: bytes, key: bytes = b"") -> None:
         place.mkdir(mode=0o700, exist_ok=True)
         # Others may read where the user opens the folder to them, as in a container image; never write.
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(_digest(name, key, data))
+                file.write(data)
+            new.replace(place / _file_name(name, key))
+        except BaseException:
+            new.unlink()
+            raise
+        of_name = [path for path in place.glob(f"{name}.*") if path.stem == name]
+        for old in sorted(of_name, key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]:
+            old.unlink()
     except (OSError, ValueError):
         return
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(_digest(name, key, data))
-            file.write(data)
-        new.replace(place / name)
-    except OSError:
-        _remove(new)
-    except BaseException:  # interrupted
-        _remove(new)
-        raise
 
 
 def sources(*modules: str) -> bytes:
@@ -108,6 +109,10 @@ def sources(*modules: str) -> bytes:
     return found.digest()
 
 
+def _file_name(name: str, key: bytes) -> str:
+    return f"{name}.{hashlib.sha256(key).hexdigest()[:16]}"
+
+
 def _digest(name: str, key: bytes, data: bytes) -> bytes:
     """What stands before the content: a damaged file, one of another name or of another key does not match it."""
     found = hashlib.sha256(f"hccore {len(name)} {len(key)} {name}".encode())
@@ -122,8 +127,3 @@ def _trusted(status: os.stat_result) -> bool:
         return True
     mine = status.st_uid in (0, os.getuid())
     return stat.S_ISREG(status.st_mode) and mine and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-
-
-def _remove(path: Path) -> None:
-    with suppress(OSError):
-        path.unlink()

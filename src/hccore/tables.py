@@ -15,7 +15,7 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ SCORED_KINDS = frozenset(
 )
 KINDS = SCORED_KINDS | {"flag"}
 _CODE_SHAPE = re.compile(r"[0-9A-Z]+")
+_DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d*))?")
 ALWAYS = parse_condition("")
 ALWAYS_ROW = parse_row_condition("")
 
@@ -191,14 +192,15 @@ class ModelTables:
         """Whether there are sub-models, each for some of the members."""
         return any(segment.population for segment in self.segments)
 
+    @cached_property
+    def targets(self) -> tuple[CodeTarget, ...]:
+        """What codes lead to, each once, in the order in which it comes up."""
+        return _targets_of(self.codes.values())
+
     @property
     def looks_at_diagnosis_age(self) -> bool:
         """Whether some code counts only at a certain age at the diagnosis."""
-        return any(
-            "diagnosis_age" in target.service_condition.columns
-            for targets in self.codes.get("icd10cm", {}).values()
-            for target in targets
-        )
+        return any("diagnosis_age" in target.service_condition.columns for target in self.targets)
 
     def members_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """The variables behind names of variables and groups, each once, in order."""
@@ -206,6 +208,12 @@ class ModelTables:
         for name in names:
             found.update(dict.fromkeys(self.groups.get(name, (name,))))
         return tuple(found)
+
+
+def _targets_of(books: Iterable[Mapping[str, tuple[CodeTarget, ...]]]) -> tuple[CodeTarget, ...]:
+    """The targets of all codes of some systems, each once; codes that lead to the same share them."""
+    distinct = {id(targets): targets for book in books for targets in book.values()}
+    return tuple({id(target): target for targets in distinct.values() for target in targets}.values())
 
 
 def shared_with(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str, Condition]:
@@ -281,7 +289,7 @@ def read_folder(folder: Path) -> ModelTables:
     return _FolderReader(Path(folder)).read()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Row:
     """A row of a table as a mapping that knows its place."""
 
@@ -322,7 +330,7 @@ class _Row:
         text = self[column]
         if not text:
             return None
-        match = re.fullmatch(r"(-?)(\d+)(?:\.(\d*))?", text)
+        match = _DECIMAL.fullmatch(text)
         if match is None:
             raise self.fault(column, f"{text!r} is not a decimal number")
         sign, whole, decimals = match[1], match[2], (match[3] or "").rstrip("0")
@@ -332,10 +340,13 @@ class _Row:
         return -value if sign else value
 
 
-def _cells(reader: Any, file: Path) -> Iterator[list[str]]:
-    """The rows of a CSV reader; what is no CSV is a fault at its line."""
+def _lines(reader: Any, file: Path, width: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV reader with their line numbers; what is no CSV is a fault at its line."""
     try:
-        yield from reader
+        for cells in reader:
+            if len(cells) != width:
+                raise TableError(f"{len(cells)} cells where the header has {width}", file, reader.line_num)
+            yield reader.line_num, cells
     except csv.Error as error:
         raise TableError(f"not CSV ({error})", file, reader.line_num) from None
 
@@ -356,9 +367,7 @@ class _FolderReader:
         segments = self._segments()
         codes = self._codes(variables)
         dated = about.get("service_year", False) or any(
-            target.service_condition.text
-            for targets in codes.get("icd10cm", {}).values()
-            for target in targets
+            target.service_condition.text for target in _targets_of([codes.get("icd10cm", {})])
         )
         tables = ModelTables(
             folder=self.folder,
@@ -402,7 +411,7 @@ class _FolderReader:
         self.files[name] = hashlib.sha256(data).hexdigest()
         return data
 
-    def _rows(
+    def _table(
         self,
         name: str,
         columns: Sequence[str],
@@ -410,8 +419,8 @@ class _FolderReader:
         optional: Sequence[str] = (),
         required: bool = False,
         more: bool = False,
-    ) -> Iterable[_Row]:
-        """Rows of a table.
+    ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+        """The columns of a table, and its rows with their line numbers.
 
         `optional` columns may follow the others, in this order; `more` allows any further ones (the
         segments of coefficients.csv).
@@ -422,12 +431,14 @@ class _FolderReader:
         except FileNotFoundError:
             if required or name.removesuffix(".csv") in self.include:
                 raise TableError("this table is missing", file) from None
-            return
+            return [], iter(())
         except UnicodeDecodeError as error:
             raise TableError(f"not UTF-8 text ({error.reason} at byte {error.start})", file) from None
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        lines = _cells(reader, file)
-        header = next(lines, [])
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise TableError(f"not CSV ({error})", file, reader.line_num) from None
         extra = header[len(columns) :]
         expected = [name for name in optional if name in extra]
         if header[: len(columns)] != list(columns) or (extra != expected and not more):
@@ -440,11 +451,22 @@ class _FolderReader:
             )
         if len(set(header)) != len(header):
             raise TableError("a column appears twice", file, 1)
-        width = len(header)
-        for cells in lines:
-            if len(cells) != width:
-                raise TableError(f"{len(cells)} cells where the header has {width}", file, reader.line_num)
-            yield _Row(file, reader.line_num, dict(zip(header, cells, strict=True)))
+        return header, _lines(reader, file, len(header))
+
+    def _rows(
+        self,
+        name: str,
+        columns: Sequence[str],
+        *,
+        optional: Sequence[str] = (),
+        required: bool = False,
+        more: bool = False,
+    ) -> Iterator[_Row]:
+        """The rows of a table; see `_table`."""
+        header, lines = self._table(name, columns, optional=optional, required=required, more=more)
+        file = self.path(name)
+        for line, cells in lines:
+            yield _Row(file, line, dict(zip(header, cells, strict=True)))
 
     # ---------------------------------------------------------------- model.toml
 
@@ -711,40 +733,55 @@ class _FolderReader:
         return tuple(edges)
 
     def _codes(self, variables: Mapping[str, Variable]) -> dict[str, dict[str, tuple[CodeTarget, ...]]]:
+        """Codes that lead to the same share one tuple of targets, and equal targets are one object."""
         codes: dict[str, dict[str, tuple[CodeTarget, ...]]] = {}
-        targets: dict[tuple[str, str, str], CodeTarget] = {}
+        alone: dict[tuple[str, ...], tuple[CodeTarget, ...]] = {}  # by the cells
+        together: dict[tuple[int, ...], tuple[CodeTarget, ...]] = {}  # by the identities of the targets
         columns = ("system", "code", "category", "condition")
-        for row in self._rows("codes.csv", columns, optional=("service_condition",)):
-            system, code, category, text, *dated = row.cells.values()
-            service_text = dated[0] if dated else ""
-            target = targets.get((category, text, service_text))
-            if target is None:
-                if category not in variables or variables[category].kind not in {*CODED_KINDS, "flag"}:
-                    raise row.fault("category", f"{category!r} is not a category")
-                condition = row.condition("condition")
-                if not any(condition(facts) for facts in possible_facts([condition])):
-                    raise row.fault("condition", f"{text!r} holds for no member")
-                service = row.row_condition("service_condition")
-                if not any(service(facts) for facts in possible_facts([service])):
-                    raise row.fault("service_condition", f"{service_text!r} holds for no service")
-                target = CodeTarget(category, condition, service)
-                targets[category, text, service_text] = target
+        header, lines = self._table("codes.csv", columns, optional=("service_condition",))
+        line, cells = 0, header
+
+        def row() -> _Row:
+            return _Row(self.path("codes.csv"), line, dict(zip(header, cells, strict=True)))
+
+        for line, cells in lines:  # noqa: B007 - `row` looks at them
+            system, code, *leads_to = cells
+            key = tuple(leads_to)
+            targets = alone.get(key)
+            if targets is None:
+                targets = alone[key] = (self._target(row(), variables),)
             if system not in SYSTEMS:
-                raise row.fault("system", f"unknown code system {system!r}")
-            if service_text and system != "icd10cm":
-                raise row.fault("service_condition", f"only diagnoses have a service date, not {system}")
+                raise row().fault("system", f"unknown code system {system!r}")
+            if system != "icd10cm" and any(leads_to[2:]):
+                raise row().fault("service_condition", f"only diagnoses have a service date, not {system}")
             if _CODE_SHAPE.fullmatch(code) is None:
-                raise row.fault("code", f"{code!r}: a code is upper-case letters and digits")
+                raise row().fault("code", f"{code!r}: a code is upper-case letters and digits")
             by_code = codes.setdefault(system, {})
             earlier = by_code.get(code)
-            if earlier is None:
-                by_code[code] = (target,)
-                continue
-            for other in earlier:
-                if other.category == category and self._overlap(other, target):
-                    raise row.fault("condition", f"{code} is mapped to {category} twice for the same member")
-            by_code[code] = (*earlier, target)
+            if earlier is not None:
+                (target,) = targets
+                for other in earlier:
+                    if other.category == target.category and self._overlap(other, target):
+                        raise row().fault(
+                            "condition", f"{code} is mapped to {target.category} twice for the same member"
+                        )
+                targets = (*earlier, target)
+                targets = together.setdefault(tuple(map(id, targets)), targets)
+            by_code[code] = targets
         return codes
+
+    @staticmethod
+    def _target(row: _Row, variables: Mapping[str, Variable]) -> CodeTarget:
+        category = row["category"]
+        if category not in variables or variables[category].kind not in {*CODED_KINDS, "flag"}:
+            raise row.fault("category", f"{category!r} is not a category")
+        condition = row.condition("condition")
+        if not any(condition(facts) for facts in possible_facts([condition])):
+            raise row.fault("condition", f"{row['condition']!r} holds for no member")
+        service = row.row_condition("service_condition")
+        if not any(service(facts) for facts in possible_facts([service])):
+            raise row.fault("service_condition", f"{row['service_condition']!r} holds for no service")
+        return CodeTarget(category, condition, service)
 
     @staticmethod
     def _overlap(first: CodeTarget, second: CodeTarget) -> bool:
@@ -789,7 +826,7 @@ class _FolderReader:
     @staticmethod
     def _check_applies(row: _Row, segment: Segment, earlier: Iterable[Segment]) -> None:
         """A score that is chosen exists, and a score column holds one score a member."""
-        if segment.automatic:
+        if segment.automatic and segment.applies.text:
             both = [segment.condition, segment.applies]
             for facts in possible_facts(both):
                 if segment.condition(facts) and not segment.applies(facts):
@@ -868,25 +905,16 @@ def _check_effects(tables: ModelTables, reader: _FolderReader) -> None:
     for name, row in tables.coefficients.items():
         if name in accepted:
             continue
-        line = _line_of(reader, "coefficients.csv", name)
+        fault = None
         if name not in produced:
-            raise TableError(
-                f"nothing produces {name}: no code, flag or rule sets it",
-                reader.path("coefficients.csv"),
-                line,
-                "variable",
-            )
-        if name not in reachable:
-            raise TableError(
-                f"no possible input sets {name}", reader.path("coefficients.csv"), line, "variable"
-            )
-        if all(value is None for value in row) and name not in tables.accepted.get("no_effect", {}):
-            raise TableError(
-                f"{name} has no coefficient in any segment",
-                reader.path("coefficients.csv"),
-                line,
-                "variable",
-            )
+            fault = f"nothing produces {name}: no code, flag or rule sets it"
+        elif name not in reachable:
+            fault = f"no possible input sets {name}"
+        elif all(value is None for value in row) and name not in tables.accepted.get("no_effect", {}):
+            fault = f"{name} has no coefficient in any segment"
+        if fault is not None:
+            file, line = reader.path("coefficients.csv"), _line_of(reader, "coefficients.csv", name)
+            raise TableError(fault, file, line, "variable")
     _check_used(tables, reader)
 
 
@@ -898,12 +926,7 @@ def _line_of(reader: _FolderReader, table: str, name: str) -> int | None:
 
 def _reachable(tables: ModelTables) -> tuple[set[str], set[str]]:
     """Variables that some possible member with some codes sets, and variables that anything sets at all."""
-    reachable = {
-        target.category
-        for system in tables.codes.values()
-        for targets in system.values()
-        for target in targets
-    }
+    reachable = {target.category for target in tables.targets}
     produced = set(reachable) | {flag.variable for flag in tables.flags}
     produced |= {rule.variable for rule in tables.rules if rule.variable}
     for flag in tables.flags:

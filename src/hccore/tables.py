@@ -11,14 +11,16 @@ import csv
 import datetime
 import hashlib
 import io
+import pickle
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from hccore import cache
 from hccore.conditions import (
     Condition,
     ConditionError,
@@ -212,7 +214,9 @@ class ModelTables:
 
 def _targets_of(books: Iterable[Mapping[str, tuple[CodeTarget, ...]]]) -> tuple[CodeTarget, ...]:
     """The targets of all codes of some systems, each once; codes that lead to the same share them."""
-    distinct = {id(targets): targets for book in books for targets in book.values()}
+    distinct: dict[int, tuple[CodeTarget, ...]] = {}
+    for book in books:
+        distinct.update(zip(map(id, book.values()), book.values(), strict=True))
     return tuple({id(target): target for targets in distinct.values() for target in targets}.values())
 
 
@@ -281,7 +285,43 @@ def load_tables(model: str, year: int, root: Path | str | None = None) -> ModelT
 
 @lru_cache(maxsize=64)
 def _load(folder: Path) -> ModelTables:
-    return read_folder(folder)
+    """The tables of a folder, from the cache if every file is what it was when they were read and checked."""
+    reader = _FolderReader(folder)
+    if _CODE is None:
+        return reader.read()
+    name = f"{folder.parent.name}-{folder.name}.tables"
+    key = _CODE + bytes.fromhex(_digest(folder / "model.toml"))
+    kept = cache.read(name, key)
+    if kept is not None:
+        file = io.BytesIO(kept)
+        inputs: dict[str, str] = pickle.load(file)  # noqa: S301 - only the user can have written it
+        if all(_digest(folder / place) == digest for place, digest in inputs.items()):
+            tables: ModelTables = pickle.load(file)  # noqa: S301
+            return replace(tables, folder=folder)
+    tables = reader.read()
+    parts = (reader.inputs, replace(tables, folder=Path()))
+    cache.write(name, b"".join(pickle.dumps(part, pickle.HIGHEST_PROTOCOL) for part in parts), key)
+    return tables
+
+
+def _code() -> bytes | None:
+    """What cached tables depend on beside the files; None: not known."""
+    try:
+        return cache.sources("tables", "conditions", "columns")
+    except OSError:
+        return None
+
+
+# Taken when the code is loaded: it may be edited while it runs.
+_CODE = _code()
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file, empty if there is none."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def read_folder(folder: Path) -> ModelTables:
@@ -357,6 +397,7 @@ class _FolderReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, str] = {}
+        self.inputs: dict[str, str] = {}  # SHA-256 of every file looked for, by its place; empty: not there
         self.include: dict[str, str] = {}
 
     def read(self) -> ModelTables:
@@ -403,12 +444,18 @@ class _FolderReader:
 
     def path(self, name: str) -> Path:
         """Where a table stands, after `[include]`."""
+        return self.folder / self._place(name)
+
+    def _place(self, name: str) -> str:
+        """Where a table stands, from the model folder."""
         stem = name.removesuffix(".csv")
-        return (self.folder / self.include[stem] / name) if stem in self.include else self.folder / name
+        return f"{self.include[stem]}/{name}" if stem in self.include else name
 
     def _bytes(self, name: str) -> bytes:
+        place = self._place(name)
+        self.inputs[place] = ""
         data = self.path(name).read_bytes()
-        self.files[name] = hashlib.sha256(data).hexdigest()
+        self.inputs[place] = self.files[name] = hashlib.sha256(data).hexdigest()
         return data
 
     def _table(

@@ -13,12 +13,11 @@ import hashlib
 import io
 import pickle
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hccore import cache
 from hccore.conditions import (
@@ -55,8 +54,7 @@ ALWAYS = parse_condition("")
 ALWAYS_ROW = parse_row_condition("")
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """A name of the model: see `variables.csv`."""
 
     name: str
@@ -65,8 +63,7 @@ class Variable:
     label: str
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """One way in which a variable is set by the member's facts: see `flags.csv`."""
 
     variable: str
@@ -75,8 +72,7 @@ class Flag:
     line: int
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """One row of `rules.csv`; `when`, `unless`, `count_of` and `clears` hold names of variables or groups."""
 
     stage: str
@@ -90,8 +86,7 @@ class Rule:
     line: int
 
 
-@dataclass(frozen=True)
-class CodeTarget:
+class CodeTarget(NamedTuple):
     """One category that a code leads to, and when: what the member and what the dated row must be like."""
 
     category: str
@@ -99,8 +94,7 @@ class CodeTarget:
     service_condition: Condition = ALWAYS_ROW
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """One score: see `segments.csv`. `divisor` is in thousandths; `applies`: for whom the score exists."""
 
     name: str
@@ -113,8 +107,7 @@ class Segment:
     applies: Condition = ALWAYS
 
 
-@dataclass(frozen=True)
-class Multiplier:
+class Multiplier(NamedTuple):
     """One row of `multipliers.csv`: whose raw score is multiplied, by how many thousandths, and why."""
 
     condition: Condition
@@ -329,13 +322,15 @@ def read_folder(folder: Path) -> ModelTables:
     return _FolderReader(Path(folder)).read()
 
 
-@dataclass(slots=True)
 class _Row:
     """A row of a table as a mapping that knows its place."""
 
-    file: Path
-    line: int
-    cells: dict[str, str]
+    __slots__ = ("cells", "file", "line")
+
+    def __init__(self, file: Path, line: int, cells: dict[str, str]) -> None:
+        self.file = file
+        self.line = line
+        self.cells = cells
 
     def __getitem__(self, column: str) -> str:
         return self.cells.get(column, "")
@@ -518,6 +513,8 @@ class _FolderReader:
     # ---------------------------------------------------------------- model.toml
 
     def _model_toml(self) -> dict[str, Any]:
+        import tomllib
+
         file = self.folder / "model.toml"
         try:
             about = tomllib.loads(self._bytes("model.toml").decode("utf-8"))

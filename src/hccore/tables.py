@@ -11,6 +11,7 @@ import csv
 import datetime
 import hashlib
 import io
+import itertools
 import pickle
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hccore import cache
+from hccore.columns import COLUMNS
 from hccore.conditions import (
     Condition,
     ConditionError,
@@ -973,10 +975,14 @@ def _reachable(tables: ModelTables) -> tuple[set[str], set[str]]:
     reachable = {target.category for target in tables.targets}
     produced = set(reachable) | {flag.variable for flag in tables.flags}
     produced |= {rule.variable for rule in tables.rules if rule.variable}
+    witnesses: dict[str, dict[str, int]] = {}
     for flag in tables.flags:
-        if any(flag.condition(facts) for facts in possible_facts([flag.condition])):
-            reachable.add(flag.variable)
-    facts_that_set = _member_rule_solver(tables)
+        if flag.variable not in witnesses:
+            found = next((facts for facts in possible_facts([flag.condition]) if flag.condition(facts)), None)
+            if found is not None:
+                witnesses[flag.variable] = found
+    reachable.update(witnesses)
+    facts_that_set = _member_rule_solver(tables, witnesses)
     for rule in tables.rules:
         if not rule.variable:
             continue
@@ -990,8 +996,14 @@ def _reachable(tables: ModelTables) -> tuple[set[str], set[str]]:
     return reachable, produced
 
 
-def _member_rule_solver(tables: ModelTables) -> Callable[[Rule], bool]:
-    """A test whether any possible member's facts fire a member rule (flags alone; others are assumed)."""
+def _member_rule_solver(
+    tables: ModelTables, witnesses: Mapping[str, Mapping[str, int]]
+) -> Callable[[Rule], bool]:
+    """A test whether any possible member's facts fire a member rule (flags alone; others are assumed).
+
+    `witnesses` are facts that set each flag. Put together, those of a rule's terms mostly fire it, and the rest of
+    the possible members need not be tried.
+    """
     conditions: dict[str, list[Condition]] = {}
     for flag in tables.flags:
         conditions.setdefault(flag.variable, []).append(flag.condition)
@@ -1004,10 +1016,13 @@ def _member_rule_solver(tables: ModelTables) -> Callable[[Rule], bool]:
         when = [terms for terms in when if all(name in conditions for name in terms)]
         unless = [name for name in tables.members_of(rule.unless) if name in conditions]
         used = [c for name in {*unless, *(n for terms in when for n in terms)} for c in conditions[name]]
+        likely = {name: COLUMNS[name].low for condition in used for name in condition.columns}
+        for terms in when:
+            likely.update(witnesses.get(terms[0], {}))
         return any(
             all(any(is_set(name, facts) for name in terms) for terms in when)
             and not any(is_set(name, facts) for name in unless)
-            for facts in possible_facts(used)
+            for facts in itertools.chain([likely], possible_facts(used))
         )
 
     return solvable

@@ -372,3 +372,14 @@ def test_two_processes_load_at_once(folder: Path, tmp_path: Path) -> None:
     loaders = [subprocess.Popen([sys.executable, "-c", program], env=os.environ) for _ in range(2)]
     assert [loader.wait() for loader in loaders] == [0, 0]
     assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_warming_up_keeps_all_tables(folder: Path, load: Loader) -> None:
+    subprocess.run([sys.executable, "-m", "hccore.cli", "warmup"], check=True, stdout=subprocess.DEVNULL)
+    kept = {path.stem for path in folder.glob("*.tables.*")}
+    assert kept == {f"{model}-{year}.tables" for model, year in available_models()}
+    load.reads = 0
+    for model, year in available_models():
+        load(mappings_root() / model / str(year))
+    assert load.reads == 0

@@ -1,14 +1,21 @@
 """The cache folder: what is kept is found again or silently not there, and is never stale."""
 
+import csv
 import os
 import stat
 import subprocess
 import sys
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from hccore import cache
+from hccore import Model, TableError, cache, tables
+from hccore.compile import CompiledModel
+from hccore.tables import ModelTables, available_models, mappings_root, read_folder
+from tests.support import GOLDEN
+from tests.tiny import TINY, write_tiny
 
 posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes are POSIX's")
 
@@ -178,3 +185,201 @@ def test_a_digest_of_sources() -> None:
     assert cache.sources("tables") != cache.sources("tables", "compile")
     with pytest.raises(OSError):
         cache.sources("no_such_module")
+
+
+# -------------------------------------------------------------------- tables
+
+
+class Loader:
+    """Loads tables as a new process does, and knows whether they had to be read and checked."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reads = 0
+        read = tables._FolderReader.read
+
+        def counted(reader: tables._FolderReader) -> ModelTables:
+            self.reads += 1
+            return read(reader)
+
+        monkeypatch.setattr(tables._FolderReader, "read", counted)
+
+    def __call__(self, folder: Path) -> ModelTables:
+        tables._load.cache_clear()
+        try:
+            return tables.load_tables(folder.parent.name, int(folder.name), folder.parent.parent)
+        finally:
+            tables._load.cache_clear()
+
+
+@pytest.fixture
+def load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loader:
+    return Loader(monkeypatch)
+
+
+def same_arrays(one: object, other: object) -> bool:
+    """Whether compiled models, or parts of them, are equal."""
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    if isinstance(one, CompiledModel):
+        return all(same_arrays(getattr(one, part.name), getattr(other, part.name)) for part in fields(one))
+    if isinstance(one, tuple):
+        return len(one) == len(other) and all(map(same_arrays, one, other))
+    return one == other
+
+
+def in_order(found: ModelTables) -> list[object]:
+    """Everything whose order matters and is not compared by `==`."""
+    books = [(system, list(book.items())) for system, book in found.codes.items()]
+    return [books, *(list(getattr(found, name)) for name in ("variables", "groups", "coefficients", "files"))]
+
+
+@pytest.mark.parametrize(("model", "year"), available_models())
+def test_kept_tables_are_those_that_were_read(model: str, year: int, load: Loader) -> None:
+    place = mappings_root() / model / str(year)
+    plain = read_folder(place)
+    load.reads = 0
+    first, again = load(place), load(place)
+    assert load.reads == 1
+    assert again is not first
+    assert first == plain == again
+    assert in_order(first) == in_order(plain) == in_order(again)
+    assert again.targets == plain.targets
+    assert len({id(targets) for book in again.codes.values() for targets in book.values()}) < 300
+    assert same_arrays(Model(again).compiled, Model(plain).compiled)
+
+
+@pytest.mark.parametrize(
+    "case", sorted(GOLDEN.glob("*_v2*/2026/expected.csv")), ids=lambda path: path.parent.parent.name
+)
+def test_members_score_the_same_from_kept_tables(case: Path, load: Loader, tmp_path: Path) -> None:
+    place = mappings_root() / case.parent.parent.name / case.parent.name
+    load(place)
+    model = Model(load(place))
+    assert load.reads == 1
+    out = tmp_path / "out.csv"
+    files = (case.parent / "beneficiaries.csv", case.parent / "diagnoses.csv")
+    model.score(*files, all_segments=True, exact_codes=True).write(out)
+    with case.open(encoding="utf-8", newline="") as file:
+        expected = list(csv.DictReader(file))
+    with out.open(encoding="utf-8", newline="") as file:
+        got = list(csv.DictReader(file))
+    assert len(got) == len(expected)
+    assert all(row.items() <= wanted.items() for row, wanted in zip(got, expected, strict=True))
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_a_changed_byte_is_noticed(name: str, load: Loader, tmp_path: Path) -> None:
+    place = write_tiny(tmp_path)
+    before = load(place)
+    file = place / name
+    times = (file.stat().st_atime_ns, file.stat().st_mtime_ns)
+    old, new = {
+        "model.toml": (b"Tiny", b"Tidy"),
+        "variables.csv": (b"worst", b"wurst"),
+        "flags.csv": (b"sex = female", b"sex  =female"),
+        "groups.csv": (b"LOW,HCC3", b"LOW,HCC1"),
+        "rules.csv": (b"FEMALE ANY", b"FEMALE LOW"),
+        "hierarchy.csv": (b"HCC1,HCC2", b"HCC1,HCC3"),
+        "codes.csv": (b"A02", b"A03"),
+        "coefficients.csv": (b"1.125", b"1.126"),
+        "segments.csv": (b"0.8", b"0.9"),
+    }[name]
+    data = file.read_bytes()
+    file.write_bytes(data.replace(old, new))
+    os.utime(file, ns=times)
+    changed = load(place)
+    assert changed != before
+    assert changed == read_folder(place)
+    file.write_bytes(data)
+    assert load(place) == before
+    file.write_bytes(data + b'"')
+    with pytest.raises(TableError):
+        load(place)
+    with pytest.raises(TableError):  # what is wrong stays wrong
+        load(place)
+
+
+def test_tables_that_come_and_go_are_noticed(load: Loader, tmp_path: Path) -> None:
+    place = write_tiny(tmp_path, {"hierarchy.csv": None})
+    assert load(place).hierarchy == ()
+    assert load(place).hierarchy == ()
+    assert load.reads == 1
+    (place / "hierarchy.csv").write_text(TINY["hierarchy.csv"])
+    assert load(place).hierarchy == (("HCC1", "HCC2"),)
+    (place / "hierarchy.csv").unlink()
+    assert load(place).hierarchy == ()
+
+
+def test_an_included_table_is_looked_at(load: Loader, tmp_path: Path) -> None:
+    about = TINY["model.toml"] + '[include]\ncodes = "../../other"\n'
+    place = write_tiny(tmp_path, {"model.toml": about, "codes.csv": None})
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "codes.csv").write_text(TINY["codes.csv"])
+    assert set(load(place).codes["icd10cm"]) == {"A00", "A01", "A02"}
+    (tmp_path / "other" / "codes.csv").write_text(TINY["codes.csv"].replace("A02", "A03"))
+    assert set(load(place).codes["icd10cm"]) == {"A00", "A01", "A03"}
+    assert load.reads == 2
+    load(place)
+    assert load.reads == 2
+
+
+def test_equal_folders_share_and_know_their_places(load: Loader, tmp_path: Path) -> None:
+    one, other = write_tiny(tmp_path / "one"), write_tiny(tmp_path / "other")
+    assert load(one).folder == one
+    assert load(other) == replace(load(one), folder=other)
+    assert load.reads == 1
+
+
+def test_other_code_reads_again(load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = write_tiny(tmp_path)
+    load(place)
+    monkeypatch.setattr(tables, "_CODE", b"of another version")
+    load(place)
+    assert load.reads == 2
+    monkeypatch.setattr(tables, "_CODE", None)  # an application without its source
+    load(place)
+    load(place)
+    assert load.reads == 4
+
+
+@pytest.mark.parametrize("state", ["off", "a file", "damaged"])
+def test_tables_load_whatever_the_cache_is_like(
+    state: str, folder: Path, load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = write_tiny(tmp_path)
+    if state == "off":
+        monkeypatch.setenv(cache.VARIABLE, "")
+    elif state == "a file":
+        folder.write_text("")
+    else:
+        load(place)
+        (kept,) = folder.iterdir()
+        kept.write_bytes(kept.read_bytes()[:-1])
+        load.reads = 0
+    assert load(place) == read_folder(place)
+    load(place)
+    assert load.reads == (2 if state == "damaged" else 3)
+
+
+def test_two_processes_load_at_once(folder: Path, tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    program = (
+        "from hccore.tables import _load, load_tables\n"
+        "for _ in range(50):\n"
+        "    _load.cache_clear()\n"
+        f"    assert load_tables('tiny', 2026, {str(tmp_path)!r}).title == 'Tiny'\n"
+    )
+    loaders = [subprocess.Popen([sys.executable, "-c", program], env=os.environ) for _ in range(2)]
+    assert [loader.wait() for loader in loaders] == [0, 0]
+    assert len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_warming_up_keeps_all_tables(folder: Path, load: Loader) -> None:
+    subprocess.run([sys.executable, "-m", "hccore.cli", "warmup"], check=True, stdout=subprocess.DEVNULL)
+    kept = {path.stem for path in folder.glob("*.tables.*")}
+    assert kept == {f"{model}-{year}.tables" for model, year in available_models()}
+    load.reads = 0
+    for model, year in available_models():
+        load(mappings_root() / model / str(year))
+    assert load.reads == 0

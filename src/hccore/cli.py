@@ -135,7 +135,9 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("--full", action="store_true", help="long lists in full")
     compared.add_argument("--csv", metavar="FILE", help="also write every change as a row")
     command("demo", _demo, "Score the sample population and show what happened.")
-    command("warmup", _warmup, "Compile the kernels and cache them (for container images).")
+    command(
+        "warmup", _warmup, "Compile the kernels, check all tables, and cache both (for container images)."
+    )
     return parser
 
 
@@ -440,8 +442,9 @@ def _demo(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> N
 
 
 def _warmup(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
+    from hccore.cache import folder as cache_folder
     from hccore.demo import samples_folder
-    from hccore.model import load_model
+    from hccore.model import load_model, models
 
     start = time.perf_counter()
     folder = samples_folder()
@@ -452,6 +455,11 @@ def _warmup(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) ->
         )
         result.table()
     print(f"kernels compiled in {time.perf_counter() - start:.1f} s")
+    if cache_folder() is not None:
+        start = time.perf_counter()
+        for name, year in models():
+            load_model(name, year)
+        print(f"tables checked in {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from __future__ import annotations
 import datetime
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import NamedTuple
 
 MAX_AGE = 130
 EPOCH = datetime.date(1970, 1, 1)
@@ -24,9 +24,10 @@ _DATE_SHAPES = (
 )
 _MONTH_SHAPE = re.compile(r"(?:(?P<y>\d{4})[-/]?(?=\d\d))?(?P<m>\d{1,2})")
 
+_NONE: Mapping[str, int] = MappingProxyType({})
 
-@dataclass(frozen=True)
-class Column:
+
+class Column(NamedTuple):
     """One member column.
 
     Attributes
@@ -56,11 +57,11 @@ class Column:
     aliases: tuple[str, ...] = ()
     low: int = 0
     high: int = 1
-    labels: Mapping[str, int] = field(default_factory=dict)
-    spellings: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, int] = _NONE
+    spellings: Mapping[str, int] = _NONE
     default: int | None = None
     blank: int | None = None
-    parts: Mapping[str, int] = field(default_factory=dict)
+    parts: Mapping[str, int] = _NONE
 
     def code(self, value: object) -> int | None:
         """Code of one value as a user may spell it, None if it is not one of the column's values."""

@@ -186,7 +186,11 @@ def compile_model(tables: ModelTables) -> CompiledModel:
         return len(categories) + number, service
 
     for system, by_code in tables.codes.items():
-        codes[system] = {code: tuple(map(entry, targets)) for code, targets in by_code.items()}
+        # Codes that lead to the same share their targets; so do they share their entries.
+        shared = list(map(id, by_code.values()))
+        distinct = dict(zip(shared, by_code.values(), strict=True))
+        entries = {key: tuple(map(entry, targets)) for key, targets in distinct.items()}
+        codes[system] = dict(zip(by_code, map(entries.__getitem__, shared), strict=True))
     n_state = len(categories) + len(conditional)
 
     names = [*categories, *(f"{category} if {condition.text}" for category, condition in conditional)]

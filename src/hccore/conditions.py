@@ -12,8 +12,9 @@ import ast
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from types import CodeType
 from typing import Any
+from weakref import WeakValueDictionary
 
 from hccore.columns import COLUMNS, ROW_COLUMNS, Column, parse_date
 
@@ -28,6 +29,7 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
 # A lone "=" is equality here, as in CMS's tables.
 _LONE_EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
 _ALL_COLUMNS = {**COLUMNS, **ROW_COLUMNS}
+_NO_BUILTINS: dict[str, Any] = {"__builtins__": {}}
 
 
 class ConditionError(ValueError):
@@ -45,15 +47,15 @@ class Condition:
         The columns it looks at: member columns, or those of a dated row.
     """
 
-    __slots__ = ("_code", "_known", "breakpoints", "columns", "text")
+    __slots__ = ("__weakref__", "_code", "_known", "_source", "breakpoints", "columns", "text")
 
     def __init__(self, text: str, known: Mapping[str, Column] = COLUMNS) -> None:
         self.text = text.strip()
         self._known = known
+        self._code: CodeType | None = None
         self.breakpoints: dict[str, set[int]] = {}
-        source = "True" if not self.text else self._translate(self.text)
+        self._source = "True" if not self.text else self._translate(self.text)
         self.columns = frozenset(self.breakpoints)
-        self._code = compile(source, f"<condition {self.text}>", "eval")
 
     def __call__(self, facts: Mapping[str, Any]) -> Any:
         """Whether it holds: a bool for scalar facts, a boolean array for arrays of facts.
@@ -63,7 +65,13 @@ class Condition:
         facts : mapping of column name to int or int array
             Must hold every name in `columns`.
         """
-        return eval(self._code, {"__builtins__": {}}, facts)  # noqa: S307 - whitelisted below
+        if self._code is None:
+            self._code = compile(self._source, f"<condition {self.text}>", "eval")
+        return eval(self._code, _NO_BUILTINS, facts)  # noqa: S307 - whitelisted below
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: a condition that is restored is not parsed again, and is the one of its text."""
+        return _restored, (self.text, self._known is COLUMNS, self._source, self.breakpoints)
 
     def __repr__(self) -> str:
         return f"Condition({self.text!r})"
@@ -148,7 +156,6 @@ class Condition:
         self.breakpoints.setdefault(node.id, set())
 
 
-@lru_cache(maxsize=4096)
 def parse_condition(text: str) -> Condition:
     """The condition of a table cell; equal texts give the same object.
 
@@ -157,10 +164,9 @@ def parse_condition(text: str) -> Condition:
     ConditionError
         If the text is not in the grammar or names an unknown column or label.
     """
-    return Condition(text)
+    return _parsed(text, COLUMNS, _OF_MEMBERS)
 
 
-@lru_cache(maxsize=256)
 def parse_row_condition(text: str) -> Condition:
     """The condition of a table cell on one dated row (`service_date`, `diagnosis_age`).
 
@@ -169,7 +175,30 @@ def parse_row_condition(text: str) -> Condition:
     ConditionError
         If the text is not in the grammar, names another column or compares with an impossible date.
     """
-    return Condition(text, ROW_COLUMNS)
+    return _parsed(text, ROW_COLUMNS, _OF_ROWS)
+
+
+# The conditions in use, by their texts.
+_OF_MEMBERS: WeakValueDictionary[str, Condition] = WeakValueDictionary()
+_OF_ROWS: WeakValueDictionary[str, Condition] = WeakValueDictionary()
+
+
+def _parsed(text: str, known: Mapping[str, Column], in_use: WeakValueDictionary[str, Condition]) -> Condition:
+    text = text.strip()
+    found = in_use.get(text)
+    return in_use.setdefault(text, Condition(text, known)) if found is None else found
+
+
+def _restored(text: str, of_member: bool, source: str, breakpoints: dict[str, set[int]]) -> Condition:
+    """The condition of a text, from what parsing it came to."""
+    in_use = _OF_MEMBERS if of_member else _OF_ROWS
+    found = in_use.get(text)
+    if found is None:
+        found = Condition("", COLUMNS if of_member else ROW_COLUMNS)
+        found.text, found._source, found.breakpoints = text, source, breakpoints
+        found.columns = frozenset(breakpoints)
+        found = in_use.setdefault(text, found)
+    return found
 
 
 def possible_facts(conditions: Iterable[Condition]) -> Iterator[dict[str, int]]:

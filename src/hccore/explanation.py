@@ -317,13 +317,8 @@ def needed_columns(tables: ModelTables, *, segment_given: bool) -> frozenset[str
     if not segment_given:
         conditions += [segment.condition for segment in tables.segments if segment.automatic]
         conditions += [row.condition for row in tables.multipliers]
-    every = {
-        id(target): target.condition
-        for by_code in tables.codes.values()
-        for targets in by_code.values()
-        for target in targets
-    }
-    return frozenset().union(*(condition.columns for condition in (*conditions, *every.values())))
+    conditions += [target.condition for target in tables.targets]
+    return frozenset().union(*(condition.columns for condition in conditions))
 
 
 def birth_of(tables: ModelTables, member: Mapping[str, object], facts: Mapping[str, int]) -> int | None:

@@ -249,13 +249,7 @@ class SingleScorer:
         self.target_of: dict[int, int] = {}
         self.entries: dict[int, _Entry] = {}
         conditional: dict[tuple[str, Condition], int] = {}
-        distinct = {
-            id(target): target
-            for by_code in self.tables.codes.values()
-            for targets in by_code.values()
-            for target in targets
-        }
-        for key, target in distinct.items():
+        for target in self.tables.targets:
             bit = self.bit[target.category]
             if target.condition.text:
                 name = (target.category, target.condition)
@@ -265,7 +259,7 @@ class SingleScorer:
                     mask = self.conditions.get(target.condition, 0)
                     self.conditions[target.condition] = mask | conditional[name]
                 bit = conditional[name]
-            self.entries[key] = _Entry(target.category, bit, target)
+            self.entries[id(target)] = _Entry(target.category, bit, target)
 
     def _rule(self, rule: Rule) -> _Rule:
         tables = self.tables

@@ -11,14 +11,17 @@ import csv
 import datetime
 import hashlib
 import io
+import itertools
+import pickle
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from hccore import cache
+from hccore.columns import COLUMNS
 from hccore.conditions import (
     Condition,
     ConditionError,
@@ -48,12 +51,12 @@ SCORED_KINDS = frozenset(
 )
 KINDS = SCORED_KINDS | {"flag"}
 _CODE_SHAPE = re.compile(r"[0-9A-Z]+")
+_DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d*))?")
 ALWAYS = parse_condition("")
 ALWAYS_ROW = parse_row_condition("")
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(NamedTuple):
     """A name of the model: see `variables.csv`."""
 
     name: str
@@ -62,8 +65,7 @@ class Variable:
     label: str
 
 
-@dataclass(frozen=True)
-class Flag:
+class Flag(NamedTuple):
     """One way in which a variable is set by the member's facts: see `flags.csv`."""
 
     variable: str
@@ -72,8 +74,7 @@ class Flag:
     line: int
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """One row of `rules.csv`; `when`, `unless`, `count_of` and `clears` hold names of variables or groups."""
 
     stage: str
@@ -87,8 +88,7 @@ class Rule:
     line: int
 
 
-@dataclass(frozen=True)
-class CodeTarget:
+class CodeTarget(NamedTuple):
     """One category that a code leads to, and when: what the member and what the dated row must be like."""
 
     category: str
@@ -96,8 +96,7 @@ class CodeTarget:
     service_condition: Condition = ALWAYS_ROW
 
 
-@dataclass(frozen=True)
-class Segment:
+class Segment(NamedTuple):
     """One score: see `segments.csv`. `divisor` is in thousandths; `applies`: for whom the score exists."""
 
     name: str
@@ -110,8 +109,7 @@ class Segment:
     applies: Condition = ALWAYS
 
 
-@dataclass(frozen=True)
-class Multiplier:
+class Multiplier(NamedTuple):
     """One row of `multipliers.csv`: whose raw score is multiplied, by how many thousandths, and why."""
 
     condition: Condition
@@ -191,14 +189,15 @@ class ModelTables:
         """Whether there are sub-models, each for some of the members."""
         return any(segment.population for segment in self.segments)
 
+    @cached_property
+    def targets(self) -> tuple[CodeTarget, ...]:
+        """What codes lead to, each once, in the order in which it comes up."""
+        return _targets_of(self.codes.values())
+
     @property
     def looks_at_diagnosis_age(self) -> bool:
         """Whether some code counts only at a certain age at the diagnosis."""
-        return any(
-            "diagnosis_age" in target.service_condition.columns
-            for targets in self.codes.get("icd10cm", {}).values()
-            for target in targets
-        )
+        return any("diagnosis_age" in target.service_condition.columns for target in self.targets)
 
     def members_of(self, names: Iterable[str]) -> tuple[str, ...]:
         """The variables behind names of variables and groups, each once, in order."""
@@ -206,6 +205,14 @@ class ModelTables:
         for name in names:
             found.update(dict.fromkeys(self.groups.get(name, (name,))))
         return tuple(found)
+
+
+def _targets_of(books: Iterable[Mapping[str, tuple[CodeTarget, ...]]]) -> tuple[CodeTarget, ...]:
+    """The targets of all codes of some systems, each once; codes that lead to the same share them."""
+    distinct: dict[int, tuple[CodeTarget, ...]] = {}
+    for book in books:
+        distinct.update(zip(map(id, book.values()), book.values(), strict=True))
+    return tuple({id(target): target for targets in distinct.values() for target in targets}.values())
 
 
 def shared_with(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str, Condition]:
@@ -273,7 +280,43 @@ def load_tables(model: str, year: int, root: Path | str | None = None) -> ModelT
 
 @lru_cache(maxsize=64)
 def _load(folder: Path) -> ModelTables:
-    return read_folder(folder)
+    """The tables of a folder, from the cache if every file is what it was when they were read and checked."""
+    reader = _FolderReader(folder)
+    if _CODE is None:
+        return reader.read()
+    name = f"{folder.parent.name}-{folder.name}.tables"
+    key = _CODE + bytes.fromhex(_digest(folder / "model.toml"))
+    kept = cache.read(name, key)
+    if kept is not None:
+        file = io.BytesIO(kept)
+        inputs: dict[str, str] = pickle.load(file)  # noqa: S301 - only the user can have written it
+        if all(_digest(folder / place) == digest for place, digest in inputs.items()):
+            tables: ModelTables = pickle.load(file)  # noqa: S301
+            return replace(tables, folder=folder)
+    tables = reader.read()
+    parts = (reader.inputs, replace(tables, folder=Path()))
+    cache.write(name, b"".join(pickle.dumps(part, pickle.HIGHEST_PROTOCOL) for part in parts), key)
+    return tables
+
+
+def _code() -> bytes | None:
+    """What cached tables depend on beside the files; None: not known."""
+    try:
+        return cache.sources("tables", "conditions", "columns")
+    except OSError:
+        return None
+
+
+# Taken when the code is loaded: it may be edited while it runs.
+_CODE = _code()
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file, empty if there is none."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def read_folder(folder: Path) -> ModelTables:
@@ -281,13 +324,15 @@ def read_folder(folder: Path) -> ModelTables:
     return _FolderReader(Path(folder)).read()
 
 
-@dataclass(frozen=True)
 class _Row:
     """A row of a table as a mapping that knows its place."""
 
-    file: Path
-    line: int
-    cells: dict[str, str]
+    __slots__ = ("cells", "file", "line")
+
+    def __init__(self, file: Path, line: int, cells: dict[str, str]) -> None:
+        self.file = file
+        self.line = line
+        self.cells = cells
 
     def __getitem__(self, column: str) -> str:
         return self.cells.get(column, "")
@@ -322,7 +367,7 @@ class _Row:
         text = self[column]
         if not text:
             return None
-        match = re.fullmatch(r"(-?)(\d+)(?:\.(\d*))?", text)
+        match = _DECIMAL.fullmatch(text)
         if match is None:
             raise self.fault(column, f"{text!r} is not a decimal number")
         sign, whole, decimals = match[1], match[2], (match[3] or "").rstrip("0")
@@ -332,10 +377,13 @@ class _Row:
         return -value if sign else value
 
 
-def _cells(reader: Any, file: Path) -> Iterator[list[str]]:
-    """The rows of a CSV reader; what is no CSV is a fault at its line."""
+def _lines(reader: Any, file: Path, width: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV reader with their line numbers; what is no CSV is a fault at its line."""
     try:
-        yield from reader
+        for cells in reader:
+            if len(cells) != width:
+                raise TableError(f"{len(cells)} cells where the header has {width}", file, reader.line_num)
+            yield reader.line_num, cells
     except csv.Error as error:
         raise TableError(f"not CSV ({error})", file, reader.line_num) from None
 
@@ -346,6 +394,7 @@ class _FolderReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, str] = {}
+        self.inputs: dict[str, str] = {}  # SHA-256 of every file looked for, by its place; empty: not there
         self.include: dict[str, str] = {}
 
     def read(self) -> ModelTables:
@@ -356,9 +405,7 @@ class _FolderReader:
         segments = self._segments()
         codes = self._codes(variables)
         dated = about.get("service_year", False) or any(
-            target.service_condition.text
-            for targets in codes.get("icd10cm", {}).values()
-            for target in targets
+            target.service_condition.text for target in _targets_of([codes.get("icd10cm", {})])
         )
         tables = ModelTables(
             folder=self.folder,
@@ -394,15 +441,21 @@ class _FolderReader:
 
     def path(self, name: str) -> Path:
         """Where a table stands, after `[include]`."""
+        return self.folder / self._place(name)
+
+    def _place(self, name: str) -> str:
+        """Where a table stands, from the model folder."""
         stem = name.removesuffix(".csv")
-        return (self.folder / self.include[stem] / name) if stem in self.include else self.folder / name
+        return f"{self.include[stem]}/{name}" if stem in self.include else name
 
     def _bytes(self, name: str) -> bytes:
+        place = self._place(name)
+        self.inputs[place] = ""
         data = self.path(name).read_bytes()
-        self.files[name] = hashlib.sha256(data).hexdigest()
+        self.inputs[place] = self.files[name] = hashlib.sha256(data).hexdigest()
         return data
 
-    def _rows(
+    def _table(
         self,
         name: str,
         columns: Sequence[str],
@@ -410,8 +463,8 @@ class _FolderReader:
         optional: Sequence[str] = (),
         required: bool = False,
         more: bool = False,
-    ) -> Iterable[_Row]:
-        """Rows of a table.
+    ) -> tuple[list[str], Iterator[tuple[int, list[str]]]]:
+        """The columns of a table, and its rows with their line numbers.
 
         `optional` columns may follow the others, in this order; `more` allows any further ones (the
         segments of coefficients.csv).
@@ -422,12 +475,14 @@ class _FolderReader:
         except FileNotFoundError:
             if required or name.removesuffix(".csv") in self.include:
                 raise TableError("this table is missing", file) from None
-            return
+            return [], iter(())
         except UnicodeDecodeError as error:
             raise TableError(f"not UTF-8 text ({error.reason} at byte {error.start})", file) from None
         reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-        lines = _cells(reader, file)
-        header = next(lines, [])
+        try:
+            header = next(reader, [])
+        except csv.Error as error:
+            raise TableError(f"not CSV ({error})", file, reader.line_num) from None
         extra = header[len(columns) :]
         expected = [name for name in optional if name in extra]
         if header[: len(columns)] != list(columns) or (extra != expected and not more):
@@ -440,15 +495,28 @@ class _FolderReader:
             )
         if len(set(header)) != len(header):
             raise TableError("a column appears twice", file, 1)
-        width = len(header)
-        for cells in lines:
-            if len(cells) != width:
-                raise TableError(f"{len(cells)} cells where the header has {width}", file, reader.line_num)
-            yield _Row(file, reader.line_num, dict(zip(header, cells, strict=True)))
+        return header, _lines(reader, file, len(header))
+
+    def _rows(
+        self,
+        name: str,
+        columns: Sequence[str],
+        *,
+        optional: Sequence[str] = (),
+        required: bool = False,
+        more: bool = False,
+    ) -> Iterator[_Row]:
+        """The rows of a table; see `_table`."""
+        header, lines = self._table(name, columns, optional=optional, required=required, more=more)
+        file = self.path(name)
+        for line, cells in lines:
+            yield _Row(file, line, dict(zip(header, cells, strict=True)))
 
     # ---------------------------------------------------------------- model.toml
 
     def _model_toml(self) -> dict[str, Any]:
+        import tomllib
+
         file = self.folder / "model.toml"
         try:
             about = tomllib.loads(self._bytes("model.toml").decode("utf-8"))
@@ -711,40 +779,55 @@ class _FolderReader:
         return tuple(edges)
 
     def _codes(self, variables: Mapping[str, Variable]) -> dict[str, dict[str, tuple[CodeTarget, ...]]]:
+        """Codes that lead to the same share one tuple of targets, and equal targets are one object."""
         codes: dict[str, dict[str, tuple[CodeTarget, ...]]] = {}
-        targets: dict[tuple[str, str, str], CodeTarget] = {}
+        alone: dict[tuple[str, ...], tuple[CodeTarget, ...]] = {}  # by the cells
+        together: dict[tuple[int, ...], tuple[CodeTarget, ...]] = {}  # by the identities of the targets
         columns = ("system", "code", "category", "condition")
-        for row in self._rows("codes.csv", columns, optional=("service_condition",)):
-            system, code, category, text, *dated = row.cells.values()
-            service_text = dated[0] if dated else ""
-            target = targets.get((category, text, service_text))
-            if target is None:
-                if category not in variables or variables[category].kind not in {*CODED_KINDS, "flag"}:
-                    raise row.fault("category", f"{category!r} is not a category")
-                condition = row.condition("condition")
-                if not any(condition(facts) for facts in possible_facts([condition])):
-                    raise row.fault("condition", f"{text!r} holds for no member")
-                service = row.row_condition("service_condition")
-                if not any(service(facts) for facts in possible_facts([service])):
-                    raise row.fault("service_condition", f"{service_text!r} holds for no service")
-                target = CodeTarget(category, condition, service)
-                targets[category, text, service_text] = target
+        header, lines = self._table("codes.csv", columns, optional=("service_condition",))
+        line, cells = 0, header
+
+        def row() -> _Row:
+            return _Row(self.path("codes.csv"), line, dict(zip(header, cells, strict=True)))
+
+        for line, cells in lines:  # noqa: B007 - `row` looks at them
+            system, code, *leads_to = cells
+            key = tuple(leads_to)
+            targets = alone.get(key)
+            if targets is None:
+                targets = alone[key] = (self._target(row(), variables),)
             if system not in SYSTEMS:
-                raise row.fault("system", f"unknown code system {system!r}")
-            if service_text and system != "icd10cm":
-                raise row.fault("service_condition", f"only diagnoses have a service date, not {system}")
+                raise row().fault("system", f"unknown code system {system!r}")
+            if system != "icd10cm" and any(leads_to[2:]):
+                raise row().fault("service_condition", f"only diagnoses have a service date, not {system}")
             if _CODE_SHAPE.fullmatch(code) is None:
-                raise row.fault("code", f"{code!r}: a code is upper-case letters and digits")
+                raise row().fault("code", f"{code!r}: a code is upper-case letters and digits")
             by_code = codes.setdefault(system, {})
             earlier = by_code.get(code)
-            if earlier is None:
-                by_code[code] = (target,)
-                continue
-            for other in earlier:
-                if other.category == category and self._overlap(other, target):
-                    raise row.fault("condition", f"{code} is mapped to {category} twice for the same member")
-            by_code[code] = (*earlier, target)
+            if earlier is not None:
+                (target,) = targets
+                for other in earlier:
+                    if other.category == target.category and self._overlap(other, target):
+                        raise row().fault(
+                            "condition", f"{code} is mapped to {target.category} twice for the same member"
+                        )
+                targets = (*earlier, target)
+                targets = together.setdefault(tuple(map(id, targets)), targets)
+            by_code[code] = targets
         return codes
+
+    @staticmethod
+    def _target(row: _Row, variables: Mapping[str, Variable]) -> CodeTarget:
+        category = row["category"]
+        if category not in variables or variables[category].kind not in {*CODED_KINDS, "flag"}:
+            raise row.fault("category", f"{category!r} is not a category")
+        condition = row.condition("condition")
+        if not any(condition(facts) for facts in possible_facts([condition])):
+            raise row.fault("condition", f"{row['condition']!r} holds for no member")
+        service = row.row_condition("service_condition")
+        if not any(service(facts) for facts in possible_facts([service])):
+            raise row.fault("service_condition", f"{row['service_condition']!r} holds for no service")
+        return CodeTarget(category, condition, service)
 
     @staticmethod
     def _overlap(first: CodeTarget, second: CodeTarget) -> bool:
@@ -789,7 +872,7 @@ class _FolderReader:
     @staticmethod
     def _check_applies(row: _Row, segment: Segment, earlier: Iterable[Segment]) -> None:
         """A score that is chosen exists, and a score column holds one score a member."""
-        if segment.automatic:
+        if segment.automatic and segment.applies.text:
             both = [segment.condition, segment.applies]
             for facts in possible_facts(both):
                 if segment.condition(facts) and not segment.applies(facts):
@@ -868,25 +951,16 @@ def _check_effects(tables: ModelTables, reader: _FolderReader) -> None:
     for name, row in tables.coefficients.items():
         if name in accepted:
             continue
-        line = _line_of(reader, "coefficients.csv", name)
+        fault = None
         if name not in produced:
-            raise TableError(
-                f"nothing produces {name}: no code, flag or rule sets it",
-                reader.path("coefficients.csv"),
-                line,
-                "variable",
-            )
-        if name not in reachable:
-            raise TableError(
-                f"no possible input sets {name}", reader.path("coefficients.csv"), line, "variable"
-            )
-        if all(value is None for value in row) and name not in tables.accepted.get("no_effect", {}):
-            raise TableError(
-                f"{name} has no coefficient in any segment",
-                reader.path("coefficients.csv"),
-                line,
-                "variable",
-            )
+            fault = f"nothing produces {name}: no code, flag or rule sets it"
+        elif name not in reachable:
+            fault = f"no possible input sets {name}"
+        elif all(value is None for value in row) and name not in tables.accepted.get("no_effect", {}):
+            fault = f"{name} has no coefficient in any segment"
+        if fault is not None:
+            file, line = reader.path("coefficients.csv"), _line_of(reader, "coefficients.csv", name)
+            raise TableError(fault, file, line, "variable")
     _check_used(tables, reader)
 
 
@@ -898,18 +972,17 @@ def _line_of(reader: _FolderReader, table: str, name: str) -> int | None:
 
 def _reachable(tables: ModelTables) -> tuple[set[str], set[str]]:
     """Variables that some possible member with some codes sets, and variables that anything sets at all."""
-    reachable = {
-        target.category
-        for system in tables.codes.values()
-        for targets in system.values()
-        for target in targets
-    }
+    reachable = {target.category for target in tables.targets}
     produced = set(reachable) | {flag.variable for flag in tables.flags}
     produced |= {rule.variable for rule in tables.rules if rule.variable}
+    witnesses: dict[str, dict[str, int]] = {}
     for flag in tables.flags:
-        if any(flag.condition(facts) for facts in possible_facts([flag.condition])):
-            reachable.add(flag.variable)
-    facts_that_set = _member_rule_solver(tables)
+        if flag.variable not in witnesses:
+            found = next((facts for facts in possible_facts([flag.condition]) if flag.condition(facts)), None)
+            if found is not None:
+                witnesses[flag.variable] = found
+    reachable.update(witnesses)
+    facts_that_set = _member_rule_solver(tables, witnesses)
     for rule in tables.rules:
         if not rule.variable:
             continue
@@ -923,8 +996,14 @@ def _reachable(tables: ModelTables) -> tuple[set[str], set[str]]:
     return reachable, produced
 
 
-def _member_rule_solver(tables: ModelTables) -> Callable[[Rule], bool]:
-    """A test whether any possible member's facts fire a member rule (flags alone; others are assumed)."""
+def _member_rule_solver(
+    tables: ModelTables, witnesses: Mapping[str, Mapping[str, int]]
+) -> Callable[[Rule], bool]:
+    """A test whether any possible member's facts fire a member rule (flags alone; others are assumed).
+
+    `witnesses` are facts that set each flag. Put together, those of a rule's terms mostly fire it, and the rest of
+    the possible members need not be tried.
+    """
     conditions: dict[str, list[Condition]] = {}
     for flag in tables.flags:
         conditions.setdefault(flag.variable, []).append(flag.condition)
@@ -937,10 +1016,13 @@ def _member_rule_solver(tables: ModelTables) -> Callable[[Rule], bool]:
         when = [terms for terms in when if all(name in conditions for name in terms)]
         unless = [name for name in tables.members_of(rule.unless) if name in conditions]
         used = [c for name in {*unless, *(n for terms in when for n in terms)} for c in conditions[name]]
+        likely = {name: COLUMNS[name].low for condition in used for name in condition.columns}
+        for terms in when:
+            likely.update(witnesses.get(terms[0], {}))
         return any(
             all(any(is_set(name, facts) for name in terms) for terms in when)
             and not any(is_set(name, facts) for name in unless)
-            for facts in possible_facts(used)
+            for facts in itertools.chain([likely], possible_facts(used))
         )
 
     return solvable

@@ -36,7 +36,8 @@ def kernel(function: Any) -> Any:
 
 def part_of_kernel(function: Any) -> Any:
     """Copy into the kernels that call it: a call would pass all arrays of the tables by value, each time."""
-    return numba.njit(inline="always", **_OPTIONS)(function)
+    options: Any = {**_OPTIONS, **_NO_WRAPPERS}
+    return numba.njit(nogil=True, forceinline=True, **options)(function)
 
 
 class Compiled(NamedTuple):

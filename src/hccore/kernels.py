@@ -535,84 +535,88 @@ def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> np.
 
 
 @intrinsic
-def copy_16(typingctx: Any, target: Any, to: Any, source: Any, at: Any) -> Any:
-    """Copy 16 bytes of one uint8[] from a position on to a position of another; both must have them."""
+def address_of(typingctx: Any, data: Any) -> Any:
+    """Address of the first byte of a uint8[]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointers = []
-        for array, position in ((0, 1), (2, 3)):
-            array_type = signature.args[array]
-            struct = context.make_array(array_type)(context, builder, args[array])
-            place = cgutils.get_item_pointer(context, builder, array_type, struct, [args[position]])
-            pointers.append(builder.bitcast(place, ir.VectorType(ir.IntType(8), 16).as_pointer()))
-        builder.store(builder.load(pointers[1], align=1), pointers[0], align=1)
+        struct = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.ptrtoint(struct.data, context.get_value_type(types.intp))
+
+    return types.intp(data), codegen
+
+
+@intrinsic
+def copy_16(typingctx: Any, target: Any, source: Any) -> Any:
+    """Copy 16 bytes from one address to another."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        kind = ir.VectorType(ir.IntType(8), 16).as_pointer()
+        target, source = (builder.inttoptr(address, kind) for address in args)
+        builder.store(builder.load(source, align=1), target, align=1)
         return context.get_dummy_value()
 
-    return types.void(target, types.intp, source, types.intp), codegen
+    return types.void(types.intp, types.intp), codegen
+
+
+@intrinsic
+def choose(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
+    """One of two numbers, without a branch that could be mispredicted."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.select(*args)
+
+    return types.int64(types.boolean, types.int64, types.int64), codegen
 
 
 @kernel
 def unsnappy(source: Any, start: int, stop: int, target: Any, size: int) -> bool:
     """Decompress one Snappy block (https://github.com/google/snappy, format_description.txt).
 
-    Runs of at most 16 bytes whose source is complete, which are nearly all, are copied as 16 bytes whatever
-    their length, so that the loop has few branches to mispredict.
-
     Parameters
     ----------
-    source : uint8[]           the block is [start, stop)
+    source : uint8[>= stop]           the block is [start, stop)
     target : uint8[>= size + SLACK]   written from the beginning
-    size : int                 the length that the block must have
+    size : int                        the length that the block must have
 
     Returns
     -------
     bool
         False if the block is not valid or of another length.
+
+    Notes
+    -----
+    Steps of at most 16 bytes from a place that is written already are nearly all: 16 bytes are copied whatever
+    their length, and the kind of the step is looked at without branches. All others are made with care.
     """
-    length = np.int64(0)
-    shift = np.int64(0)
-    at = np.int64(start)
-    while at < stop and shift < 35:
-        byte = np.int64(source[at])
-        at += 1
-        length |= (byte & 127) << shift
-        shift += 7
-        if byte < 128:
-            break
-    if length != size:
+    length, at = varint(source, start, stop)
+    if at > stop or length != size:
         return False
     to = np.int64(0)
+    from_address, to_address = address_of(source), address_of(target)
     quick_stop = stop - SLACK
     quick_to = size - 16
     while at < stop:
         while at < quick_stop and to <= quick_to:
-            word = np.int64(load_word(source, at) & np.uint64(0xFFFFFF))
+            word = np.int64(load_word(source, at) & np.uint64(0xFFFFFFFF))
             tag = word & 255
             kind = tag & 3
-            short = kind == 1
-            count = ((tag >> 2) & 7) + 4 if short else (tag >> 2) + 1
-            if kind == 0:
-                if count > 16:
-                    break
-                copy_16(target, to, source, at + 1)
-                at += count + 1
-            else:
-                back = ((tag >> 5) << 8) | (word >> 8) & 255 if short else word >> 8
-                if count > 16 or back < count or back > to or kind == 3:
-                    break
-                copy_16(target, to, target, to - back)
-                at += kind + 1
+            literal = kind == 0
+            count = choose(kind == 1, ((tag >> 2) & 7) + 4, (tag >> 2) + 1)
+            back = choose(kind == 1, ((tag >> 5) << 8) | (word >> 8) & 255, (word >> 8) & 0xFFFF)
+            if (count > 16) | (kind == 3) | ((not literal) & ((back < count) | (back > to))):
+                break
+            copy_16(to_address + to, choose(literal, from_address + at + 1, to_address + to - back))
             to += count
+            at += choose(literal, count, kind) + 1
         if at >= stop:
             break
-        # One step with care: near the ends, long, or onto itself.
         word = np.int64(0)
         for i in range(min(np.int64(5), stop - at)):
             word |= np.int64(source[at + i]) << (8 * i)
         tag = word & 255
         kind = tag & 3
+        count = (tag >> 2) + 1
         if kind == 0:
-            count = (tag >> 2) + 1
             at += 1
             if count > 60:
                 extra = count - 60
@@ -624,10 +628,13 @@ def unsnappy(source: Any, start: int, stop: int, target: Any, size: int) -> bool
                 target[to + i] = source[at + i]
             at += count
         else:
-            count = ((tag >> 2) & 7) + 4 if kind == 1 else (tag >> 2) + 1
-            back = ((tag >> 5) << 8) | (word >> 8) & 255
-            if kind > 1:
-                back = (word >> 8) & (0xFFFF if kind == 2 else 0xFFFFFFFF)
+            if kind == 1:
+                count = ((tag >> 2) & 7) + 4
+                back = ((tag >> 5) << 8) | (word >> 8) & 255
+            elif kind == 2:
+                back = (word >> 8) & 0xFFFF
+            else:
+                back = (word >> 8) & 0xFFFFFFFF
             at += 5 if kind == 3 else kind + 1
             if back == 0 or back > to or count > size - to or at > stop:
                 return False

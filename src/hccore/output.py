@@ -155,9 +155,9 @@ def _open_writer(path: Path, kind: str, schema: pa.Schema) -> Any:
         return pa.ipc.new_file(str(path), schema)
     import pyarrow.parquet as parquet
 
-    # Without Arrow's own schema, words that were written from dictionaries are read back as plain text. Dictionaries
-    # are for columns of few values: one of ids would be built and given up in every row group. The least and the
-    # greatest word of a row group are of no use to a reader, and cost as much as writing the words.
+    # Without Arrow's own schema, words that were written from dictionaries are read back as plain text.
+    # Dictionaries are for columns of few values: one of ids would be built and given up in every row group. The
+    # least and the greatest word of a row group are of no use to a reader, and cost as much as writing the words.
     columns = dict(zip(schema.names, schema.types, strict=True))
     return parquet.ParquetWriter(
         path,
@@ -174,7 +174,7 @@ def _leaf(name: str, kind: pa.DataType) -> str:
 
 
 def _is_word(kind: pa.DataType) -> bool:
-    return pa.types.is_dictionary(kind.value_type if pa.types.is_list(kind) else kind)
+    return isinstance(kind.value_type if pa.types.is_list(kind) else kind, pa.DictionaryType)
 
 
 def _csv(batch: pa.RecordBatch) -> pa.Buffer:

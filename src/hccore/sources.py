@@ -17,13 +17,14 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import pyarrow as pa
 
 from hccore.columns import COLUMNS
 from hccore.errors import InputError
 
+T = TypeVar("T")
 BATCH_ROWS = 1 << 20
 ID_COLUMN = "member_id"
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -63,7 +64,9 @@ class Source:
     library = "arrow"
     repeatable = True
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(
+        self, columns: Sequence[str], ids: str = "", codes: str = "", words: Sequence[str] = ()
+    ) -> Tasks:
         """Independent pieces of the table, each to be decoded by whoever takes it.
 
         Parameters
@@ -73,22 +76,26 @@ class Source:
         ids, codes : str
             The columns of member ids and of codes, if any: where the format can, ids are decoded in the quickest
             way (any type that ids may have), codes as a dictionary.
+        words : sequence of str
+            Other columns of few distinct values, which may come as a dictionary.
         """
         raise NotImplementedError
 
-    def read(self, columns: Sequence[str], threads: int = 1) -> pa.Table:
-        """The whole table, some columns of it, decoded in a few threads."""
-        pieces: dict[int, list[pa.RecordBatch]] = {}
+    def read(
+        self,
+        columns: Sequence[str],
+        work: Callable[[pa.RecordBatch], T],
+        threads: int = 1,
+        words: Sequence[str] = (),
+    ) -> list[T]:
+        """What `work` makes of every batch of some columns, in order; decoded and worked on in a few threads."""
+        pieces: dict[int, list[T]] = {}
 
         def keep(batch: pa.RecordBatch, task: int) -> None:
-            pieces.setdefault(task, []).append(batch)
+            pieces.setdefault(task, []).append(work(batch))
 
-        run_tasks(self, columns, keep, threads)
-        batches = [batch for task in sorted(pieces) for batch in pieces[task]]
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        if batches:
-            schema = batches[0].schema
-        return pa.Table.from_batches(batches, schema)
+        run_tasks(self, columns, keep, threads, words=words)
+        return [piece for task in sorted(pieces) for piece in pieces[task]]
 
     def fingerprint(self) -> dict[str, Any] | None:
         """Size and hash of the file for the run report; None for frames."""
@@ -210,7 +217,9 @@ class _FrameSource(Source):
         self._table = table
         self._first: pa.RecordBatchReader | None = reader
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(
+        self, columns: Sequence[str], ids: str = "", codes: str = "", words: Sequence[str] = ()
+    ) -> Tasks:
         reader = self._first
         if reader is None:
             reader = pa.RecordBatchReader.from_stream(self._table)
@@ -233,13 +242,22 @@ class _ParquetSource(Source):
             if other.names != self.schema.names:
                 raise InputError(f"{name}: {file.name} has other columns than {files[0].name}")
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(
+        self, columns: Sequence[str], ids: str = "", codes: str = "", words: Sequence[str] = ()
+    ) -> Tasks:
         import pyarrow.parquet as parquet
 
         def row_group(path: Path, metadata: Any, group: int) -> Iterable[pa.RecordBatch]:
             plain = [name for name in columns if name not in (ids, codes)]
             quick = self._quick_ids(metadata, group, ids) if ids else {}
-            reads: list[tuple[list[str], dict[str, Any]]] = [(plain, {})] if plain else []
+            quick_words = [
+                name
+                for name in words
+                if self._is_text(name) and not _is_delta(_chunk_of(metadata, group, name))
+            ]
+            reads: list[tuple[list[str], dict[str, Any]]] = []
+            if plain:
+                reads.append((plain, {"read_dictionary": quick_words} if quick_words else {}))
             if codes:
                 quick_codes = self._is_text(codes) and not _is_delta(_chunk_of(metadata, group, codes))
                 reads.append(([codes], {"read_dictionary": [codes]} if quick_codes else {}))
@@ -301,7 +319,9 @@ class _ArrowSource(Source):
         with pa.ipc.open_file(path) as reader:
             self.schema = reader.schema
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(
+        self, columns: Sequence[str], ids: str = "", codes: str = "", words: Sequence[str] = ()
+    ) -> Tasks:
         with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
             for number in range(reader.num_record_batches):
                 yield from _pieces(reader.get_batch(number).select(list(columns)))
@@ -328,7 +348,9 @@ class _CsvSource(Source):
             raise InputError(f"{name}: column {repeated[0]!r} is there twice")
         self.schema = pa.schema([(column, pa.string()) for column in header])
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks:
+    def tasks(
+        self, columns: Sequence[str], ids: str = "", codes: str = "", words: Sequence[str] = ()
+    ) -> Tasks:
         import pyarrow.csv as arrow_csv
 
         broken: list[Any] = []
@@ -450,6 +472,7 @@ def run_tasks(
     *,
     ids: str = "",
     codes: str = "",
+    words: Sequence[str] = (),
 ) -> None:
     """Decode the pieces of a source and work on them, in as many threads; the first error stops all.
 
@@ -460,7 +483,7 @@ def run_tasks(
     InputError
         If a piece cannot be decoded.
     """
-    tasks = enumerate(source.tasks(columns, ids, codes))
+    tasks = enumerate(source.tasks(columns, ids, codes, words))
     lock = threading.Lock()
     stop = threading.Event()
 

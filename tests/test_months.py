@@ -19,7 +19,7 @@ from hypothesis import given, strategies as st
 
 import hccore
 import hccore.members
-from hccore import scoring
+from hccore import workers
 from hccore.cli import main
 from hccore.columns import parse_month
 from hccore.errors import InputError
@@ -357,7 +357,7 @@ def test_months_are_members_of_their_own(
 
 
 def test_many_rows_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scoring, "_RANGE", 7)
+    monkeypatch.setattr(workers, "_RANGE", 7)
     monkeypatch.setattr(hccore.members, "_MANY", -(10**6))
     random = np.random.default_rng(1)
     rows = [

@@ -340,10 +340,10 @@ def _set_bits(words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.
     n, width = words.shape
     offsets = np.zeros(n + 1, np.int32)
     everything = np.full(width, np.uint64(0xFFFFFFFFFFFFFFFF))
-    total = kernels.list_bits(words, 0, n, everything, offsets, np.zeros(0, np.int16))
+    total = kernels.list_bits(words, 0, everything, offsets, np.zeros(0, np.int16))
     bits = np.zeros(total, np.int16)
     if total:
-        kernels.list_bits(words, 0, n, everything, offsets, bits)
+        kernels.list_bits(words, 0, everything, offsets, bits)
     return np.repeat(np.arange(n), np.diff(offsets)), bits.astype(np.int64)
 
 

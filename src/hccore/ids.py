@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from hccore.arrow import bytes_of, one_chunk, valid_of, values_of
 from hccore.errors import InputError
+from hccore.workers import each
 
 if TYPE_CHECKING:
     from hccore.sources import PagedIds
@@ -156,7 +157,19 @@ def id_batch(ids: Any) -> IdBatch:
     return IdBatch(_NO_NUMBERS, *bytes_of(ids))
 
 
-def index_members(ids: pa.ChunkedArray, name: str) -> MemberIndex:
+def _given_ids(chunk: Any) -> IdBatch:
+    """Ids of members as the kernels take them, not to be written to: such arrays are of a type of their own."""
+    numbers, offsets, data = id_batch(chunk)
+    return IdBatch(_read_only(numbers), _read_only(offsets), _read_only(data))
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array = array.view()
+    array.flags.writeable = False
+    return array
+
+
+def index_members(ids: pa.ChunkedArray, name: str, threads: int = 1) -> MemberIndex:
     """Build the table of member ids.
 
     Raises
@@ -171,75 +184,110 @@ def index_members(ids: pa.ChunkedArray, name: str) -> MemberIndex:
     if n > np.iinfo(np.int32).max:
         raise InputError(f"{name}: {n:,} members are more than one run can hold (2,147,483,647)")
     missing = np.zeros(n, np.bool_)
-    pieces: list[tuple[slice, IdBatch]] = []
-    for chunk in ids.chunks:
-        start = pieces[-1][0].stop if pieces else 0
-        rows = slice(start, start + len(chunk))
-        batch = id_batch(chunk)
-        if len(valid := valid_of(chunk)):
-            missing[rows] = ~valid
-        if len(batch.numbers) == 0:
-            missing[rows] |= batch.offsets[1:] == batch.offsets[:-1]
-        pieces.append((rows, batch))
-    duplicate_of = np.full(n, -1, np.int32)
-    numbered = _dense_table(pieces, missing)
-    if numbered is not None:
-        numbers, table = numbered
-        duplicates = kernels.index_numbers(numbers, missing, table.first, table.dense, duplicate_of)
+    stops = np.cumsum([len(chunk) for chunk in ids.chunks], dtype=np.int64).tolist()
+    pieces = [(chunk, slice(stop - len(chunk), stop)) for chunk, stop in zip(ids.chunks, stops, strict=True)]
+    forms = each(pieces, threads, lambda piece: _note_missing(*piece, missing))
+    table = _dense_table(forms, n)
+    if table is not None:
+        duplicate_of = _index_numbers(pieces, missing, table, threads)
     else:
         keys = np.empty((n, 2), np.uint64)
-        for rows, batch in pieces:
-            kernels.pack_ids(batch, keys[rows])
+        each(pieces, threads, lambda piece: kernels.pack_ids(_given_ids(piece[0]), keys[piece[1]]))
         slots = np.full(1 << max(4, int(n * 1.5).bit_length()), -1, np.int32)
         texts = IdBatch(_NO_NUMBERS, _NO_OFFSETS, _NO_BYTES)
         if (keys[:, 1] >> np.uint64(56) == 255).any():  # too long to be packed: the texts are needed
             texts = id_batch(one_chunk(ids))
         table = IdTable(_NO_ROWS, 0, _NO_BYTES, 0, slots, keys, texts.offsets, texts.data)
-        duplicates = kernels.index_keys(missing, table, duplicate_of)
+        duplicate_of = np.full(n, -1, np.int32)
+        kernels.index_keys(missing, table, duplicate_of)
     duplicate = np.zeros(n, np.bool_)
-    if duplicates:
+    if len(duplicate_of):
         later = duplicate_of >= 0
         duplicate |= later
         duplicate[duplicate_of[later]] = True
     return MemberIndex(table, pa.types.is_integer(ids.type), missing, duplicate)
 
 
-def _dense_table(
-    pieces: Sequence[tuple[slice, IdBatch]], missing: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64], IdTable] | None:
-    """Numbers of the ids and an empty direct table, if the ids are numbers of a small enough range."""
+class _Form(NamedTuple):
+    """What the ids of some rows have in common: a prefix and so many digits (0: they are numbers), and a range."""
+
+    prefix: bytes
+    width: int
+    low: int
+    high: int
+
+
+def _note_missing(chunk: pa.Array, rows: slice, missing: NDArray[np.bool_]) -> _Form | None:
+    """Note rows without an id, and give the form of the other ids; None if they have no common one.
+
+    Ids that are a prefix and digits are so whichever of them is looked at first: the prefix ends before the last
+    digits, so pieces may find it each for itself.
+    """
     from hccore import compiled as kernels
 
-    some_missing = bool(missing.any())
-    numbers = np.zeros(len(missing), np.int64)
-    prefix: NDArray[np.uint8] | None = None
-    width = 0
-    for rows, batch in pieces:
-        if len(batch.numbers):
-            numbers[rows] = batch.numbers
-            continue
-        there = np.flatnonzero(~missing[rows])[:1] if some_missing else np.arange(rows.stop > rows.start)
-        if len(there) == 0:
-            continue
-        if prefix is None:
-            text = batch.data[batch.offsets[there[0]] : batch.offsets[there[0] + 1]]
-            digits = (text >= ord("0")) & (text <= ord("9"))
-            width = len(text) if digits.all() else int(np.argmin(digits[::-1]))
-            if not 0 < width <= _MAX_DIGITS:
-                return None
-            prefix = text[: len(text) - width].copy()
-        if not kernels.number_ids(batch.offsets, batch.data, missing[rows], prefix, width, numbers[rows]):
-            return None
-    known = numbers[~missing] if some_missing else numbers
-    if len(known) == 0:
+    batch = _given_ids(chunk)
+    if len(valid := valid_of(chunk)):
+        missing[rows] = ~valid
+    if len(batch.numbers):
+        known = batch.numbers[valid] if len(valid) else batch.numbers
+        return _Form(b"", 0, int(known.min()), int(known.max())) if len(known) else _NO_FORM
+    empty = batch.offsets[1:] == batch.offsets[:-1]
+    if empty.any():
+        missing[rows] |= empty
+    first = int(np.argmin(missing[rows])) if len(chunk) else 0
+    if len(chunk) == 0 or missing[rows][first]:
+        return _NO_FORM
+    text = batch.data[batch.offsets[first] : batch.offsets[first + 1]]
+    digits = (text >= ord("0")) & (text <= ord("9"))
+    width = len(text) if digits.all() else int(np.argmin(digits[::-1]))
+    if not 0 < width <= _MAX_DIGITS:
         return None
-    low, high = int(known.min()), int(known.max())
-    if high - low >= max(_DENSE_SPREAD * len(missing), _DENSE_ALWAYS):
+    prefix = text[: len(text) - width]
+    bounds = np.zeros(2, np.int64)
+    if not kernels.range_of_ids(batch, missing[rows], prefix, width, bounds):
+        return None
+    return _Form(prefix.tobytes(), width, int(bounds[0]), int(bounds[1]))
+
+
+_NO_FORM = _Form(b"", -1, 0, 0)  # there are no ids
+
+
+def _dense_table(forms: Sequence[_Form | None], n: int) -> IdTable | None:
+    """An empty direct table, if the ids of all pieces have one form and are numbers of a small enough range."""
+    known = [form for form in forms if form is not None and form != _NO_FORM]
+    if not known or None in forms or len({(form.prefix, form.width) for form in known}) > 1:
+        return None
+    low, high = min(form.low for form in known), max(form.high for form in known)
+    if high - low >= max(_DENSE_SPREAD * n, _DENSE_ALWAYS):
         return None
     dense = np.full(high - low + 1, -1, np.int32)
+    prefix = np.frombuffer(known[0].prefix, np.uint8).copy()
     slots = np.full(1, -1, np.int32)
-    form = _NO_BYTES if prefix is None else prefix
-    return numbers, IdTable(dense, low, form, width, slots, _NO_WORDS, _NO_OFFSETS, _NO_BYTES)
+    return IdTable(dense, low, prefix, known[0].width, slots, _NO_WORDS, _NO_OFFSETS, _NO_BYTES)
+
+
+def _index_numbers(
+    pieces: Sequence[tuple[pa.Array, slice]], missing: NDArray[np.bool_], table: IdTable, threads: int
+) -> NDArray[np.int32]:
+    """Fill a direct table; returns the first row with the same id for later ones, or nothing if there are none.
+
+    Threads fill it without looking whether a place is taken: fewer places than ids tell that there are duplicates.
+    Then they are looked for row by row.
+    """
+    from hccore import compiled as kernels
+
+    def fill(piece: tuple[pa.Array, slice], duplicate_of: NDArray[np.int32]) -> None:
+        chunk, rows = piece
+        kernels.index_numbers(_given_ids(chunk), rows.start, missing[rows], table, duplicate_of)
+
+    each(pieces, threads, lambda piece: fill(piece, _NO_ROWS))
+    if np.count_nonzero(table.dense >= 0) == len(missing) - np.count_nonzero(missing):
+        return _NO_ROWS
+    table.dense.fill(-1)
+    duplicate_of = np.full(len(missing), -1, np.int32)
+    for piece in pieces:
+        fill(piece, duplicate_of)
+    return duplicate_of
 
 
 def plain_ids(ids: Any, name: str) -> Any:

@@ -191,6 +191,17 @@ def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: 
 
 
 @part_of_kernel
+def eight_digits(word: np.uint64) -> int:
+    """The number that eight digits are, all at once; -1 if any of the bytes is no digit."""
+    word ^= np.uint64(0x3030303030303030)
+    wrong = (word | (word + np.uint64(0x7676767676767676))) & np.uint64(0x8080808080808080)
+    word = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)  # pairs
+    word = (word * np.uint64(100) + (word >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
+    word = (word * np.uint64(10000) + (word >> np.uint64(32))) & np.uint64(0x00000000FFFFFFFF)
+    return np.int64(word) if wrong == 0 else np.int64(-1)
+
+
+@part_of_kernel
 def numbered_id(data: Any, start: int, stop: int, prefix: Any, width: int) -> int:
     """The number of an id made of a prefix and `width` digits; -1 for an id of another form."""
     number = np.int64(-1)
@@ -200,6 +211,10 @@ def numbered_id(data: Any, start: int, stop: int, prefix: Any, width: int) -> in
         for i in range(prefix.shape[0]):
             wrong |= data[start + i] ^ prefix[i]
         value = np.int64(0)
+        if width >= 8:
+            value = eight_digits(load_word(data, digits))
+            wrong |= np.uint8(value < 0)
+            digits += 8
         for i in range(digits, stop):
             digit = np.uint8(data[i] - np.uint8(48))
             wrong |= np.uint8(digit > 9)
@@ -210,54 +225,57 @@ def numbered_id(data: Any, start: int, stop: int, prefix: Any, width: int) -> in
 
 
 @kernel
-def number_ids(offsets: Any, data: Any, missing: Any, prefix: Any, width: int, numbers: Any) -> bool:
-    """Numbers of ids that are all a prefix and `width` digits; False as soon as one is not.
+def range_of_ids(ids: Any, missing: Any, prefix: Any, width: int, bounds: Any) -> bool:
+    """Least and greatest number of ids that are all a prefix and `width` digits; False as soon as one is not.
 
     Parameters
     ----------
-    offsets : int64[n + 1], data : uint8[]     the ids
-    missing : bool[n]                          rows without an id
+    ids : IdBatch                    texts, see `ids.py`
+    missing : bool[n]                rows without an id
     prefix : uint8[], width : int
-    numbers : int64[n]                         written, 0 for missing ids
+    bounds : int64[2]                written
     """
-    for row in range(numbers.shape[0]):
-        number = np.int64(0)
+    offsets, data = ids.offsets, ids.data
+    low, high = np.int64(np.iinfo(np.int64).max), np.int64(-1)
+    for row in range(missing.shape[0]):
         if not missing[row]:
             number = numbered_id(data, offsets[row], offsets[row + 1], prefix, width)
-        if number < 0:
-            return False
-        numbers[row] = number
+            if number < 0:
+                return False
+            low, high = min(low, number), max(high, number)
+    bounds[0], bounds[1] = low, high
     return True
 
 
 @kernel
-def index_numbers(numbers: Any, missing: Any, first: int, dense: Any, duplicate_of: Any) -> int:
-    """Table from the number of an id to its row.
+def index_numbers(ids: Any, first_row: int, missing: Any, table: Any, duplicate_of: Any) -> None:
+    """Enter ids of some rows into a direct table.
 
     Parameters
     ----------
-    numbers : int64[n]
-    missing : bool[n]          rows without an id
-    first : int                the lowest number
-    dense : int32[range]       all -1, written
-    duplicate_of : int32[n]    all -1; the first row with the same id is written for later ones
-
-    Returns
-    -------
-    int
-        Number of rows whose id an earlier row has.
+    ids : IdBatch                     see `ids.py`
+    first_row : int                   row of the first id
+    missing : bool[n]                 rows without an id
+    table : IdTable                   `dense` is written
+    duplicate_of : int32[all rows] or int32[0]
+        If not empty, the first row with the same id is written for later ones; otherwise any row may be the one
+        that the table holds.
     """
-    duplicates = 0
-    for row in range(numbers.shape[0]):
-        if missing[row]:
+    dense = table.dense
+    by_number = ids.numbers.shape[0] > 0
+    for i in range(missing.shape[0]):
+        if missing[i]:
             continue
-        slot = numbers[row] - first
-        if dense[slot] < 0:
-            dense[slot] = row
+        if by_number:
+            number = ids.numbers[i]
         else:
+            number = numbered_id(ids.data, ids.offsets[i], ids.offsets[i + 1], table.prefix, table.width)
+        slot = number - table.first
+        row = first_row + i
+        if duplicate_of.shape[0] > 0 and dense[slot] >= 0:
             duplicate_of[row] = dense[slot]
-            duplicates += 1
-    return duplicates
+        else:
+            dense[slot] = row
 
 
 @kernel
@@ -278,16 +296,17 @@ def pack_ids(ids: Any, keys: Any) -> None:
 
 
 @kernel
-def index_keys(missing: Any, table: Any, duplicate_of: Any) -> int:
-    """Open-addressing hash table from packed id to row (see `index_numbers`).
+def index_keys(missing: Any, table: Any, duplicate_of: Any) -> None:
+    """Open-addressing hash table from packed id to row.
 
     Parameters
     ----------
-    table : IdTable      see `ids.py`; `slots`, all -1, is written
+    missing : bool[n]          rows without an id
+    table : IdTable            see `ids.py`; `slots`, all -1, is written
+    duplicate_of : int32[n]    all -1; the first row with the same id is written for later ones
     """
     slots, keys, offsets, data = table.slots, table.keys, table.offsets, table.data
     size_mask = np.uint64(slots.shape[0] - 1)
-    duplicates = 0
     for row in range(keys.shape[0]):
         if missing[row]:
             continue
@@ -300,12 +319,10 @@ def index_keys(missing: Any, table: Any, duplicate_of: Any) -> int:
                     data, offsets[row], offsets[row + 1], data, offsets[other], offsets[other + 1]
                 ):
                     duplicate_of[row] = other
-                    duplicates += 1
                     break
             slot = (slot + np.uint64(1)) & size_mask
         if slots[slot] < 0:
             slots[slot] = row
-    return duplicates
 
 
 @kernel
@@ -1064,6 +1081,58 @@ def find_in_pages(
     return True
 
 
+# -------------------------------------------------------------------- profiles
+
+
+@kernel
+def add_classes(fact: Any, low: int, place: Any, key: Any) -> None:
+    """Add what a fact contributes to the number of each row's kind of member.
+
+    Parameters
+    ----------
+    fact : int16[n]
+    low : int              the least value
+    place : int32[values]  what each value from the least one on contributes; values outside count as the nearest
+    key : int32[n]         added to
+    """
+    last = place.shape[0] - 1
+    for row in range(key.shape[0]):
+        value = np.int64(fact[row]) - low
+        key[row] += place[min(max(value, 0), last)]
+
+
+@kernel
+def mark_kinds(key: Any, valid: Any, seen: Any) -> None:
+    """Mark the kinds of members that there are.
+
+    Parameters
+    ----------
+    key : int32[n]         number of each row's kind
+    valid : bool[n]        rows to look at
+    seen : uint8[kinds]    written: 1 for those that there are
+    """
+    for row in range(key.shape[0]):
+        if valid[row]:
+            seen[key[row]] = 1
+
+
+@kernel
+def number_kinds(profile_of: Any, valid: Any, key: Any) -> None:
+    """Profile of each row.
+
+    Parameters
+    ----------
+    profile_of : int32[kinds]
+    valid : bool[n]         the profile of other rows is -1
+    key : int32[n]          number of each row's kind; its profile is written there
+    """
+    for row in range(key.shape[0]):
+        profile = np.int32(-1)
+        if valid[row]:
+            profile = profile_of[key[row]]
+        key[row] = profile
+
+
 # -------------------------------------------------------------------- scoring
 
 
@@ -1231,7 +1300,7 @@ def score_members(
     scores : int32[n, 1 or n_segments]  written, thousandths
     n_hccs : int16[n]                   written
     hccs : uint64[n, words]             written: the categories that the hierarchies leave, from word `hcc_word`
-                                        on; may be `state` itself
+                                        on; `state` itself, or all 0
     tally : int64[n_tallied]            added to: members with each tallied variable
     scratch : Scratch                   see `compile.py`
 
@@ -1251,15 +1320,18 @@ def score_members(
         if p < 0:
             continue
         chosen = segment[row]
+        given = np.uint64(0)
         counts = np.uint64(0)
         for word in range(n_state):
             bits = state[row, first_word + word]
+            given |= bits
             counts |= bits & profiles.accepts[p, word]
             failed += popcount(bits & ~profiles.accepts[p, word])
         if plain and counts == 0 and chosen >= 0:  # no code counts: the same for all of the profile
             scores[row, 0] = profiles.without_codes[p, chosen]
-            for word in range(n_state):
-                hccs[row, hcc_word + word] = np.uint64(0)
+            if given != 0:
+                for word in range(n_state):
+                    hccs[row, hcc_word + word] = np.uint64(0)
             continue
         find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
         count = 0
@@ -1408,16 +1480,16 @@ def find_droppers(before: Any, model: Any, scratch: Any, dropper: Any) -> None:
 
 
 @kernel
-def list_bits(words: Any, start: int, stop: int, mask: Any, offsets: Any, bits: Any) -> int:
+def list_bits(words: Any, first_word: int, mask: Any, offsets: Any, bits: Any) -> int:
     """Positions of the set bits of each row of `words`, as an Arrow list.
 
     Parameters
     ----------
-    words : uint64[n, n_words]
-    start, stop : int                rows to list
-    mask : uint64[n_words]           bits to leave out are 0
-    offsets : int32[stop - start + 1]   written
-    bits : int16[]                   written; with length 0 only the offsets are
+    words : uint64[n, all_words]
+    first_word : int         where the words to list begin
+    mask : uint64[n_words]   bits to leave out are 0
+    offsets : int32[n + 1]   written
+    bits : int16[]           written; with length 0 only the offsets are
 
     Returns
     -------
@@ -1427,9 +1499,9 @@ def list_bits(words: Any, start: int, stop: int, mask: Any, offsets: Any, bits: 
     total = 0
     offsets[0] = 0
     fill = bits.shape[0] > 0
-    for row in range(start, stop):
+    for row in range(words.shape[0]):
         for word in range(mask.shape[0]):
-            rest = words[row, word] & mask[word]
+            rest = words[row, first_word + word] & mask[word]
             if not fill:
                 total += popcount(rest)
                 continue
@@ -1437,7 +1509,7 @@ def list_bits(words: Any, start: int, stop: int, mask: Any, offsets: Any, bits: 
                 bits[total] = word * 64 + lowest_bit(rest)
                 total += 1
                 rest &= rest - np.uint64(1)
-        offsets[row - start + 1] = total
+        offsets[row + 1] = total
     return total
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import InvalidOperation
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore.arrow import values_of
-from hccore.coding import code_values
+from hccore.coding import ALL_VALID, Coded, Coder, code_values, joined, look_up
 from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date, parse_month
 from hccore.diagnoses import MemberAges
 from hccore.errors import InputError
@@ -24,6 +26,8 @@ from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables, shared_with
 
 Bools = NDArray[np.bool_]
+Day = tuple[int, int, int]  # year, month, day
+Fact = list[NDArray[np.int16]]
 NO_DATE = np.iinfo(np.int32).min
 _MANY = 1 << 16
 
@@ -77,23 +81,8 @@ class Problems:
 # -------------------------------------------------------------------- columns to codes
 
 
-def code_column(
-    values: pa.ChunkedArray, column: Column, problems: Problems, blanks: dict[str, int], threads: int = 1
-) -> tuple[NDArray[np.int16], Bools]:
-    """Codes of one member column, with the invalid rows; blanks that have a meaning are counted."""
-    codes, bad, wrong, blank_rows = code_values(
-        values, column.code, column.blank, dtype=np.int16, threads=threads
-    )
-    if wrong:
-        shown = sorted(wrong.items(), key=lambda item: (-item[1], item[0]))
-        listed = ", ".join(
-            f"{_shown(value)!r} ({count:,})" if value else f"blank ({count:,})" for value, count in shown[:5]
-        )
-        more = f" and {len(shown) - 5} more values" if len(shown) > 5 else ""
-        problems.add(column.name, f"a value that is none of {column.expects()}: {listed}{more}", bad)
-    if blank_rows:
-        blanks[column.name] = blank_rows
-    return codes, bad
+def _coder(column: Column) -> Coder:
+    return Coder(column.code, column.blank, np.int16)
 
 
 def _shown(value: str) -> str:
@@ -101,30 +90,34 @@ def _shown(value: str) -> str:
     return re.sub(r"\d", "9", value) if sum(map(str.isdigit, value)) > 4 else value
 
 
-def code_dates(values: pa.ChunkedArray, name: str, problems: Problems) -> tuple[NDArray[np.int32], Bools]:
-    """Days since 1970-01-01 of a date column, with the invalid rows.
+class _DateCoder(Coder):
+    """Dates as days since 1970-01-01."""
 
-    The values themselves are protected: a problem shows their form only, every digit as 9.
-    """
-    if pa.types.is_timestamp(values.type) or pa.types.is_date64(values.type):
-        values = values.cast(pa.date32(), safe=False)
-    if pa.types.is_date32(values.type):
-        chunks = [values_of(chunk, null=NO_DATE) for chunk in values.chunks]
-        days = np.concatenate(chunks).astype(np.int32) if chunks else np.zeros(0, np.int32)
-        bad = days == NO_DATE
-        problems.add(name, "no date", bad)
-        return days, bad
-    days, bad, wrong, _ = code_values(values, parse_date, None)
-    if wrong:
-        forms: dict[str, int] = {}
-        for text, count in wrong.items():
-            form = re.sub(r"[A-Za-z]", "A", re.sub(r"\d", "9", text.strip()))[:24] or "blank"
-            forms[form] = forms.get(form, 0) + count
-        listed = ", ".join(
-            f"{form} ({count:,})" for form, count in sorted(forms.items(), key=lambda i: -i[1])[:5]
-        )
-        problems.add(name, f"no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD): {listed}", bad)
-    return days, bad
+    def __init__(self) -> None:
+        super().__init__(parse_date, None)
+
+    def piece(self, chunk: pa.Array) -> Coded:
+        if pa.types.is_timestamp(chunk.type) or pa.types.is_date64(chunk.type):
+            chunk = chunk.cast(pa.date32(), safe=False)
+        if not pa.types.is_date32(chunk.type):
+            return super().piece(chunk)
+        days = values_of(chunk, null=NO_DATE)
+        return Coded(days, days == NO_DATE if chunk.null_count else ALL_VALID, {}, 0)
+
+
+def _note_dates(name: str, coded: Coded, problems: Problems) -> None:
+    """Note invalid dates. The values are protected: a problem shows their form only, every digit as 9."""
+    if not coded.wrong:
+        problems.add(name, "no date", coded.bad)
+        return
+    forms: dict[str, int] = {}
+    for text, count in coded.wrong.items():
+        form = re.sub(r"[A-Za-z]", "A", re.sub(r"\d", "9", text.strip()))[:24] or "blank"
+        forms[form] = forms.get(form, 0) + count
+    listed = ", ".join(
+        f"{form} ({count:,})" for form, count in sorted(forms.items(), key=lambda i: -i[1])[:5]
+    )
+    problems.add(name, f"no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD): {listed}", coded.bad)
 
 
 def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray[np.int16]:
@@ -140,12 +133,17 @@ def ages_on(days: NDArray[np.int32], year: int, month: int, day: int) -> NDArray
     int16[n]
         -1 for the unborn, MAX_AGE + 1 for anyone older than MAX_AGE.
     """
+    first, age_of = _age_of_day(year, month, day)
+    return look_up(age_of, days, first)
+
+
+@functools.cache
+def _age_of_day(year: int, month: int, day: int) -> tuple[int, NDArray[np.int16]]:
+    """A table from birth date to age, and its first day; days outside it are the unborn and the too old."""
     birthdays = [(datetime.date(year - age, month, day) - EPOCH).days for age in range(MAX_AGE + 1, -1, -1)]
-    # One table from day to age serves all: days outside it are the unborn and the too old.
     first, last = birthdays[0], birthdays[-1] + 1
     age_of = MAX_AGE + 1 - np.searchsorted(birthdays, np.arange(first, last + 1), side="left")
-    ages: NDArray[np.int16] = np.take(age_of.astype(np.int16), days - first, mode="clip")
-    return ages
+    return first, age_of.astype(np.int16)
 
 
 # -------------------------------------------------------------------- reading
@@ -179,8 +177,12 @@ class People:
     ----------
     ids : pyarrow.ChunkedArray       of each row
     index : MemberIndex              finds a member by id
-    facts : dict of str to int16[n]
-    birth : int32[n] or None         days since 1970-01-01
+    rows : list of slice             the pieces in which the members were read
+    facts : dict of str to list of int16[]
+        Coded columns, an array for each piece.
+    aged : dict of (year, month, day) to list of int16[]
+        Ages on the models' dates, where there are birth dates, likewise.
+    birth : int32[n] or None         days since 1970-01-01, if more than these ages may be asked for
     valid : bool[n]                  no invalid value, an id (and month) of one's own
     segment : list of str per distinct value, int32[n]; None without such a column
     frailty : int32[n] or None       frailty scores in thousandths, from the column asked for
@@ -189,13 +191,15 @@ class People:
 
     ids: pa.ChunkedArray
     index: MemberIndex
-    facts: dict[str, NDArray[np.int16]]
-    birth: NDArray[np.int32] | None
     valid: Bools
-    segment: tuple[list[str], NDArray[np.int32]] | None
     problems: Problems
     assumed: dict[str, str]
-    blanks: dict[str, int]
+    rows: list[slice]
+    facts: dict[str, Fact] = field(default_factory=dict)
+    aged: dict[Day, Fact] = field(default_factory=dict)
+    birth: NDArray[np.int32] | None = None
+    segment: tuple[list[str], NDArray[np.int32]] | None = None
+    blanks: dict[str, int] = field(default_factory=dict)
     frailty: NDArray[np.int32] | None = None
     months: Months | None = None
 
@@ -204,14 +208,22 @@ class People:
         """How many members there are (of rows without an id none)."""
         return len(self.ids) if self.months is None else len(self.months.first)
 
+    def ages_for(self, tables: ModelTables) -> Fact | None:
+        """Ages on a model's date; None where the age is an input column."""
+        day = _age_day(tables)
+        if day is None or (tables.age_from_column and "age" in self.facts):
+            return None
+        return self.aged.get(day)
+
     def forget_columns(self) -> None:
         """Give back the memory of the columns, when all that depends on them is worked out."""
         self.facts.clear()
+        self.aged.clear()
         self.birth = self.segment = self.frailty = None
 
     def ages(self) -> MemberAges:
         """What conditions on the age at the diagnosis need, by member."""
-        age = self.facts.get("age")
+        age = np.concatenate(self.facts["age"]) if "age" in self.facts else None
         if self.months is None:
             return MemberAges(self.birth, age)
         first = self.months.first
@@ -251,57 +263,136 @@ def read_members(
     plan = _plan(source, models, all_segments=all_segments, assume=assume)
     if frailty_column is not None:
         plan.frailty = need_column(source, frailty_column, "for frailty")
+    coders = plan.coders(models)
+    days = list(dict.fromkeys(day for tables in models if (day := _age_day(tables)) is not None))
+    keep_birth = plan.month is not None or any(tables.dated for tables in models)
+
+    def code(batch: pa.RecordBatch) -> _Piece:
+        column = dict(zip(batch.schema.names, batch.columns, strict=True))
+        coded = {key: coder.piece(column[header]) for key, (header, coder) in coders.items()}
+        ages = {}
+        if (birth := coded.get("birth_date")) is not None:
+            ages = {day: ages_on(birth.codes, *day) for day in days}
+            if ages and not keep_birth:  # of the dates it is only kept which ones are invalid
+                coded["birth_date"] = birth._replace(codes=ages[days[0]])
+        kept = [header for header in (plan.id, plan.month) if header is not None]
+        return _Piece(batch.select(kept), coded, ages)
+
     try:
-        table = source.read(plan.headers(), threads)
+        pieces = source.read(plan.headers(), code, threads, words=[header for header, _ in coders.values()])
+        table = pa.Table.from_batches([piece.kept for piece in pieces]) if pieces else None
     except (pa.ArrowException, OSError) as error:
         raise source.failure(error) from None
-    ids = _without_views(table.column(plan.id))
-    n = len(ids)
-    if n == 0:
+    if table is None or len(table) == 0:
         raise InputError(f"{source.name}: there are no members (no row below the header)")
+    ids = _without_views(table.column(plan.id))
     problems = Problems()
     months = None
     if plan.month is None:
-        index = index_members(ids, source.name)
+        index = index_members(ids, source.name, threads)
         valid = ~(index.missing | index.duplicate)
         problems.add(ID_COLUMN, "no member id", index.missing)
         problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
     else:
         given = _without_views(table.column(plan.month))
         index, months, valid = _by_month(ids, given, source.name, models, problems)
-    people = People(ids, index, {}, None, valid, None, problems, dict(plan.remarks), {}, months=months)
-    for name, header in plan.columns.items():
-        people.facts[name], bad = code_column(
-            table.column(header), COLUMNS[name], problems, people.blanks, threads
-        )
-        valid &= ~bad
+    rows = _rows_of([len(piece.kept) for piece in pieces])
+    aged = {} if plan.birth is None else {day: [piece.ages[day] for piece in pieces] for day in days}
+    people = People(ids, index, valid, problems, dict(plan.remarks), rows, aged=aged, months=months)
+    for name in plan.columns:
+        column = [piece.coded[name] for piece in pieces]
+        _note_codes(name, COLUMNS[name], joined(column, codes=False), people)
+        people.facts[name] = [coded.codes for coded in column]
     for name, parts in plan.parts.items():
-        people.facts[name] = np.zeros(n, np.int16)
-        given = np.zeros(n, np.int16)
-        for part, code in parts.items():
-            flag, bad = code_column(table.column(part), _yes_no(part), problems, people.blanks)
-            valid &= ~bad
-            given += flag
-            people.facts[name] = np.where(flag == 1, np.int16(code), people.facts[name])
-        problems.add(name, f"{' and '.join(parts)} both set", given > 1)
-        valid &= given <= 1
+        fact = np.zeros(len(ids), np.int16)
+        given_parts = np.zeros(len(ids), np.int16)
+        for part, number in parts.items():
+            flag = joined([piece.coded[part] for piece in pieces])
+            _note_codes(part, _yes_no(part), flag, people)
+            given_parts += flag.codes
+            fact[flag.codes == 1] = number
+        problems.add(name, f"{' and '.join(parts)} both set", given_parts > 1)
+        valid &= given_parts <= 1
+        people.facts[name] = [fact[some] for some in rows]
     for name, value in plan.same_for_all.items():
-        people.facts[name] = np.full(n, value, np.int16)
+        people.facts[name] = [np.full(len(piece.kept), value, np.int16) for piece in pieces]
     if plan.birth is not None:
-        people.birth, bad = code_dates(table.column(plan.birth), "birth_date", problems)
-        valid &= ~bad
+        dates = joined([piece.coded["birth_date"] for piece in pieces], codes=keep_birth)
+        _note_dates("birth_date", dates, problems)
+        _leave_out(dates.bad, valid)
+        if keep_birth:
+            people.birth = dates.codes
         if months is not None:
-            rows = np.flatnonzero(valid)
-            other = np.zeros(n, np.bool_)
-            other[rows] = people.birth[rows] != people.birth[months.first[months.person[rows]]]
+            scored = np.flatnonzero(valid)
+            other = np.zeros(len(ids), np.bool_)
+            other[scored] = dates.codes[scored] != dates.codes[months.first[months.person[scored]]]
             problems.add("birth_date", "another date than the member's first row", other)
             valid &= ~other
     if plan.segment is not None:
-        people.segment = _given_segments(table.column(plan.segment), models, problems, valid)
+        names = _segment_names(models)
+        segments = joined([piece.coded["segment"] for piece in pieces])
+        if segments.wrong:
+            listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(segments.wrong.items())[:5])
+            what = f"a value that is none of {', '.join(names[1:])}: {listed}"
+            problems.add("segment", what, segments.bad)
+        _leave_out(segments.bad, valid)
+        people.segment = names, segments.codes
     if plan.frailty is not None:
-        values = table.column(plan.frailty)
-        people.frailty = _given_frailty(values, plan.frailty, problems, people.blanks, valid)
+        frailty = joined([piece.coded["frailty"] for piece in pieces])
+        what = "no frailty score (a number with at most three decimals, within ±5)"
+        problems.add(plan.frailty, what, frailty.bad)
+        if frailty.blank_rows:
+            people.blanks[plan.frailty] = frailty.blank_rows
+        _leave_out(frailty.bad, valid)
+        people.frailty = frailty.codes
     return people
+
+
+def _rows_of(lengths: Sequence[int]) -> list[slice]:
+    """The rows of consecutive pieces."""
+    stops = np.cumsum(lengths, dtype=np.int64).tolist()
+    return [slice(stop - length, stop) for stop, length in zip(stops, lengths, strict=True)]
+
+
+class _Piece(NamedTuple):
+    """What is kept of a batch of members.
+
+    Attributes
+    ----------
+    kept : pyarrow.RecordBatch           ids, and months as given
+    coded : dict of str to Coded         see `_Plan.coders`
+    ages : dict of (year, month, day) to int16[n]
+    """
+
+    kept: pa.RecordBatch
+    coded: dict[str, Coded]
+    ages: dict[Day, NDArray[np.int16]]
+
+
+def _leave_out(bad: Bools, valid: Bools) -> None:
+    """Members with an invalid value are not scored."""
+    if len(bad):
+        valid &= ~bad
+
+
+def _note_codes(name: str, column: Column, coded: Coded, people: People) -> None:
+    """Note the invalid values of a column, and blanks that have a meaning."""
+    if coded.wrong:
+        shown = sorted(coded.wrong.items(), key=lambda item: (-item[1], item[0]))
+        listed = ", ".join(
+            f"{_shown(value)!r} ({count:,})" if value else f"blank ({count:,})" for value, count in shown[:5]
+        )
+        more = f" and {len(shown) - 5} more values" if len(shown) > 5 else ""
+        what = f"a value that is none of {column.expects()}: {listed}{more}"
+        people.problems.add(name, what, coded.bad)
+    if coded.blank_rows:
+        people.blanks[name] = coded.blank_rows
+    _leave_out(coded.bad, people.valid)
+
+
+def _age_day(tables: ModelTables) -> Day | None:
+    """The date on which a model looks at the age; None if the age is always given."""
+    return None if tables.age_as_of is None else (tables.year, *tables.age_as_of)
 
 
 @dataclass
@@ -333,6 +424,21 @@ class _Plan:
         others = (self.birth, self.segment, self.frailty, self.month)
         found += [name for name in others if name is not None]
         return list(dict.fromkeys(found))
+
+    def coders(self, models: Sequence[ModelTables]) -> dict[str, tuple[str, Coder]]:
+        """Headers of the columns that are coded, and how; by name of the column, or header of a part of one."""
+        found: dict[str, tuple[str, Coder]] = {}
+        for name, header in self.columns.items():
+            found[name] = header, _coder(COLUMNS[name])
+        for parts in self.parts.values():
+            found.update((part, (part, _coder(_yes_no(part)))) for part in parts)
+        if self.birth is not None:
+            found["birth_date"] = self.birth, _DateCoder()
+        if self.segment is not None:
+            found["segment"] = self.segment, _segment_coder(_segment_names(models))
+        if self.frailty is not None:
+            found["frailty"] = self.frailty, Coder(_frailty, 0)
+        return found
 
 
 def _plan(
@@ -487,37 +593,20 @@ def _distinct(ids: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
     return encoded.chunk(0).dictionary, np.concatenate(numbers)
 
 
-def _given_frailty(
-    values: pa.ChunkedArray, name: str, problems: Problems, blanks: dict[str, int], valid: Bools
-) -> NDArray[np.int32]:
-    """Frailty scores in thousandths; a blank is 0."""
-
-    def code(value: object) -> int | None:
-        text = "" if value is None or value != value else str(value).strip()
-        try:
-            return frailty_thousandths(text) if text else 0
-        except InvalidOperation:
-            return None
-
-    codes, bad, _, blank_rows = code_values(values, code, 0)
-    problems.add(name, "no frailty score (a number with at most three decimals, within ±5)", bad)
-    if blank_rows:
-        blanks[name] = blank_rows
-    valid &= ~bad
-    return codes
+def _frailty(value: object) -> int | None:
+    """A frailty score in thousandths; a blank is 0."""
+    text = "" if value is None or value != value else str(value).strip()
+    try:
+        return frailty_thousandths(text) if text else 0
+    except InvalidOperation:
+        return None
 
 
-def _given_segments(
-    values: pa.ChunkedArray, models: Sequence[ModelTables], problems: Problems, valid: Bools
-) -> tuple[list[str], NDArray[np.int32]]:
-    """Number of each member's own segment in a list of names (0: blank, to be chosen)."""
-    names = ["", *sorted({segment.name for tables in models for segment in tables.segments})]
+def _segment_names(models: Sequence[ModelTables]) -> list[str]:
+    """Segments that members may be given, by number; 0: blank, to be chosen."""
+    return ["", *sorted({segment.name for tables in models for segment in tables.segments})]
+
+
+def _segment_coder(names: Sequence[str]) -> Coder:
     number = {name.upper(): i for i, name in enumerate(names)}
-    codes, bad, wrong, _ = code_values(
-        values, lambda value: number.get("" if value is None else str(value).strip().upper()), 0
-    )
-    if wrong:
-        listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(wrong.items())[:5])
-        problems.add("segment", f"a value that is none of {', '.join(names[1:])}: {listed}", bad)
-    valid &= ~bad
-    return names, codes
+    return Coder(lambda value: number.get("" if value is None else str(value).strip().upper()), 0)

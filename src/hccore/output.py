@@ -16,6 +16,7 @@ import pyarrow as pa
 from hccore.errors import OutputError
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
+ID_COLUMNS = ("member_id", "ID")
 
 
 @contextmanager
@@ -155,7 +156,25 @@ def _open_writer(path: Path, kind: str, schema: pa.Schema) -> Any:
     import pyarrow.parquet as parquet
 
     # Without Arrow's own schema, words that were written from dictionaries are read back as plain text.
-    return parquet.ParquetWriter(path, schema, store_schema=False)
+    # Dictionaries are for columns of few values: one of ids would be built and given up in every row group. The
+    # least and the greatest word of a row group are of no use to a reader, and cost as much as writing the words.
+    columns = dict(zip(schema.names, schema.types, strict=True))
+    return parquet.ParquetWriter(
+        path,
+        schema,
+        store_schema=False,
+        use_dictionary=[_leaf(name, kind) for name, kind in columns.items() if name not in ID_COLUMNS],
+        write_statistics=[_leaf(name, kind) for name, kind in columns.items() if not _is_word(kind)],
+    )
+
+
+def _leaf(name: str, kind: pa.DataType) -> str:
+    """What Parquet calls the values of a column."""
+    return f"{name}.list.element" if pa.types.is_list(kind) else name
+
+
+def _is_word(kind: pa.DataType) -> bool:
+    return isinstance(kind.value_type if pa.types.is_list(kind) else kind, pa.DictionaryType)
 
 
 def _csv(batch: pa.RecordBatch) -> pa.Buffer:

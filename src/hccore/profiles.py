@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,11 @@ from hccore.compile import CompiledModel, Words
 from hccore.conditions import Condition
 from hccore.rounding import round_quotient
 from hccore.tables import ModelTables
+from hccore.workers import each
 
 Bools = NDArray[np.bool_]
+Fact = Sequence[NDArray[np.int16]]
 _DENSE_KEYS = 1 << 24
-_ROWS_AT_ONCE = 1 << 16
 
 # -------------------------------------------------------------------- what a model asks for
 
@@ -107,23 +108,32 @@ class Profiles:
 
 
 def build_profiles(
-    compiled: CompiledModel, facts: Mapping[str, NDArray[Any]], valid: Bools, *, segments: bool
+    compiled: CompiledModel,
+    facts: Mapping[str, Fact],
+    rows: Sequence[slice],
+    valid: Bools,
+    *,
+    segments: bool,
+    threads: int = 1,
 ) -> Profiles:
     """Group members into profiles and work out everything that depends on the member alone.
 
     Parameters
     ----------
     compiled : CompiledModel
-    facts : mapping of column name to int32[n]
-        Coded member columns, at least those that the model's conditions look at.
+    facts : mapping of column name to sequence of int16[]
+        Coded member columns piece by piece, at least those that the model's conditions look at.
+    rows : sequence of slice
+        The pieces.
     valid : bool[n]
         Members to be scored.
     segments : bool
         Whether to choose segments by the decision table.
+    threads : int
     """
     tables = compiled.tables
     conditions = conditions_of(tables, segments=segments)
-    of_member, profile_facts, n_profiles = _group(conditions, facts, valid)
+    of_member, profile_facts, n_profiles = _group(conditions, facts, rows, valid, threads)
     variables = _member_variables(tables, profile_facts, n_profiles)
 
     base = np.zeros((n_profiles, len(tables.segments)), np.int32)
@@ -167,7 +177,11 @@ def build_profiles(
 
 
 def _group(
-    conditions: Sequence[Condition], facts: Mapping[str, NDArray[Any]], valid: Bools
+    conditions: Sequence[Condition],
+    facts: Mapping[str, Fact],
+    rows: Sequence[slice],
+    valid: Bools,
+    threads: int,
 ) -> tuple[NDArray[np.int32], dict[str, NDArray[np.int32]], int]:
     """Profile number per member, and the facts of each profile.
 
@@ -181,7 +195,7 @@ def _group(
     size = 1
     representative: dict[str, NDArray[np.int32]] = {}
     stride: dict[str, int] = {}
-    steps: list[tuple[NDArray[np.int32], int, NDArray[np.int64]]] = []
+    steps: list[tuple[Fact, int, NDArray[np.int64]]] = []
     for name in sorted(cuts):
         column = COLUMNS[name]
         values = np.arange(column.low, column.high + 1)
@@ -192,29 +206,54 @@ def _group(
         stride[name] = size
         steps.append((facts[name], column.low, classes * size))
         size *= len(first)
-    key: NDArray[Any] = np.zeros(len(valid), np.int32 if size <= _DENSE_KEYS else np.int64)
-    for start in range(0, len(valid), _ROWS_AT_ONCE):  # pieces that stay in the processor's cache
-        rows = slice(start, start + _ROWS_AT_ONCE)
-        for given, low, scaled in steps:
-            key[rows] += np.take(scaled.astype(key.dtype), given[rows] - low, mode="clip")
-    everybody = bool(valid.all())
     if size <= _DENSE_KEYS:
-        seen = np.zeros(size, np.bool_)
-        seen[key if everybody else key[valid]] = True
-        of_member = np.take(np.cumsum(seen, dtype=np.int32) - np.int32(1), key)
-        keys = np.flatnonzero(seen)
+        of_member, keys = _number_kinds(steps, size, rows, valid, threads)
     else:
+        key = np.zeros(len(valid), np.int64)
+        for given, low, scaled in steps:
+            key += np.take(scaled, np.concatenate(given) - low, mode="clip")
         keys, inverse = np.unique(key[valid], return_inverse=True)
-        of_member = np.zeros(len(valid), np.int32)
+        of_member = np.full(len(valid), -1, np.int32)
         of_member[valid] = inverse
-    if not everybody:
-        of_member[~valid] = -1
     if len(keys) == 0:  # nobody is scored: one profile all the same, which -1 then points to
         keys = np.zeros(1, np.int64)
     profile_facts = {
         name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()
     }
     return of_member, profile_facts, len(keys)
+
+
+def _number_kinds(
+    steps: Sequence[tuple[Fact, int, NDArray[np.int64]]],
+    size: int,
+    rows: Sequence[slice],
+    valid: Bools,
+    threads: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Number of each row's kind among those that there are (-1: not valid), and the keys of these.
+
+    Parameters
+    ----------
+    steps : sequence of (fact, least value, what each value contributes to the key)
+    size : int      keys are below it
+    """
+    from hccore import compiled as kernels
+
+    key = np.empty(len(valid), np.int32)
+    seen = np.zeros(size, np.uint8)
+    places = [(fact, low, scaled.astype(np.int32)) for fact, low, scaled in steps]
+
+    def find(piece: int) -> None:
+        mine = key[rows[piece]]
+        mine.fill(0)
+        for fact, low, place in places:
+            kernels.add_classes(fact[piece], low, place, mine)
+        kernels.mark_kinds(mine, valid[rows[piece]], seen)
+
+    each(range(len(rows)), threads, find)
+    number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    each(rows, threads, lambda some: kernels.number_kinds(number, valid[some], key[some]))
+    return key, np.flatnonzero(seen)
 
 
 def _member_variables(

@@ -422,14 +422,12 @@ def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
         (name for name in done.model.tables.categories if variables[name].number),
         done.model.state_words,
     )
-    words = slice(done.hcc_word, done.hcc_word + done.model.state_words)
-    hccs, scored = np.ascontiguousarray(done.hccs[rows][:, words]), done.scored[rows]
-    offsets = np.zeros(len(hccs) + 1, np.int32)
-    nothing = np.zeros(0, np.int16)
-    total = kernels.list_bits(hccs, 0, len(hccs), shown, offsets, nothing)
-    bits = np.zeros(total, np.int16)
+    hccs, scored = done.hccs[rows], done.scored[rows]
+    offsets = np.empty(len(hccs) + 1, np.int32)
+    total = kernels.list_bits(hccs, done.hcc_word, shown, offsets, np.zeros(0, np.int16))
+    bits = np.empty(total, np.int16)
     if total:
-        kernels.list_bits(hccs, 0, len(hccs), shown, offsets, bits)
+        kernels.list_bits(hccs, done.hcc_word, shown, offsets, bits)
     return lists_of(offsets, words_of(bits, numbers), scored)
 
 

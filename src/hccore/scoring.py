@@ -11,7 +11,6 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -27,13 +26,13 @@ from hccore.compile import CompiledModel
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.ids import MemberIndex
-from hccore.members import Bools, Months, People, Problems, ages_on, read_members
+from hccore.members import Bools, Months, People, Problems, read_members
 from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
 from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
 from hccore.sources import Source, open_source
 from hccore.tables import ModelTables, shared_with
+from hccore.workers import in_ranges
 
-_RANGE = 1 << 16
 Rows = slice | NDArray[np.int64]
 
 
@@ -253,7 +252,7 @@ def run(
             )
             counts[source.name.split(" ")[0]] = counted.as_report()
 
-    without_codes = kernels.count_empty(state[: people.n_members])
+    without_codes = _without_codes(state[: people.n_members], options.workers)
     runs = []
     edits: dict[str, int] = {}
     with watch.stage("score"):
@@ -293,13 +292,13 @@ def run(
         "members": {
             "rows": n,
             **({} if people.months is None else {"members": people.n_members, "member_months": n}),
-            "scored": {_label(done.model.tables): int(done.scored.sum()) for done in runs},
+            "scored": {_label(done.model.tables): int(np.count_nonzero(done.scored)) for done in runs},
             "without_model_codes": without_codes,
             "assumed": people.assumed,
             "blanks": people.blanks,
             "problems": problems.as_report(),
             "counted": {_label(done.model.tables): done.counted for done in runs if done.counted},
-            "by_segment": {_label(done.model.tables): _by_segment(done) for done in runs},
+            "by_segment": {_label(done.model.tables): _by_segment(done, options.workers) for done in runs},
             **_applicability(every, prepared),
         },
         "codes": counts,
@@ -336,10 +335,26 @@ def _label(tables: ModelTables) -> str:
     return f"{tables.model} {tables.year}"
 
 
-def _by_segment(done: ModelRun) -> dict[str, int]:
-    numbers = done.segment[done.scored & (done.segment >= 0)]
-    counts = np.bincount(numbers, minlength=len(done.model.segment_names))
-    return {name: int(count) for name, count in zip(done.model.segment_names, counts, strict=True) if count}
+def _by_segment(done: ModelRun, threads: int) -> dict[str, int]:
+    """Scored members by segment."""
+    names = done.model.segment_names
+    lock = threading.Lock()
+    counts = np.zeros(len(names) + 1, np.int64)
+
+    def count(rows: slice) -> None:
+        mine = np.bincount(np.where(done.scored[rows], done.segment[rows], -1) + 1, minlength=len(counts))
+        with lock:
+            counts[:] += mine
+
+    in_ranges(len(done.scored), threads, count)
+    return {name: int(count) for name, count in zip(names, counts[1:], strict=True) if count}
+
+
+def _without_codes(state: NDArray[np.uint64], threads: int) -> int:
+    """Members without any code of a model."""
+    found: list[int] = []
+    in_ranges(len(state), threads, lambda rows: found.append(kernels.count_empty(state[rows])))
+    return sum(found)
 
 
 # -------------------------------------------------------------------- members of one model
@@ -377,13 +392,15 @@ def _prepare(
     tables = model.tables
     valid = people.valid.copy()
     facts = dict(people.facts)
-    age = _ages(people, tables)
+    age = people.ages_for(tables)
     if age is not None and tables.age_as_of is not None:
         month, day = tables.age_as_of
-        after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
-        problems.add("birth_date", after, valid & (age < 0))
-        problems.add("birth_date", f"an age above {MAX_AGE}", valid & (age > MAX_AGE))
-        valid &= (age >= 0) & (age <= MAX_AGE)
+        if any(some.min(initial=0) < 0 or some.max(initial=0) > MAX_AGE for some in age):
+            years = np.concatenate(age)
+            after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
+            problems.add("birth_date", after, valid & (years < 0))
+            problems.add("birth_date", f"an age above {MAX_AGE}", valid & (years > MAX_AGE))
+            valid &= (years >= 0) & (years <= MAX_AGE)
         facts["age"] = age
     n = len(valid)
     absent = np.zeros(n, np.bool_)
@@ -417,22 +434,27 @@ def _prepare(
             choose = False
     if choose:
         for program, condition in shared.items():
-            left[program] = valid & ~chosen & np.logical_not(condition(facts))
+            for number, some in enumerate(people.rows):
+                met = condition({name: pieces[number] for name, pieces in facts.items()})
+                left[program][some] = valid[some] & ~chosen[some] & np.logical_not(met)
             absent |= left[program]
             valid &= ~left[program]
-    profiles = build_profiles(model, facts, valid, segments=choose)
+    profiles = build_profiles(model, facts, people.rows, valid, segments=choose, threads=options.workers)
     if choose and len(profiles):
-        automatic = profiles.segment[profiles.of_member]
-        take = valid & ~chosen
-        segment[take] = automatic[take]
-        without = take & (segment < 0)
-        if len({other.program for other in models}) > 1 and not options.all_segments:
-            absent |= without
-        else:
-            problems.add("segment", f"facts for which {_label(tables)} has no segment", without)
-        valid &= segment >= 0
-        if not valid.all():
-            profiles.of_member[~valid] = -1
+
+        def choose_segments(rows: slice) -> None:
+            automatic = np.take(profiles.segment, profiles.of_member[rows], mode="clip")
+            np.copyto(segment[rows], automatic, where=valid[rows] & ~chosen[rows])
+
+        in_ranges(n, options.workers, choose_segments)
+        if (profiles.segment < 0).any():
+            without = valid & ~chosen & (segment < 0)
+            if len({other.program for other in models}) > 1 and not options.all_segments:
+                absent |= without
+            else:
+                problems.add("segment", f"facts for which {_label(tables)} has no segment", without)
+            valid &= ~without
+            profiles.of_member[without] = -1
     return Prepared(profiles, segment, chosen, valid, absent, left)
 
 
@@ -449,6 +471,8 @@ def _segments_beside(tables: ModelTables, models: Sequence[ModelTables]) -> set[
 
 def _rows_of_models(absent: Sequence[Bools]) -> list[NDArray[np.int64] | None]:
     """Which members have a row of each model; those to whom no model applies have one of the first."""
+    if not any(away.any() for away in absent):
+        return [None] * len(absent)
     nobody = np.logical_and.reduce(absent)
     found: list[NDArray[np.int64] | None] = []
     for number, away in enumerate(absent):
@@ -483,14 +507,6 @@ def _applicability(models: Sequence[ModelTables], prepared: Sequence[Prepared]) 
     return report
 
 
-def _ages(people: People, tables: ModelTables) -> NDArray[np.int16] | None:
-    """Ages on the model's date; None where the age is an input column."""
-    from_column = tables.age_from_column and "age" in people.facts
-    if people.birth is None or tables.age_as_of is None or from_column:
-        return None
-    return ages_on(people.birth, tables.year, *tables.age_as_of)
-
-
 def _payments(
     payment: Payment,
     models: Sequence[CompiledModel],
@@ -508,28 +524,16 @@ def _payments(
     frailty: list[NDArray[np.int32] | None] = [None] * len(models)
     if given is not None:
         for i, model in enumerate(models):
-            age = _ages(people, model.tables)
+            age = people.ages_for(model.tables)
             if age is None:
                 age = people.facts["age"]
-            frailty[i] = frailty_where_due(given, terms[i], segments[i], age, scored[i])
+            frailty[i] = frailty_where_due(given, terms[i], segments[i], np.concatenate(age), scored[i])
     return tuple(
         ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(models))
     )
 
 
 # -------------------------------------------------------------------- scores
-
-
-def in_ranges(n: int, threads: int, work: Callable[[int, int], None]) -> None:
-    """Call `work(start, stop)` over ranges that cover n rows, on a few threads."""
-    starts = range(0, n, _RANGE)
-    if threads <= 1 or len(starts) <= 1:
-        for start in starts:
-            work(start, min(n, start + _RANGE))
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(lambda start: work(start, min(n, start + _RANGE)), starts):
-            pass
 
 
 def states_of(state: NDArray[np.uint64], months: Months | None, rows: slice) -> NDArray[np.uint64]:
@@ -575,13 +579,12 @@ def _score(
     lost = 0
     tally = np.zeros(len(model.kernel.tallied), np.int64)
 
-    def work(start: int, stop: int) -> None:
+    def work(piece: slice) -> None:
         nonlocal lost
         mine = np.zeros(len(tally), np.int64)
-        piece = slice(start, stop)
         failed = kernels.score_members(
             0,
-            stop - start,
+            piece.stop - piece.start,
             states_of(state, months, piece),
             first_word,
             profiles.of_member[piece],
@@ -607,11 +610,11 @@ def _score(
 def _counted(model: CompiledModel, profiles: Profiles, tally: NDArray[np.int64]) -> dict[str, int]:
     """Members with each variable that the tables want counted, by the tables' own sentence."""
     by_bit = dict(zip(map(int, model.kernel.tallied), map(int, tally), strict=True))
-    members = np.bincount(profiles.of_member[profiles.of_member >= 0], minlength=len(profiles))
     counts = {}
     for name, sentence in model.tables.counted.items():
         if name in model.bits:
             counts[sentence] = by_bit[model.bits[name]]
         else:
-            counts[sentence] = int(members[profiles.variables[name]].sum())
+            has = np.append(profiles.variables[name], False)  # the last one is for -1
+            counts[sentence] = int(np.count_nonzero(has[profiles.of_member]))
     return counts

@@ -45,6 +45,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 _DICTIONARY_BYTES = 6
 # Can ParquetFile choose the type of byte columns? (pyarrow 20 on)
 _BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20
+T = TypeVar("T")
 Piece = TypeVar("Piece")
 Tasks = Iterator[Callable[[], Iterable[Piece]]]
 # Rows of codes at a time: few enough for their arrays to stay in the processor's cache.
@@ -134,16 +135,15 @@ class Source:
     library = "arrow"
     repeatable = True
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
+    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
         """Independent pieces of the table, each to be decoded by whoever takes it.
 
         Parameters
         ----------
         columns : sequence of str
             The columns to read, as the file calls them.
-        ids, codes : str
-            The columns of member ids and of codes, if any: where the format can, ids are decoded in the quickest
-            way (any type that ids may have), codes as a dictionary.
+        words : sequence of str
+            Those of few distinct values, which may come as a dictionary.
         """
         raise NotImplementedError
 
@@ -156,22 +156,24 @@ class Source:
                     dict(zip(batch.schema.names, batch.columns, strict=True)), ids, codes, others
                 )
 
-        for task in self.tasks([ids, codes, *others], ids, codes):
+        for task in self.tasks([ids, codes, *others]):
             yield functools.partial(coded, task)
 
-    def read(self, columns: Sequence[str], threads: int = 1) -> pa.Table:
-        """The whole table, some columns of it, decoded in a few threads."""
-        pieces: dict[int, list[pa.RecordBatch]] = {}
+    def read(
+        self,
+        columns: Sequence[str],
+        work: Callable[[pa.RecordBatch], T],
+        threads: int = 1,
+        words: Sequence[str] = (),
+    ) -> list[T]:
+        """What `work` makes of every batch of some columns, in order; decoded and worked on in a few threads."""
+        pieces: dict[int, list[T]] = {}
 
         def keep(batch: pa.RecordBatch, task: int) -> None:
-            pieces.setdefault(task, []).append(batch)
+            pieces.setdefault(task, []).append(work(batch))
 
-        run_tasks(self, self.tasks(columns), keep, threads)
-        batches = [batch for task in sorted(pieces) for batch in pieces[task]]
-        schema = pa.schema([self.schema.field(name) for name in columns])
-        if batches:
-            schema = batches[0].schema
-        return pa.Table.from_batches(batches, schema)
+        run_tasks(self, self.tasks(columns, words), keep, threads)
+        return [piece for task in sorted(pieces) for piece in pieces[task]]
 
     def fingerprint(self) -> dict[str, Any] | None:
         """Size and hash of the file for the run report; None for frames."""
@@ -304,7 +306,7 @@ class _FrameSource(Source):
         self._table = table
         self._first: pa.RecordBatchReader | None = reader
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
+    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
         reader = self._first
         if reader is None:
             reader = pa.RecordBatchReader.from_stream(self._table)
@@ -327,21 +329,10 @@ class _ParquetSource(Source):
             if other.names != self.schema.names:
                 raise InputError(f"{name}: {file.name} has other columns than {files[0].name}")
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
+    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
         def row_group(group: _RowGroup) -> Iterator[pa.RecordBatch]:
-            plain = [name for name in columns if name not in (ids, codes)]
-            pieces = [group.batches(plain)] if plain else []
-            if codes:
-                pieces.append(group.batches([codes], self._quick_codes(group, codes)))
-            if ids:
-                pieces.append(group.batches([ids], self._quick_ids(group, ids)))
-            for batches in zip(*pieces, strict=True):
-                arrays = {
-                    name: column
-                    for batch in batches
-                    for name, column in zip(batch.schema.names, batch.columns, strict=True)
-                }
-                yield pa.RecordBatch.from_arrays([arrays[name] for name in columns], list(columns))
+            quick = [name for name in words if self._is_text(name) and not group.is_delta(name)]
+            yield from group.batches(list(columns), {"read_dictionary": quick} if quick else {})
 
         for group in self._row_groups():
             yield functools.partial(row_group, group)
@@ -483,7 +474,7 @@ class _ArrowSource(Source):
         with pa.ipc.open_file(path) as reader:
             self.schema = reader.schema
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
+    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
         with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
             for number in range(reader.num_record_batches):
                 yield from _pieces(reader.get_batch(number).select(list(columns)))
@@ -510,7 +501,7 @@ class _CsvSource(Source):
             raise InputError(f"{name}: column {repeated[0]!r} is there twice")
         self.schema = pa.schema([(column, pa.string()) for column in header])
 
-    def tasks(self, columns: Sequence[str], ids: str = "", codes: str = "") -> Tasks[pa.RecordBatch]:
+    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
         import pyarrow.csv as arrow_csv
 
         broken: list[Any] = []

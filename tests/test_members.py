@@ -1,0 +1,194 @@
+"""Members are read in pieces and by several threads; what comes of it does not depend on the pieces or threads."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from pathlib import Path
+
+import hypothesis.strategies as st
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+
+import hccore
+from hccore.coding import Coder, joined, look_up
+from hccore.columns import COLUMNS
+from hccore.ids import index_members
+from hccore.workers import each, in_ranges
+
+DIGITS = st.integers(0, 20).map(lambda number: f"{number:09d}")
+TEXT_IDS = st.one_of(
+    DIGITS,
+    DIGITS.map(lambda text: "M" + text),
+    DIGITS.map(lambda text: "MN" + text),
+    st.text("0123456789:/M", max_size=11),
+    st.none(),
+)
+SAME_FORM_IDS = st.integers(0, 30).map(lambda number: f"M{number:010d}")
+
+
+def pieces(values: list[object], kind: pa.DataType, cuts: list[int]) -> pa.ChunkedArray:
+    """The values as chunks that begin at some positions."""
+    stops = sorted({0, len(values), *(cut % (len(values) + 1) for cut in cuts)})
+    chunks = [values[start:stop] for start, stop in itertools.pairwise(stops)]
+    return pa.chunked_array([pa.array(chunk, kind) for chunk in chunks], kind)
+
+
+# -------------------------------------------------------------------- ids
+
+
+@given(
+    ids=st.one_of(
+        st.lists(TEXT_IDS, min_size=1, max_size=40), st.lists(SAME_FORM_IDS, min_size=1, max_size=40)
+    ),
+    cuts=st.lists(st.integers(0, 40), max_size=4),
+    threads=st.sampled_from([1, 3]),
+)
+@settings(max_examples=200)
+def test_every_text_id_is_found_and_others_are_not(
+    ids: list[str | None], cuts: list[int], threads: int
+) -> None:
+    index = index_members(pieces(list(ids), pa.string(), cuts), "members", threads)
+    times = Counter(ids)
+    assert index.missing.tolist() == [not id_ for id_ in ids]
+    assert index.duplicate.tolist() == [bool(id_) and times[id_] > 1 for id_ in ids]
+    wanted = [*dict.fromkeys(id_ for id_ in ids if id_), "M000000099", "0", "x" * 40]
+    rows = index.find(pa.array(wanted), np.arange(len(wanted), dtype=np.int32), "diagnoses").tolist()
+    for id_, row in zip(wanted, rows, strict=True):
+        assert (ids[row] == id_) if id_ in times else row == -1
+
+
+@given(
+    ids=st.lists(st.one_of(st.integers(-3, 30), st.sampled_from([None, 2**40])), min_size=1, max_size=40),
+    cuts=st.lists(st.integers(0, 40), max_size=4),
+    threads=st.sampled_from([1, 3]),
+)
+def test_every_whole_number_is_found_and_others_are_not(
+    ids: list[int | None], cuts: list[int], threads: int
+) -> None:
+    index = index_members(pieces(list(ids), pa.int64(), cuts), "members", threads)
+    times = Counter(ids)
+    assert index.missing.tolist() == [id_ is None for id_ in ids]
+    assert index.duplicate.tolist() == [id_ is not None and times[id_] > 1 for id_ in ids]
+    wanted = [*dict.fromkeys(id_ for id_ in ids if id_ is not None), 31, -4]
+    rows = index.find(pa.array(wanted), np.arange(len(wanted), dtype=np.int32), "diagnoses").tolist()
+    for id_, row in zip(wanted, rows, strict=True):
+        assert (ids[row] == id_) if id_ in times else row == -1
+
+
+@pytest.mark.parametrize(
+    "wrong", ["M00000/001", "M0000000:1", "N000000001", "M00000001", "M\N{SUPERSCRIPT TWO}0000001"]
+)
+def test_an_id_of_another_form_is_nobody_else(wrong: str) -> None:
+    ids = [f"M{number:09d}" for number in range(20)]
+    index = index_members(pa.chunked_array([ids]), "members")
+    assert len(index.table.dense)
+    assert index.find(pa.array([wrong]), np.zeros(1, np.int32), "diagnoses").tolist() == [-1]
+    mixed = index_members(pa.chunked_array([ids, [wrong]]), "members")
+    assert not len(mixed.table.dense)
+    found = mixed.find(pa.array([*ids, wrong]), np.arange(21, dtype=np.int32), "diagnoses")
+    assert found.tolist() == list(range(21))
+
+
+# -------------------------------------------------------------------- columns
+
+VALUES = {
+    pa.string(): st.sampled_from(["M", "f", " 1", "2.0", "", " ", "x", "male", None]),
+    pa.int8(): st.sampled_from([0, 1, 2, 3, -128, 127, None]),
+    pa.uint64(): st.sampled_from([0, 1, 2, 2**64 - 1, None]),
+    pa.int64(): st.sampled_from([-(2**63), 1, 2, 2**62, 2**63 - 1]),
+    pa.float64(): st.sampled_from([1.0, 2.0, 1.5, float("nan"), None]),
+    pa.bool_(): st.sampled_from([True, False, None]),
+}
+
+
+@given(data=st.data(), name=st.sampled_from(["sex", "orec", "dual_status", "months_since_graft"]))
+@settings(max_examples=200)
+def test_a_column_is_coded_as_its_values_are(data: st.DataObject, name: str) -> None:
+    kind = data.draw(st.sampled_from(list(VALUES)))
+    values = data.draw(st.lists(VALUES[kind], min_size=1, max_size=30))
+    column = COLUMNS[name]
+    coder = Coder(column.code, column.blank, np.int16)
+    given_values = pieces(values, kind, data.draw(st.lists(st.integers(0, 30), max_size=3)))
+    if data.draw(st.booleans()):
+        given_values = given_values.dictionary_encode()
+    coded = joined([coder.piece(chunk) for chunk in given_values.chunks])
+    right = [column.code(value) for value in values]
+    blank = [value is None or (isinstance(value, str) and not value.strip()) for value in values]
+    assert coded.codes.tolist() == [0 if code is None else code for code in right]
+    assert (coded.bad.tolist() or [False] * len(values)) == [code is None for code in right]
+    wrong = Counter(
+        "" if v is None else str(v) for v, code in zip(values, right, strict=True) if code is None
+    )
+    assert coded.wrong == dict(wrong)
+    nothing_to_say = [
+        code for code, is_blank in zip(right, blank, strict=True) if is_blank and code is not None
+    ]
+    assert coded.blank_rows == len(nothing_to_say)
+
+
+def test_values_outside_a_table_are_the_nearest() -> None:
+    table = np.array([5, 6, 7], np.int16)
+    index = np.resize(np.arange(-3, 8, dtype=np.int32), 20_000)
+    assert look_up(table, index, 1).tolist() == [table[min(max(i - 1, 0), 2)] for i in index.tolist()]
+
+
+# -------------------------------------------------------------------- pieces and threads
+
+
+def test_pieces_and_threads_do_not_matter(tmp_path: Path) -> None:
+    samples = Path(hccore.__file__).parents[2] / "data_samples"
+    members = pa.table(pq.read_table(_as_parquet(samples / "members.csv", tmp_path)))
+    model = hccore.load_model("cms_hcc_v28", 2026)
+    whole = model.score(members, samples / "diagnoses.csv", threads=1)
+    for rows in (7, 100):
+        path = tmp_path / f"{rows}.parquet"
+        pq.write_table(members, path, row_group_size=rows)
+        pieces_ = model.score(path, samples / "diagnoses.csv", threads=2)
+        assert pieces_.scores.equals(whole.scores)
+        for part in ("members", "codes", "conditional_mappings_not_met"):
+            assert pieces_.report[part] == whole.report[part]
+
+
+def _as_parquet(path: Path, folder: Path) -> Path:
+    from pyarrow import csv
+
+    out = folder / "members.parquet"
+    pq.write_table(csv.read_csv(path), out)
+    return out
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_work_is_done_once_and_in_order(threads: int) -> None:
+    assert each(range(50), threads, lambda number: number * number) == [
+        number * number for number in range(50)
+    ]
+    times = np.zeros(200_000, np.int8)
+
+    def count(rows: slice) -> None:
+        times[rows] += 1
+
+    in_ranges(len(times), threads, count)
+    assert (times == 1).all()
+
+
+# -------------------------------------------------------------------- what is written
+
+
+def test_only_columns_of_few_values_have_dictionaries(tmp_path: Path) -> None:
+    samples = Path(hccore.__file__).parents[2] / "data_samples"
+    model = hccore.load_model("cms_hcc_v28", 2026)
+    model.score(samples / "members.csv", samples / "diagnoses.csv").write(tmp_path / "scores.parquet")
+    group = pq.read_metadata(tmp_path / "scores.parquet").row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    has_dictionary = {name: column.has_dictionary_page for name, column in columns.items()}
+    assert not has_dictionary.pop("member_id")
+    assert all(has_dictionary.values())
+    assert {name for name, column in columns.items() if not column.is_stats_set} == {
+        "model",
+        "segment",
+        "hccs.list.element",
+    }

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hccore import compiled as kernels
 from hccore.arrow import array_of, lists_of, one_chunk, texts_of, words_of
-from hccore.diagnoses import CodeBatch, CodeTable, read_codes
+from hccore.diagnoses import CodeBatch, EntryArrays, read_codes
 from hccore.reference import in_words
 from hccore.scoring import ModelRun, Run, states_of
 
@@ -62,47 +62,48 @@ class _Terms:
 
 def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
     """Contributions in batches of whole members, model by model (see `Result.contributions`)."""
-    entries = _entries([table for _, table in run.codes.values()])
+    of_codes = [table.entries_of_codes() for _, table in run.codes.values()]
+    entries = _entries(run, of_codes)
     state = np.zeros(run.shape, np.uint64)
-    pairs = _member_entries(run, len(entries.code), state)
+    pairs = _member_entries(run, of_codes, state)
     for done in run.models:
         expander = _Expander(done, run, pairs, entries, state)
         for start in range(0, len(run.ids), _MEMBERS):
             yield expander.batch(start, min(len(run.ids), start + _MEMBERS))
 
 
-def _entries(tables: list[CodeTable]) -> Entries:
-    names = [code for table in tables for code in table.codes]
-    lengths = np.concatenate([np.diff(table.entries.start) for table in tables])
+def _entries(run: Run, of_codes: list[EntryArrays]) -> Entries:
+    names = [code for _, table in run.codes.values() for code in table.codes]
+    lengths = np.concatenate([np.diff(entries.start) for entries in of_codes])
     return Entries(
         np.repeat(np.arange(len(names), dtype=np.int32), lengths),
-        np.concatenate([table.entries.word for table in tables]),
-        np.concatenate([table.entries.mask for table in tables]),
+        np.concatenate([entries.word for entries in of_codes]),
+        np.concatenate([entries.mask for entries in of_codes]),
         names,
     )
 
 
-def _member_entries(run: Run, total: int, state: NDArray[np.uint64]) -> Pairs:
+def _member_entries(run: Run, of_codes: list[EntryArrays], state: NDArray[np.uint64]) -> Pairs:
     """Read the codes again, set their bits in `state`, and keep the distinct pairs of member and entry."""
     keys: list[NDArray[np.int64]] = []
+    total = sum(len(entries.word) for entries in of_codes)
     first = 0
-    for source, table in run.codes.values():
+    for (source, table), entries in zip(run.codes.values(), of_codes, strict=True):
 
-        def use(batch: CodeBatch, table: CodeTable = table, first: int = first) -> None:
-            kernels.set_codes(*batch, table.entries, state)
-            start = table.entries.start
-            lengths = start[batch.code + 1] - start[batch.code]
-            entry = _ranges(start[batch.code], lengths)
+        def use(batch: CodeBatch, entries: EntryArrays = entries, first: int = first) -> None:
+            kernels.set_codes(*batch, entries, state)
+            lengths = entries.start[batch.code + 1] - entries.start[batch.code]
+            entry = _ranges(entries.start[batch.code], lengths)
             member = np.repeat(batch.member, lengths)
             if len(batch.met):
-                service = table.entries.service[entry]
+                service = entries.service[entry]
                 bit = np.maximum(service, 0).astype(np.uint64)
                 counts = (service < 0) | ((np.repeat(batch.met, lengths) >> bit) & np.uint64(1) != 0)
                 member, entry = member[counts], entry[counts]
             keys.append(np.unique(member * np.int64(total) + entry + first))
 
-        read_codes(source, table, run.index, use, threads=run.options.workers, ages=run.ages)
-        first += len(table.entries.word)
+        read_codes(source, table, run.index, use, threads=run.options.workers, ages=run.ages, by_code=True)
+        first += len(entries.word)
     key = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
     return Pairs((key // max(total, 1)).astype(np.int32), (key % max(total, 1)).astype(np.int32))
 

@@ -6,6 +6,7 @@ threads, so memory depends on the number of members alone.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +47,7 @@ class ModelCodes(NamedTuple):
 
 
 class EntryArrays(NamedTuple):
-    """What codes do: the entries of code c are [start[c], start[c + 1]).
+    """What codes do: the entries of code (or effect) c are [start[c], start[c + 1]).
 
     Attributes
     ----------
@@ -59,6 +60,27 @@ class EntryArrays(NamedTuple):
     word: NDArray[np.int32]
     mask: NDArray[np.uint64]
     service: NDArray[np.int16]
+
+
+def _effect(
+    system: str,
+    code: str,
+    models: Sequence[ModelCodes],
+    conditions: dict[tuple[int | None, Condition], int],
+) -> dict[tuple[int, int], int]:
+    """What a code does: masks by word of the state and condition on the row, whose number `conditions` gives."""
+    masks: dict[tuple[int, int], int] = {}
+    for model, first_word in models:
+        tables = model.tables
+        year = tables.year if tables.service_year and system == "icd10cm" else None
+        for bit, service in model.codes.get(system, {}).get(code, ()):
+            condition = ALWAYS_ROW if service < 0 else model.services[service]
+            number = -1
+            if year is not None or service >= 0:
+                number = conditions.setdefault((year, condition), len(conditions))
+            key = (first_word + (bit >> 6), number)
+            masks[key] = masks.get(key, 0) | 1 << (bit & 63)
+    return masks
 
 
 class CodeTable:
@@ -75,52 +97,50 @@ class CodeTable:
 
     Attributes
     ----------
+    codes : list of str
     number : dict of str to int
-    entries : EntryArrays
+    effect_of : int32[n_codes]
+        What each code does: many codes do the same, so that there are a few hundred effects.
+    effects : EntryArrays
+        Entries of each effect.
     row_conditions : list of (year or None, Condition)
         What a dated row must meet: a service date in that year, and the condition.
-    conditions_of_code : uint64[n_codes]
-        The row conditions of each code's entries, a bit each.
     """
 
     def __init__(self, system: str, models: Sequence[ModelCodes], *, exact: bool = False) -> None:
         self.system = system
         self.exact = exact
+        books = [model.codes.get(system, {}) for model, _ in models]
+        self.codes = list(dict.fromkeys(itertools.chain.from_iterable(books)))
+        self.number = {code: number for number, code in enumerate(self.codes)}
+        # Codes of a model that lead to the same share one tuple of bits (see `compile.py`).
+        shared = list(zip(*(map(id, map(book.get, self.codes)) for book in books), strict=True))
+        examples = dict(zip(reversed(shared), reversed(self.codes), strict=True))
+        number_of = {key: number for number, key in enumerate(examples)}
+        self.effect_of = np.array([number_of[key] for key in shared], np.int32)
         conditions: dict[tuple[int | None, Condition], int] = {}
-        entries: dict[str, dict[tuple[int, int], int]] = {}
-        for model, first_word in models:
-            tables = model.tables
-            year = tables.year if tables.service_year and system == "icd10cm" else None
-            for code, bits in model.codes.get(system, {}).items():
-                masks = entries.setdefault(code, {})
-                for bit, service in bits:
-                    condition = ALWAYS_ROW if service < 0 else model.services[service]
-                    number = -1
-                    if year is not None or service >= 0:
-                        number = conditions.setdefault((year, condition), len(conditions))
-                    key = (first_word + (bit >> 6), number)
-                    masks[key] = masks.get(key, 0) | 1 << (bit & 63)
+        effects = [_effect(system, code, models, conditions) for code in examples.values()]
         if len(conditions) > _MAX_ROW_CONDITIONS:
             raise TableError(
                 f"{len(conditions)} different conditions on dated rows are more than {_MAX_ROW_CONDITIONS}"
             )
         self.row_conditions = list(conditions)
-        self.number = {code: number for number, code in enumerate(entries)}
-        self.codes = list(entries)
-        pairs = [pair for masks in entries.values() for pair in masks.items()]
-        self.entries = EntryArrays(
-            start=np.cumsum([0, *(len(masks) for masks in entries.values())], dtype=np.int32),
+        pairs = [pair for masks in effects for pair in masks.items()]
+        self.effects = EntryArrays(
+            start=np.cumsum([0, *map(len, effects)], dtype=np.int32),
             word=np.array([word for (word, _), _ in pairs], np.int32),
             mask=np.array([mask for _, mask in pairs], np.uint64),
             service=np.array([service for (_, service), _ in pairs], np.int16),
         )
-        self.conditions_of_code = np.zeros(len(self.codes), np.uint64)
-        owner = np.repeat(np.arange(len(self.codes)), np.diff(self.entries.start))
-        has = self.entries.service >= 0
-        np.bitwise_or.at(
-            self.conditions_of_code, owner[has], np.uint64(1) << self.entries.service[has].astype(np.uint64)
-        )
         self._spellings = _Spellings(self.codes)
+
+    def entries_of_codes(self) -> EntryArrays:
+        """The entries of each code, for whoever must know which code it was."""
+        first, lengths = self.effects.start[self.effect_of], np.diff(self.effects.start)[self.effect_of]
+        start = np.concatenate([[0], np.cumsum(lengths)])
+        entry = np.arange(start[-1]) + np.repeat(first - start[:-1], lengths)
+        arrays = (self.effects.word[entry], self.effects.mask[entry], self.effects.service[entry])
+        return EntryArrays(start.astype(np.int32), *arrays)
 
     @property
     def dated(self) -> bool:
@@ -258,7 +278,7 @@ class CodeBatch(NamedTuple):
     Attributes
     ----------
     member : int32[k]               member row
-    code : int32[k]                 code number
+    code : int32[k]                 effect (or code) number
     met : uint64[k] or uint64[0]    row conditions met, empty if there are none
     """
 
@@ -290,6 +310,7 @@ def read_codes(
     threads: int,
     ages: MemberAges | None = None,
     progress: Callable[[int], None] | None = None,
+    by_code: bool = False,
 ) -> CodeCounts:
     """Stream a table of codes past `use`, batch by batch, on a few threads.
 
@@ -305,6 +326,8 @@ def read_codes(
     ages : MemberAges, optional
         For conditions on the age at the diagnosis.
     progress : function of the number of rows read, optional
+    by_code : bool
+        Give the rows' codes instead of the effects of these.
 
     Returns
     -------
@@ -330,10 +353,11 @@ def read_codes(
     date_name = need_column(source, "service_date") if codes.dated else None
     counted = CodeCounts()
     lock = threading.Lock()
+    decides = _conditions_of(codes.entries_of_codes() if by_code else codes.effects)
 
     def work(rows: CodeRows, _task: int) -> None:
         counts = np.zeros(len(COUNTED), np.int64)
-        row, code = _select(codes, rows, counts, lock)
+        row, code = _select(codes, rows, counts, lock, by_code=by_code)
         ids = rows.ids
         member = None
         if isinstance(ids, PagedIds):
@@ -356,7 +380,7 @@ def read_codes(
             code, member, days = _keep(keep, "missing_service_date", counts, code, member, days)
             keep = codes.in_service_years(days)
             code, member, days = _keep(keep, "outside_service_year", counts, code, member, days)
-            met, decided = _row_conditions(codes, code, member, days, ages or MemberAges())
+            met, decided = _row_conditions(codes, decides[code], member, days, ages or MemberAges())
         counts[0] = len(member)
         use(CodeBatch(member, code, met))
         with lock:
@@ -371,15 +395,27 @@ def read_codes(
     return counted
 
 
+def _conditions_of(entries: EntryArrays) -> NDArray[np.uint64]:
+    """The row conditions of each code's (or effect's) entries, a bit each."""
+    found = np.zeros(len(entries.start) - 1, np.uint64)
+    owner = np.repeat(np.arange(len(found)), np.diff(entries.start))
+    has = entries.service >= 0
+    np.bitwise_or.at(found, owner[has], np.uint64(1) << entries.service[has].astype(np.uint64))
+    return found
+
+
 def _select(
-    codes: CodeTable, rows: CodeRows, counts: NDArray[np.int64], lock: threading.Lock
+    codes: CodeTable, rows: CodeRows, counts: NDArray[np.int64], lock: threading.Lock, *, by_code: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Rows whose code is in a model, and their code numbers; the others are counted."""
+    """Rows whose code is in a model, and their effects (or codes); the others are counted."""
     from hccore import compiled as kernels
 
     if rows.words.numbers is None:
         with lock:
-            rows.words.numbers = codes.look_up(rows.words)
+            numbers = codes.look_up(rows.words)
+        if not by_code and len(codes.codes):
+            numbers = np.where(numbers < 0, numbers, codes.effect_of[np.maximum(numbers, 0)])
+        rows.words.numbers = numbers
     code_of, index = rows.words.numbers, rows.word
     row, code = np.empty(len(index) + 1, np.int32), np.empty(len(index) + 1, np.int32)
     k = kernels.select_codes(code_of, index, row, code)
@@ -404,14 +440,15 @@ def _keep(
 
 def _row_conditions(
     codes: CodeTable,
-    code: NDArray[np.int32],
+    decides: NDArray[np.uint64],
     member: NDArray[np.int32],
     days: NDArray[np.int32],
     ages: MemberAges,
 ) -> tuple[NDArray[np.uint64], int]:
     """The row conditions that dated rows meet.
 
-    Also for how many rows the age at the diagnosis decides otherwise than the member's age would.
+    Also for how many of them, whose codes look at the conditions `decides`, the age at the diagnosis decides
+    otherwise than the member's age would.
     """
 
     def own_age() -> NDArray[np.int32]:
@@ -424,7 +461,7 @@ def _row_conditions(
     if ages.birth is None or ages.age is None:
         return met, 0
     differs = met ^ codes.rows_that_meet(days, own_age)
-    return met, int(np.count_nonzero(differs & codes.conditions_of_code[code]))
+    return met, int(np.count_nonzero(differs & decides))
 
 
 def years_between(first: NDArray[np.int32], last: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -31,10 +31,7 @@ _DENSE_KEYS = 1 << 24
 def conditions_of(tables: ModelTables, *, segments: bool) -> tuple[Condition, ...]:
     """All conditions on members of a model; those of the choice of a segment only if asked for."""
     found = {flag.condition: None for flag in tables.flags}
-    for by_code in tables.codes.values():
-        for targets in by_code.values():
-            for target in targets:
-                found[target.condition] = None
+    found.update((target.condition, None) for target in tables.targets)
     found.update((segment.applies, None) for segment in tables.segments)
     found.update((row.condition, None) for row in tables.multipliers)
     if segments:

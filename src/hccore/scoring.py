@@ -239,7 +239,7 @@ def run(
             code_tables[system] = (source, table)
 
             def use(batch: CodeBatch, table: CodeTable = table) -> None:
-                kernels.set_codes(*batch, table.entries, state)
+                kernels.set_codes(*batch, table.effects, state)
 
             counted = read_codes(
                 source,

@@ -21,7 +21,7 @@ from hccore.payment import ModelScores, PaymentScores, multiplied, payment_score
 from hccore.rounding import round_quotient
 from hccore.scoring import ModelRun, Rows, Run
 
-_ROWS = 1 << 20
+_ROWS = 1 << 19  # of a batch, and of a row group of what is written: three batches are held at a time
 SCORE_COLUMNS = (
     "member_id",
     "model",
@@ -105,7 +105,7 @@ class Result:
     def batches(
         self, columns: Sequence[str] | None = None, *, text: bool = False, plain: bool = True
     ) -> Iterator[pa.RecordBatch]:
-        """The scores in pieces of about a million rows.
+        """The scores in pieces of half a million rows.
 
         Parameters
         ----------
@@ -231,7 +231,7 @@ class Result:
         return self._frame(pa.Table.from_batches(list(self.average_batches())))
 
     def average_batches(self, *, text: bool = False) -> Iterator[pa.RecordBatch]:
-        """The averages in pieces of about a million members (see `averages`)."""
+        """The averages in pieces of half a million members (see `averages`)."""
         months = self._run.months
         if months is None:
             raise InputError("averages are of monthly scores: give the members a column month")

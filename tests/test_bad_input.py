@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -451,19 +451,25 @@ class BrokenError(Exception):
     pass
 
 
+@pytest.mark.parametrize("making", [True, False])
 @pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt, OSError])
 @pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".parquet", ".arrow"])
 def test_a_failure_half_way_leaves_nothing(
-    ending: str, error: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ending: str, error: type[BaseException], making: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     result = MODEL.score(MEMBERS, DIAGNOSES)
-    batches = list(result.batches(text=ending.startswith(".csv")))
+    pieces = list(result.pieces(None, text=ending.startswith(".csv"), plain=False))
 
-    def half(*_: object, **__: object) -> Iterator[pa.RecordBatch]:
-        yield from batches
+    def fail() -> pa.RecordBatch:
         raise error("stopped")
 
-    monkeypatch.setattr(result, "batches", half)
+    def half(*_: object, **__: object) -> Iterator[Callable[[], pa.RecordBatch]]:
+        yield from pieces
+        if making:
+            yield fail
+        fail()
+
+    monkeypatch.setattr(result, "pieces", half)
     old = write(tmp_path / f"kept{ending}", "what was there before")
     for target in (old, tmp_path / f"new{ending}"):
         with pytest.raises((error, OutputError)):
@@ -505,11 +511,11 @@ _SLOW_WRITER = """
 import sys, time
 from hccore import load_model, results
 def slow(self, columns=None, **options):
-    yield from list(batches(self, columns, **options))
+    yield from list(pieces(self, columns, **options))
     print("half-way", flush=True)
     time.sleep(60)
-batches = results.Result.batches
-results.Result.batches = slow
+pieces = results.Result.pieces
+results.Result.pieces = slow
 from hccore.cli import main
 sys.exit(main(sys.argv[1:]))
 """

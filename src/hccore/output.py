@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import queue
 import tempfile
-import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from typing import Any
 import pyarrow as pa
 
 from hccore.errors import OutputError
+from hccore.footers import MAGIC, Joined
+from hccore.workers import in_order
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
 ID_COLUMNS = ("member_id", "ID")
@@ -85,23 +85,33 @@ def _format(path: Path) -> str | None:
     return None
 
 
-def write_batches(path: Path, batches: Any, out: Path) -> None:
-    """Write batches in the format that `out` ends in.
+Piece = Callable[[], pa.RecordBatch]
+
+
+def write_batches(path: Path, pieces: Callable[[bool], Iterable[Piece]], out: Path, threads: int) -> None:
+    """Write batches in the format that `out` ends in, made and encoded in a few threads.
 
     Parameters
     ----------
     path : Path
         The file to write.
-    batches : function of `text`
-        Gives the batches; with text=True in the form for CSV.
+    pieces : function of `text`
+        Gives functions that make the batches; with text=True in the form for CSV.
     """
     kind = _format(out)
-    if kind in (".parquet", ".arrow"):
+    if kind == ".parquet":
+        whole = Joined()
+        with path.open("wb") as file:
+            file.write(MAGIC)
+            for part in in_order(pieces(False), threads, lambda piece: _parquet(piece())):
+                file.write(whole.add(part))
+            file.write(whole.footer())
+    elif kind == ".arrow":
         writer: Any = None
         try:
-            for batch in _ahead(batches(False)):
+            for batch in in_order(pieces(False), threads, lambda piece: piece()):
                 if writer is None:
-                    writer = _open_writer(path, kind, batch.schema)
+                    writer = pa.ipc.new_file(str(path), batch.schema)
                 writer.write_batch(batch)
         finally:
             if writer is not None:
@@ -110,62 +120,33 @@ def write_batches(path: Path, batches: Any, out: Path) -> None:
         compression = "gzip" if kind == ".csv.gz" else None
         with pa.output_stream(str(path), compression=compression) as stream:
             header = True
-            for batch in _ahead(batches(True)):
+            for names, lines in in_order(pieces(True), threads, lambda piece: _csv(piece())):
                 if header:
-                    stream.write((",".join(batch.schema.names) + "\n").encode())
+                    stream.write((",".join(names) + "\n").encode())
                     header = False
-                stream.write(_csv(batch))
+                stream.write(lines)
     else:
         raise OutputError(f"{out}: unknown format")
 
 
-def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The same batches, the next one being made while one is written.
-
-    The thread that makes them is a daemon: nobody who interrupts a run waits for it.
-    """
-    made: queue.Queue[pa.RecordBatch | BaseException | None] = queue.Queue(1)
-    stopped = threading.Event()
-
-    def make() -> None:
-        end: BaseException | None = None
-        try:
-            for batch in batches:
-                made.put(batch)
-                if stopped.is_set():
-                    return
-        except BaseException as error:  # raised again where the batches are used
-            end = error
-        made.put(end)
-
-    threading.Thread(target=make, daemon=True).start()
-    try:
-        while (item := made.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        while not made.empty():  # room for the thread to notice
-            made.get_nowait()
-
-
-def _open_writer(path: Path, kind: str, schema: pa.Schema) -> Any:
-    if kind == ".arrow":
-        return pa.ipc.new_file(str(path), schema)
+def _parquet(batch: pa.RecordBatch) -> pa.Buffer:
+    """A batch as a Parquet file of one row group."""
     import pyarrow.parquet as parquet
 
     # Without Arrow's own schema, words that were written from dictionaries are read back as plain text.
     # Dictionaries are for columns of few values: one of ids would be built and given up in every row group. The
     # least and the greatest word of a row group are of no use to a reader, and cost as much as writing the words.
-    columns = dict(zip(schema.names, schema.types, strict=True))
-    return parquet.ParquetWriter(
-        path,
-        schema,
+    columns = dict(zip(batch.schema.names, batch.schema.types, strict=True))
+    sink = pa.BufferOutputStream()
+    with parquet.ParquetWriter(
+        sink,
+        batch.schema,
         store_schema=False,
         use_dictionary=[_leaf(name, kind) for name, kind in columns.items() if name not in ID_COLUMNS],
         write_statistics=[_leaf(name, kind) for name, kind in columns.items() if not _is_word(kind)],
-    )
+    ) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue()
 
 
 def _leaf(name: str, kind: pa.DataType) -> str:
@@ -177,8 +158,8 @@ def _is_word(kind: pa.DataType) -> bool:
     return isinstance(kind.value_type if pa.types.is_list(kind) else kind, pa.DictionaryType)
 
 
-def _csv(batch: pa.RecordBatch) -> pa.Buffer:
-    """A batch as CSV lines, quoted only where a value needs it."""
+def _csv(batch: pa.RecordBatch) -> tuple[list[str], pa.Buffer]:
+    """Names of the columns, and a batch as CSV lines, quoted only where a value needs it."""
     import pyarrow.csv as arrow_csv
 
     for style in ("none", "needed"):
@@ -192,4 +173,4 @@ def _csv(batch: pa.RecordBatch) -> pa.Buffer:
                 raise
             continue
         break
-    return sink.getvalue()
+    return batch.schema.names, sink.getvalue()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -121,6 +121,13 @@ class Result:
         InputError
             If a column is unknown.
         """
+        for piece in self.pieces(columns, text=text, plain=plain):
+            yield piece()
+
+    def pieces(
+        self, columns: Sequence[str] | None, *, text: bool, plain: bool
+    ) -> Iterator[Callable[[], pa.RecordBatch]]:
+        """Functions that make the batches, each for itself (see `batches`)."""
         names = self.column_names() if columns is None else list(columns)
         known = {*self.column_names(), *(() if self._run.options.all_segments else EXTRA_COLUMNS)}
         for name in names:
@@ -128,11 +135,17 @@ class Result:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
         for model, done in enumerate(self._run.models):
             for rows in _pieces(done, len(self._run.ids)):
-                paid = None
-                if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
-                    paid = self._payment(model, rows)
-                arrays = [self._column(name, done, rows, paid, text=text) for name in names]
-                yield pa.RecordBatch.from_arrays([_plain(a) for a in arrays] if plain else arrays, names)
+                yield partial(self._batch, names, model, rows, text=text, plain=plain)
+
+    def _batch(
+        self, names: Sequence[str], model: int, rows: Rows, *, text: bool, plain: bool
+    ) -> pa.RecordBatch:
+        done = self._run.models[model]
+        paid = None
+        if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
+            paid = self._payment(model, rows)
+        arrays = [self._column(name, done, rows, paid, text=text) for name in names]
+        return pa.RecordBatch.from_arrays([_plain(a) for a in arrays] if plain else arrays, list(names))
 
     def _payment(self, model: int, rows: Rows) -> PaymentScores:
         return payment_scores(
@@ -352,15 +365,28 @@ class Result:
             If a file cannot be written.
         """
         with whole_files([out, contributions, averages, report]) as paths:
-            write_batches(paths[0], lambda text: self.batches(columns, text=text, plain=text), Path(out))
-            if contributions is not None:
-                write_batches(
-                    paths[1], lambda text: self.contribution_batches(text=text), Path(contributions)
-                )
-            if averages is not None:
-                write_batches(paths[2], lambda text: self.average_batches(text=text), Path(averages))
+            threads = self._run.options.workers
+
+            def scores(text: bool) -> Iterator[Callable[[], pa.RecordBatch]]:
+                return self.pieces(columns, text=text, plain=text)
+
+            write_batches(paths[0], scores, Path(out), threads)
+            for path, wanted, batches in (
+                (paths[1], contributions, self.contribution_batches),
+                (paths[2], averages, self.average_batches),
+            ):
+                if wanted is not None:
+                    write_batches(path, partial(_made, batches), Path(wanted), threads)
             if report is not None:
                 paths[3].write_text(json.dumps(self.report, indent=2) + "\n", "utf-8")
+
+
+def _made(
+    batches: Callable[..., Iterator[pa.RecordBatch]], text: bool
+) -> Iterator[Callable[[], pa.RecordBatch]]:
+    """Batches that are made one after the other, as functions that give them."""
+    for batch in batches(text=text):
+        yield lambda batch=batch: batch  # type: ignore[misc]
 
 
 class _Means(NamedTuple):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -22,3 +23,19 @@ def each(items: Sequence[T], threads: int, work: Callable[[T], R]) -> list[R]:
 def in_ranges(n: int, threads: int, work: Callable[[slice], None]) -> None:
     """Call `work` with slices that cover n rows, short enough to stay in a processor's cache."""
     each([slice(start, min(n, start + _RANGE)) for start in range(0, n, _RANGE)], threads, work)
+
+
+def in_order(items: Iterable[T], threads: int, work: Callable[[T], R]) -> Iterator[R]:
+    """The results of `work` on every item, in order, worked out while those before are used: a few, not all."""
+    waiting: deque[Future[R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

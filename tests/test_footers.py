@@ -1,0 +1,103 @@
+"""Files put together of row groups that were encoded apart: any reader takes them for one file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, strategies as st
+
+from hccore.footers import MAGIC, Joined, _read_struct, _write_struct
+
+
+def table(start: int, rows: int) -> pa.Table:
+    numbers = range(start, start + rows)
+    return pa.table(
+        {
+            "id": [f"M{number}" for number in numbers],
+            "score": pa.array(
+                [None if number % 5 == 0 else number / 1000 for number in numbers], pa.float64()
+            ),
+            "words": pa.array([["a", "b"][: number % 3] for number in numbers], pa.list_(pa.string())),
+        }
+    )
+
+
+def encoded(part: pa.Table, **options: Any) -> pa.Buffer:
+    sink = pa.BufferOutputStream()
+    pq.write_table(part, sink, **options)
+    return sink.getvalue()
+
+
+def join(parts: list[pa.Buffer], path: Path) -> Path:
+    whole = Joined()
+    with path.open("wb") as file:
+        file.write(MAGIC)
+        for part in parts:
+            file.write(whole.add(part))
+        assert file.tell() == whole.size
+        file.write(whole.footer())
+    return path
+
+
+@pytest.mark.parametrize("parts", [1, 2, 40])
+@pytest.mark.parametrize(
+    "options", [{}, {"use_dictionary": ["words.list.element"]}, {"row_group_size": 7}], ids=str
+)
+def test_every_reader_takes_them_for_one_file(tmp_path: Path, parts: int, options: dict[str, Any]):
+    sizes = [17 * (number % 4) + 1 for number in range(parts)]
+    tables = [table(1_000 * number, size) for number, size in enumerate(sizes)]
+    path = join([encoded(part, **options) for part in tables], tmp_path / "whole.parquet")
+    expected = pa.concat_tables(tables)
+    assert pq.read_table(path).equals(expected)
+    assert (
+        pq.ParquetFile(path).read_row_groups([pq.read_metadata(path).num_row_groups - 1])["id"][-1]
+        == (expected["id"][-1])
+    )
+    assert polars.read_parquet(path).to_arrow().cast(expected.schema).equals(expected)
+    assert duckdb.sql(f"from '{path}'").fetchall() == list(zip(*expected.to_pydict().values(), strict=True))
+    metadata = pq.read_metadata(path)
+    assert metadata.num_rows == len(expected)
+    last = metadata.row_group(metadata.num_row_groups - 1).column(0).statistics
+    assert last.max == max(
+        expected["id"][-metadata.row_group(metadata.num_row_groups - 1).num_rows :].to_pylist()
+    )
+
+
+def test_parts_of_different_schemas_are_refused():
+    whole = Joined()
+    whole.add(encoded(table(0, 3)))
+    with pytest.raises(ValueError, match="different schemas"):
+        whole.add(encoded(table(0, 3).drop_columns(["score"])))
+
+
+def test_parts_with_indexes_are_refused():
+    with pytest.raises(ValueError, match="indexes"):
+        Joined().add(encoded(table(0, 3), write_page_index=True))
+
+
+VALUES = st.deferred(
+    lambda: st.one_of(
+        st.tuples(st.sampled_from([4, 5, 6]), st.integers(-(2**31), 2**31)),
+        st.tuples(st.just(8), st.binary(max_size=200)),
+        st.tuples(st.just(3), st.binary(min_size=1, max_size=1)),
+        st.tuples(st.just(7), st.binary(min_size=8, max_size=8)),
+        st.tuples(st.sampled_from([1, 2]), st.none()),
+        st.tuples(st.just(12), FIELDS),
+        st.tuples(st.just(9), st.tuples(st.just(5), st.lists(st.integers(-9, 9), max_size=40))),
+        st.tuples(st.just(9), st.tuples(st.just(12), st.lists(FIELDS, max_size=3))),
+    )
+)
+FIELDS = st.dictionaries(st.integers(1, 200), VALUES, max_size=4)
+
+
+@given(FIELDS)
+def test_what_is_written_is_read_again(fields: Any):
+    out = bytearray()
+    _write_struct(out, fields)
+    assert _read_struct(bytes(out), 0) == (fields, len(out))

@@ -133,15 +133,19 @@ def build_profiles(
     of_member, profile_facts, n_profiles = _group(conditions, facts, rows, valid, threads)
     variables = _member_variables(tables, profile_facts, n_profiles)
 
-    base = np.zeros((n_profiles, len(tables.segments)), np.int32)
-    demographic = np.zeros_like(base)
-    for name, is_set in variables.items():
-        row = tables.coefficients.get(name)
-        if row is not None:
-            scores = np.outer(is_set, [value or 0 for value in row]).astype(np.int32)
-            base += scores
-            if tables.variables[name].kind == "demographic":
-                demographic += scores
+    base = _scores_of(
+        tables, variables, n_profiles, [name for name in variables if name in tables.coefficients]
+    )
+    demographic = _scores_of(
+        tables,
+        variables,
+        n_profiles,
+        [
+            name
+            for name in variables
+            if name in tables.coefficients and tables.variables[name].kind == "demographic"
+        ],
+    )
     member_bits = np.zeros((n_profiles, compiled.work_words), np.uint64)
     for name, is_set in variables.items():
         bit = compiled.bits.get(name)
@@ -251,6 +255,20 @@ def _number_kinds(
     number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
     each(rows, threads, lambda some: kernels.number_kinds(number, valid[some], key[some]))
     return key, np.flatnonzero(seen)
+
+
+def _scores_of(
+    tables: ModelTables, variables: Mapping[str, Bools], n_profiles: int, names: Sequence[str]
+) -> NDArray[np.int32]:
+    """Sum of the coefficients of those of some variables that are set, int32[n_profiles, n_segments]."""
+    if not names:
+        return np.zeros((n_profiles, len(tables.segments)), np.int32)
+    is_set = np.stack([variables[name] for name in names], axis=1).astype(np.float64)
+    coefficients = np.array(
+        [[value or 0 for value in tables.coefficients[name]] for name in names], np.float64
+    )
+    # Whole numbers far below 2^53 are exact as floats, and NumPy multiplies these many times faster.
+    return (is_set @ coefficients).astype(np.int32)
 
 
 def _member_variables(

@@ -535,6 +535,7 @@ def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> np.
         last = min(member.shape[0], first + BLOCK)
         for j in range(first, last):
             fetched |= state[member[j], entries.word[entries.start[code[j]]]]
+            fetched |= state[member[j], entries.word[entries.start[code[j] + 1] - 1]]
         for j in range(first, last):
             row = member[j]
             for entry in range(entries.start[code[j]], entries.start[code[j] + 1]):

@@ -73,7 +73,7 @@ def test_first_score_without_cache(benchmark: Any, rounds: int, tmp_path: Path) 
     walls: list[float] = []
 
     def cold() -> None:
-        env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / str(len(walls)))}
+        env = {**os.environ, "HCCORE_CACHE_DIR": str(tmp_path / str(len(walls)))}
         walls.append(run(STEPS["score the sample"], env).wall)
 
     benchmark.pedantic(cold, rounds=min(rounds, 3))

@@ -24,7 +24,9 @@ FLOOR = "floor"
 OURS = "hccore"
 PEERS = {"DuckDB": "benchmarks.peers.duckdb_v28", "Polars": "benchmarks.peers.polars_v28"}
 SAME_COLUMNS = "member_id,segment,raw_score,payment_hcc_count"  # what the peers write
-SEVERAL = ("cms_hcc_v28", "cms_hcc_v22", "rxhcc_v08_x", "esrd_v24")
+SEVERAL = ("cms_hcc_v28", "cms_hcc_v24", "rxhcc_v08_x", "esrd_v24")
+SEVERAL_YEAR = 2025  # the last one that pays by V24
+FEW_COLUMNS = "member_id,model,segment,raw_score,payment_hcc_count"
 READ = """
 import sys
 import pyarrow.parquet as pq
@@ -59,9 +61,12 @@ def figures(job: str, took: Mapping[str, Sequence[Took]], **about: Any) -> list[
     return made
 
 
-def score_command(files: Files, out: Path, models: Sequence[str], *options: str) -> Command:
+def score_command(
+    files: Files, out: Path, models: Sequence[str], *options: str, year: int | None = None
+) -> Command:
     """Return the command that scores a population."""
-    command = hccore("score", files["members"], files["diagnoses"], "--year", str(files.year), "--out", out)
+    years = ["--year", str(year or files.year)]
+    command = hccore("score", files["members"], files["diagnoses"], *years, "--out", out)
     for model in models:
         command += ["--model", model]
     for role in ("ndc", "hcpcs"):
@@ -115,17 +120,28 @@ def whole_job(size: int, order: str, ids: str, rounds: int) -> list[dict[str, An
 def several_models(size: int, rounds: int) -> list[dict[str, Any]]:
     """Several models of one year in one pass over the input, beside V28 alone."""
     files = make_files(size)
+    kinds = [
+        (SEVERAL[:1], True),
+        (SEVERAL, True),
+        (SEVERAL[:2], True),
+        (SEVERAL[:1], False),
+        (SEVERAL, False),
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        outs = {
-            models: Path(folder) / f"{len(models)}.parquet" for models in (SEVERAL[:1], SEVERAL[:2], SEVERAL)
-        }
-        commands = {" + ".join(models): score_command(files, out, models) for models, out in outs.items()}
+        outs: dict[str, tuple[Sequence[str], Path]] = {}
+        commands: dict[str, Command] = {}
+        for number, (models, few) in enumerate(kinds):
+            name = f"{' + '.join(models)}, {'few' if few else 'all'} columns"
+            out = Path(folder) / f"{number}.parquet"
+            outs[name] = models, out
+            options = ("--columns", FEW_COLUMNS) if few else ()
+            commands[name] = score_command(files, out, models, *options, year=SEVERAL_YEAR)
         took = interleaved(commands, rounds)
-        for models, out in outs.items():
+        for models, out in outs.values():
             scores = pq.read_table(out)
             for model in models:
                 mine = scores.filter(pc.equal(scores["model"], model))
-                files.expected_by(model, files.year, models).check(mine)
+                files.expected_by(model, SEVERAL_YEAR, models).check(mine)
     return figures("several models", took, members=files.members, rows=files.rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -38,6 +39,8 @@ class Took:
 
 def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Took:
     """Run a command in a new process and measure it; raise with its messages if it fails."""
+    env = dict(os.environ if env is None else env)
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "took.json"
         launch = [sys.executable, "-I", "-S", LAUNCHER, result, *command]

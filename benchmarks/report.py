@@ -199,7 +199,8 @@ plain-Python reference for a sample. Floor: a new process in which pyarrow reads
 
 ## Several models in one pass
 
-Models of 2026, shuffled rows, all columns written. Members with ESRD are scored by that model instead of CMS-HCC.
+Models of 2025, shuffled rows; all columns written, or the few that the peers write and the model. Members with ESRD
+are scored by that model instead of CMS-HCC.
 
 {compared(figures, "several models", "V28 alone")}
 

@@ -199,10 +199,14 @@ plain-Python reference for a sample. Floor: a new process in which pyarrow reads
 
 ## Several models in one pass
 
-Models of 2025, shuffled rows; all columns written, or the few that the peers write and the model. Members with ESRD
-are scored by that model instead of CMS-HCC.
+Models of 2025, shuffled rows. Members with ESRD are scored by that model instead of CMS-HCC. With the columns of the
+peers and the model:
 
-{compared(figures, "several models", "V28 alone")}
+{compared(figures, "several models, few", "V28 alone")}
+
+With all columns:
+
+{compared(figures, "several models, all", "V28 alone")}
 
 ## HHS
 

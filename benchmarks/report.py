@@ -199,8 +199,8 @@ plain-Python reference for a sample. Floor: a new process in which pyarrow reads
 
 ## Several models in one pass
 
-Models of 2025, shuffled rows. Members with ESRD are scored by that model instead of CMS-HCC. With the columns of the
-peers and the model:
+Models of 2025, shuffled rows. Members with ESRD are scored by that model instead of CMS-HCC. With the columns that
+the peers write, and the model:
 
 {compared(figures, "several models, few", "V28 alone")}
 

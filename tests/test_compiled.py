@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 import hccore
 from hccore import cache, compiled
@@ -154,18 +157,41 @@ def test_one_signature_of_each_kernel():
 
 SECOND_RUN = """
 import sys
-from hccore.cli import main
-assert main(sys.argv[1:]) == 0
+import hccore
+members, diagnoses, out = sys.argv[1:]
+result = hccore.load_model("cms_hcc_v28", 2026).score(members, diagnoses)
+result.write(out)
+result.contributions()
 dear = [name for name in ("numba", "pandas") if name in sys.modules]
 assert not dear, dear
 """
 
 
-def test_a_process_with_a_warm_cache_does_not_start_the_compiler(tmp_path: Path):
+def test_after_a_warm_up_no_process_starts_the_compiler(tmp_path: Path):
+    env = {**os.environ, cache.VARIABLE: str(tmp_path / "cache")}
+    subprocess.run([sys.executable, "-m", "hccore.cli", "warmup"], check=True, capture_output=True, env=env)
+    called = {
+        name
+        for path in Path(compiled.__file__).parent.glob("*.py")
+        if path.name != "compiled.py"
+        for name in re.findall(r"\bkernels\.([a-z_]+)\(", path.read_text("utf-8"))
+    }
+    kept = {path.name.removeprefix("kernel-").split(".")[0] for path in (tmp_path / "cache").glob("kernel-*")}
+    assert kept == called
     samples = samples_folder()
-    command = [sys.executable, "-c", SECOND_RUN, "score", samples / "members.csv", samples / "diagnoses.csv"]
-    command += ["--model", "cms_hcc_v28", "--year", "2026", "--out", tmp_path / "s.parquet", "--quiet"]
-    warm = subprocess.run([sys.executable, "-m", "hccore.cli", "warmup"], check=False, capture_output=True)
-    assert warm.returncode == 0, warm.stderr
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=os.environ)
-    assert done.returncode == 0, done.stderr
+    files = [samples / "members.csv", samples / "diagnoses.csv"]
+    for path in files:
+        pq.write_table(csv.read_csv(path), tmp_path / f"{path.stem}.parquet")
+    parquet = [tmp_path / f"{path.stem}.parquet" for path in files]
+    for inputs in (files, parquet):
+        command = [sys.executable, "-c", SECOND_RUN, *inputs, tmp_path / "scores.parquet"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+        assert done.returncode == 0, done.stderr
+
+
+def test_warm_up_says_when_nothing_can_be_kept():
+    env = {**os.environ, cache.VARIABLE: ""}
+    command = [sys.executable, "-m", "hccore.cli", "warmup"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
+    assert done.returncode == 1
+    assert cache.VARIABLE in done.stderr

@@ -442,24 +442,17 @@ def _demo(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> N
 
 
 def _warmup(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
-    from hccore.cache import folder as cache_folder
-    from hccore.demo import samples_folder
-    from hccore.model import load_model, models
+    from hccore.cache import VARIABLE, folder
+    from hccore.warmup import check_tables, compile_kernels
 
+    if folder() is None:
+        raise InputError(f"nothing can be kept: {VARIABLE} is set to nothing, or the user has no folder")
     start = time.perf_counter()
-    folder = samples_folder()
-    model = load_model("cms_hcc_v28", 2026)
-    for everything in (False, True):
-        result = model.score(
-            folder / "members.csv", folder / "diagnoses.csv", all_segments=everything, threads=1
-        )
-        result.table()
+    compile_kernels()
     print(f"kernels compiled in {time.perf_counter() - start:.1f} s")
-    if cache_folder() is not None:
-        start = time.perf_counter()
-        for name, year in models():
-            load_model(name, year)
-        print(f"tables checked in {time.perf_counter() - start:.1f} s")
+    start = time.perf_counter()
+    check_tables()
+    print(f"tables checked in {time.perf_counter() - start:.1f} s")
 
 
 if __name__ == "__main__":

@@ -192,21 +192,17 @@ class CodeTable:
         int32[n + 1]
             The last one is that of a null.
         """
-        from hccore import compiled as kernels
-
-        numbers = np.empty(len(words) + 1, np.int32)
-        found = numbers[:-1]
-        seen = self._spellings
-        if kernels.look_up_texts(words.offsets, words.data, words.gap, seen.keys, seen.values, found):
-            new = np.flatnonzero(found == 0)
-            for place in new.tolist():
+        packed, found, missing = self._spellings.find(words)
+        if missing:
+            for place in np.flatnonzero(found == 0).tolist():
                 number = self._classify(words.text(place))
                 found[place] = number if number < 0 else number + 1
-            seen.keep(words, found)
+            self._spellings.keep(packed, found)
+        numbers = np.append(found, np.int32(0))
         numbers[-1] = NOT_A_CODE["blank_code"]
-        np.subtract(found, 1, out=found, where=found > 0)
+        numbers[numbers > 0] -= 1
         if len(words.valid):
-            found[~words.valid] = NOT_A_CODE["blank_code"]
+            numbers[:-1][~words.valid] = NOT_A_CODE["blank_code"]
         return numbers
 
     def _classify(self, value: object) -> int:
@@ -236,24 +232,32 @@ class _Spellings:
         self._count = 0
         self._resize(4 * len(codes) + 64)
         texts = texts_of(codes)
-        self.keep(Words(*bytes_of(texts), 0, valid_of(texts)), np.arange(1, len(codes) + 1, dtype=np.int32))
+        packed, _, _ = self.find(Words(*bytes_of(texts), 0, valid_of(texts)))
+        self.keep(packed, np.arange(1, len(codes) + 1, dtype=np.int32))
 
     def _resize(self, room: int) -> None:
         size = 1 << room.bit_length()
         self.keys, self.values = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)
 
-    def keep(self, words: Words, numbers: NDArray[np.int32]) -> None:
+    def find(self, words: Words) -> tuple[NDArray[np.uint64], NDArray[np.int32], int]:
+        """The texts packed, what they are (0: not known), and how many are not known."""
+        from hccore import compiled as kernels
+
+        packed, found = np.empty((len(words), 2), np.uint64), np.empty(len(words), np.int32)
+        missing: int = kernels.look_up_texts(
+            words.offsets, words.data, words.gap, self.keys, self.values, packed, found
+        )
+        return packed, found, missing
+
+    def keep(self, packed: NDArray[np.uint64], numbers: NDArray[np.int32]) -> None:
         """Remember spellings, in a longer table if this one is more than half full."""
         from hccore import compiled as kernels
 
         if 2 * (self._count + len(numbers)) > len(self.values):
-            used = self.values != 0
-            keys, values = self.keys[used], self.values[used]
+            keys, values = self.keys, self.values
             self._resize(4 * (self._count + len(numbers)))
-            kernels.keep_keys(keys, values, self.keys, self.values)
-        self._count += kernels.keep_texts(
-            words.offsets, words.data, words.gap, numbers, self.keys, self.values
-        )
+            kernels.keep_texts(keys, values, self.keys, self.values)
+        self._count += kernels.keep_texts(packed, numbers, self.keys, self.values)
 
 
 @dataclass

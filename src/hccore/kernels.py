@@ -443,7 +443,7 @@ def find_members(
 
 
 @kernel
-def look_up_texts(offsets: Any, data: Any, gap: int, keys: Any, values: Any, found: Any) -> int:
+def look_up_texts(offsets: Any, data: Any, gap: int, keys: Any, values: Any, packed: Any, found: Any) -> int:
     """Numbers of short texts by an open-addressing hash table.
 
     Parameters
@@ -451,6 +451,7 @@ def look_up_texts(offsets: Any, data: Any, gap: int, keys: Any, values: Any, fou
     offsets, data, gap                           the texts, as in `find_members`
     keys : uint64[size, 2], values : int32[size]
         The table: packed texts, and their numbers; 0: free.
+    packed : uint64[n, 2]                        written: the texts as they would stand in the table
     found : int32[n]                             written; 0 for texts that are not there
 
     Returns
@@ -462,6 +463,7 @@ def look_up_texts(offsets: Any, data: Any, gap: int, keys: Any, values: Any, fou
     missing = 0
     for i in range(found.shape[0]):
         low, high = pack_id(data, offsets[i], offsets[i + 1] - gap)
+        packed[i, 0], packed[i, 1] = low, high
         place = mix(low + mix(high)) & size_mask
         while values[place] != 0 and (keys[place, 0] != low or keys[place, 1] != high):
             place = (place + np.uint64(1)) & size_mask
@@ -471,45 +473,33 @@ def look_up_texts(offsets: Any, data: Any, gap: int, keys: Any, values: Any, fou
 
 
 @kernel
-def keep_texts(offsets: Any, data: Any, gap: int, numbers: Any, keys: Any, values: Any) -> int:
-    """Put short texts that are not there yet into a table (see `look_up_texts`); it must have room.
+def keep_texts(packed: Any, numbers: Any, keys: Any, values: Any) -> int:
+    """Put packed texts that are not there yet into a table (see `look_up_texts`); it must have room.
 
     Parameters
     ----------
-    numbers : int32[n]      none of them 0
+    packed : uint64[n, 2]
+    numbers : int32[n]      0: not to be put in
 
     Returns
     -------
     int
-        How many were put in; texts of more than 15 bytes are not.
+        How many were put in; texts of more than 15 bytes are not, for they are packed as hashes.
     """
+    size_mask = np.uint64(values.shape[0] - 1)
     kept = 0
     for i in range(numbers.shape[0]):
-        low, high = pack_id(data, offsets[i], offsets[i + 1] - gap)
-        if high >> np.uint64(56) != 255:
-            kept += keep_key(low, high, numbers[i], keys, values)
+        low, high = packed[i, 0], packed[i, 1]
+        if numbers[i] == 0 or high >> np.uint64(56) == 255:
+            continue
+        place = mix(low + mix(high)) & size_mask
+        while values[place] != 0 and (keys[place, 0] != low or keys[place, 1] != high):
+            place = (place + np.uint64(1)) & size_mask
+        if values[place] == 0:
+            keys[place, 0], keys[place, 1] = low, high
+            values[place] = numbers[i]
+            kept += 1
     return kept
-
-
-@kernel
-def keep_key(low: np.uint64, high: np.uint64, number: int, keys: Any, values: Any) -> int:
-    """Put a packed text into a table, unless it is there; returns how many were put in."""
-    size_mask = np.uint64(values.shape[0] - 1)
-    place = mix(low + mix(high)) & size_mask
-    while values[place] != 0 and (keys[place, 0] != low or keys[place, 1] != high):
-        place = (place + np.uint64(1)) & size_mask
-    if values[place] != 0:
-        return 0
-    keys[place, 0], keys[place, 1] = low, high
-    values[place] = number
-    return 1
-
-
-@kernel
-def keep_keys(given: Any, numbers: Any, keys: Any, values: Any) -> None:
-    """Put packed texts, uint64[n, 2], with their numbers into a table (see `look_up_texts`)."""
-    for i in range(numbers.shape[0]):
-        keep_key(given[i, 0], given[i, 1], numbers[i], keys, values)
 
 
 @kernel

@@ -68,6 +68,10 @@ class Condition:
     def __repr__(self) -> str:
         return f"Condition({self.text!r})"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as its text: compiled code cannot be, and equal texts stay one object."""
+        return parse_row_condition if self._known is ROW_COLUMNS else parse_condition, (self.text,)
+
     def _translate(self, text: str) -> str:
         try:
             tree = ast.parse(_LONE_EQUALS.sub("==", text), mode="eval").body

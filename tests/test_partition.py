@@ -254,7 +254,7 @@ def test_more_values_than_a_bucket_lists_are_said_to_be_more() -> None:
     assert problem["rows"] == 200
     assert "or more)" in problem["problem"]
     _, report = in_buckets(
-        Case({**case.tables, "members": members.slice(0, 40)}, V28, {"on_invalid": "null"}), 12
+        Case({**case.tables, "members": members.slice(0, 40)}, V28, {"on_invalid": "null"}), 30
     )
     (problem,) = report["members"]["problems"]
     assert "'AA' (5), 'BB' (5), 'CC' (5), 'DD' (5), 'EE' (5) and 3 more values" in problem["problem"]

@@ -2,11 +2,11 @@
 
     .venv/bin/python -m benchmarks.spark_scaling benchmarks/.data/1000000-shuffled-string-*
 
-Needs Java and the extra `spark`. Every run is a new Spark on `local[cores]` that does the job twice; the second time
-counts. The first starts the Python workers, loads the compiled kernels and lets the JVM compile: a cluster does so
-once, not once a million members. Also measured: the same job with a function that only counts the rows of a bucket,
-which is Spark's own share; the engine alone in one process with one thread; and what a Python worker does with one
-bucket (the whole folder), which gives the memory that a row takes there.
+Needs Java and the extra `spark`. Every run is a new Spark on `local[cores]` that does the job twice; the second
+time counts. The first starts the Python workers, loads the compiled kernels and lets the JVM compile: a cluster
+does so once, not once a million members. Also measured: the same job with a function that only counts the rows of
+a bucket, which is Spark's own share; the engine alone in one process with one thread; and what a Python worker
+does with one bucket (the whole folder), which gives the memory that a row takes there.
 """
 
 from __future__ import annotations

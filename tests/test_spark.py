@@ -80,7 +80,6 @@ def jobs_of(spark: Any, group: str) -> int:
     [
         "golden",
         "HHS with drugs",
-        "HHS all segments",
         "several models",
         "payment",
         "months",
@@ -177,6 +176,17 @@ def test_columns_that_nobody_reads_may_be_of_any_type(spark: Any) -> None:
     assert_same(done.scores.toArrow(), done.report, sample())
     assert "odd" not in done.scores._jdf.queryExecution().optimizedPlan().toString()
     done.close()
+
+
+def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    block = re.search(r"## Outgrowing one machine: Spark\n\n((?:    .*\n)+)", readme)
+    assert block is not None
+    frames = {f"{name}_df": frame for name, frame in frames_of(spark, sample()).items()}
+    code = "".join(line[4:] + "\n" for line in block[1].splitlines())
+    exec(code.replace('"scores"', repr(str(tmp_path / "scores"))), frames)  # a JVM has a folder of its own
+    assert spark.read.parquet(str(tmp_path / "scores")).count() == 200
+    assert "COMMUNITY_NA" in capsys.readouterr().out
 
 
 def test_importing_hccore_imports_no_spark() -> None:

@@ -172,9 +172,10 @@ def test_columns_that_nobody_reads_may_be_of_any_type(spark: Any) -> None:
 
     frames = frames_of(spark, sample())
     odd = frames["members"].selectExpr("*", "map('a', interval 1 month) as `odd.one`")
-    done = score(odd, frames["diagnoses"], model="cms_hcc_v28", year=2026)
+    dated = frames["diagnoses"].selectExpr("*", "'odd' as service_date")  # which V28 does not look at
+    done = score(odd, dated, model="cms_hcc_v28", year=2026)
     assert_same(done.scores.toArrow(), done.report, sample())
-    assert "odd" not in done.scores._jdf.queryExecution().optimizedPlan().toString()
+    assert "odd" not in done._kept._jdf.queryExecution().optimizedPlan().toString()
     done.close()
 
 

@@ -29,6 +29,7 @@ from hccore.sources import ALIASES
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")
 _READ = {"month", *(alias for name, aliases in ALIASES.items() for alias in (name, *aliases))}
 _READ |= {part.lower() for column in COLUMNS.values() for part in column.parts}
+_DATES = {"service_date", *ALIASES["service_date"]}
 # One listed value of a problem and its count: "'X' (1,200)", or for dates their form: "9999-99 (3)".
 _LISTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"\s].*?) \(([\d,]+)\)(?:, |$| and )""")
 _SHOWN = 5
@@ -51,6 +52,8 @@ class Job:
     on_invalid : {"error", "null"}
     about : dict
         Run report of no members: what it says of models and options is said of all buckets.
+    dated : bool
+        Whether a model looks at the service dates of diagnoses; if none does, they need not be sent to workers.
     """
 
     schema: pa.Schema
@@ -59,6 +62,13 @@ class Job:
     columns: tuple[str, ...] | None
     on_invalid: str
     about: dict[str, Any]
+    dated: bool
+
+    def reads(self, table: str, name: str) -> bool:
+        """Whether the engine may look at a column of this name in `members`, `diagnoses`, `ndc` or `hcpcs`."""
+        if table == "diagnoses" and not self.dated and name.strip().lower() in _DATES:
+            return False
+        return is_read(name, self.options["frailty"])
 
     def score(
         self,
@@ -239,6 +249,7 @@ def prepare(
         None if columns is None else tuple(columns),
         on_invalid,
         about,
+        any(model.tables.dated for model in loaded),
     )
 
 

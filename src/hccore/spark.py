@@ -108,7 +108,7 @@ def score(
     if buckets < 1:
         raise InputError(f"buckets must be 1 or more, not {buckets}")
 
-    headers = {name: [h for h in schema.names if is_read(h, frailty)] for name, schema in schemas.items()}
+    headers = {name: [h for h in schema.names if job.reads(name, h)] for name, schema in schemas.items()}
     dealt = {
         name: _deal(name, frames[name], schemas[name], headers[name], buckets, several=len(frames) > 2)
         for name in frames

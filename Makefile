@@ -49,7 +49,7 @@ $(VENV)/.base: pyproject.toml | $(VENV)/.python
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.dev: $(VENV)/.%: pyproject.toml | $(VENV)/.python
+$(VENV)/.test $(VENV)/.dev $(VENV)/.spark: $(VENV)/.%: pyproject.toml | $(VENV)/.python
 	@echo "Installing hccore[$*] into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
 	@touch $@

@@ -1,0 +1,195 @@
+"""Scoring on a real local Spark: the same scores, the same report and the same errors as on one machine.
+
+Skipped where there is no pyspark or no Java; with HCCORE_NEED_SPARK set, as in CI, that is a failure.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hccore
+from hccore.errors import InputError, UnknownModelError
+from tests.test_partition import CASES, V28, Case, assert_same, faulty, ids_of_two_types, in_one_piece, sample
+
+# Said by pyspark at every Arrow function while pandas is newer than itself; no pandas is used here.
+pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
+
+
+def why_not() -> str | None:
+    if importlib.util.find_spec("pyspark") is None:
+        return "pyspark is not installed (pip install 'hccore[spark]')"
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which("java") is None and not (home and Path(home, "bin/java").exists()):
+        return "there is no java (Spark needs Java 17)"
+    return None
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """One Spark on two cores, small in every way."""
+    if reason := why_not():
+        if os.environ.get("HCCORE_NEED_SPARK"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    from pyspark.sql import SparkSession
+
+    os.environ["PYSPARK_PYTHON"] = sys.executable
+    builder = SparkSession.builder.master("local[2]").appName("hccore tests")
+    for key, value in {
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.log.level": "ERROR",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.default.parallelism": "2",
+        "spark.driver.host": "localhost",
+        "spark.driver.bindAddress": "127.0.0.1",
+    }.items():
+        builder = builder.config(key, value)
+    session = builder.getOrCreate()
+    yield session
+    session.stop()
+
+
+def frames_of(spark: Any, case: Case) -> dict[str, Any]:
+    return {name: spark.createDataFrame(table) for name, table in case.tables.items()}
+
+
+def on_spark(spark: Any, case: Case, **more: Any) -> Any:
+    from hccore.spark import score
+
+    return score(**frames_of(spark, case), models=case.models, **case.options, **more)
+
+
+def jobs_of(spark: Any, group: str) -> int:
+    return len(spark.sparkContext.statusTracker().getJobIdsForGroup(group))
+
+
+# What differs between engines and buckets is tested without Spark, in test_partition.py.
+@pytest.mark.parametrize(
+    "name",
+    [
+        "golden",
+        "HHS with drugs",
+        "several models",
+        "payment",
+        "months",
+        "ids of two types",
+    ],
+)
+def test_spark_gives_what_one_machine_gives(spark: Any, name: str) -> None:
+    done = on_spark(spark, CASES[name], buckets=5)
+    assert_same(done.scores.toArrow(), done.report, CASES[name])
+    done.close()
+
+
+def test_no_codes_and_more_buckets_than_members(spark: Any) -> None:
+    case = ids_of_two_types()
+    members = case.tables["members"].slice(0, 3)
+    for diagnoses in (case.tables["diagnoses"], case.tables["diagnoses"].slice(0, 0)):
+        few = Case({"members": members, "diagnoses": diagnoses}, V28, {})
+        done = on_spark(spark, few, buckets=12)
+        assert_same(done.scores.toArrow(), done.report, few)
+        done.close()
+
+
+def test_invalid_values_are_one_error_and_nothing_is_kept(spark: Any) -> None:
+    with pytest.raises(InputError) as one_machine:
+        in_one_piece(faulty())
+    with pytest.raises(InputError) as error:
+        on_spark(spark, faulty(), buckets=5)
+    expected = re.sub(r"; first at row [\d,]+", "", str(one_machine.value)).replace(
+        " (--on-invalid null)", ""
+    )
+    assert sorted(str(error.value).splitlines()) == sorted(expected.splitlines())
+    assert "an id that another row has too" in str(error.value)
+    assert not re.search(r"S0\d\d\d", str(error.value))
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+    case = faulty(on_invalid="null")
+    done = on_spark(spark, case, buckets=5)
+    assert_same(done.scores.toArrow(), done.report, case)
+    done.close()
+
+
+def test_the_engine_runs_once_and_the_report_counts_once(spark: Any, tmp_path: Path) -> None:
+    """Reading the scores twice scores nobody twice; closed, nothing is kept; written, all is there."""
+    done = on_spark(spark, sample())  # as many buckets as spark.sql.shuffle.partitions
+    assert done.report["members"]["rows"] == done.scores.count() == 200
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 1
+    done.scores.write.parquet(str(tmp_path / "scores"))
+    plan = done.scores._jdf.queryExecution().executedPlan().toString()
+    assert "InMemoryTableScan" in plan
+    done.close()
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+    written = spark.read.parquet(str(tmp_path / "scores")).toArrow()
+    assert_same(written, done.report, sample())
+
+
+def test_what_can_be_known_before_is_said_before_any_job(spark: Any) -> None:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    from hccore.spark import score
+
+    frames = frames_of(spark, sample())
+    members, diagnoses = frames["members"], frames["diagnoses"]
+    known = {"model": "cms_hcc_v28", "year": 2026}
+    spark.sparkContext.setJobGroup("checks", "")
+    wrong: list[tuple[Any, Any, dict[str, Any], type[Exception], str]] = [
+        (members.drop("dual_status"), diagnoses, known, InputError, "members: no column dual_status"),
+        (members, diagnoses.drop("icd10"), known, InputError, "diagnoses: no column icd10"),
+        (members, diagnoses.withColumn("icd10", F.lit(1)), known, InputError, "icd10 must be text"),
+        (members, diagnoses.withColumn("member_id", F.lit(1.5)), known, InputError, "text or whole numbers"),
+        (members, diagnoses, known | {"model": "cms_hcc_v99"}, UnknownModelError, "cms_hcc_v99"),
+        (members, diagnoses, {"model": "cms_hcc_v28"}, InputError, "needs its year"),
+        (members, diagnoses, {}, InputError, "give model and year, or models"),
+        (members, diagnoses, known | {"buckets": 0}, InputError, "1 or more"),
+        (members, diagnoses, known | {"on_invalid": "skip"}, InputError, "on_invalid"),
+        (sample().tables["members"], diagnoses, known, InputError, "must be a Spark DataFrame, not Table"),
+    ]
+    for left, right, options, error, says in wrong:
+        with pytest.raises(error, match=says):
+            score(left, right, **options)
+    assert jobs_of(spark, "checks") == 0
+    done = score(members, diagnoses, model=hccore.load_model(*V28[0]), columns=["raw_score"])
+    assert done.scores.columns == ["raw_score"]
+    assert jobs_of(spark, "checks") > 0
+    done.close()
+    spark.sparkContext.setJobGroup("", "")
+
+
+def test_columns_that_nobody_reads_may_be_of_any_type(spark: Any) -> None:
+    """And stay where they are: they are not shuffled."""
+    from hccore.spark import score
+
+    frames = frames_of(spark, sample())
+    odd = frames["members"].selectExpr("*", "map('a', interval 1 month) as `odd.one`")
+    dated = frames["diagnoses"].selectExpr("*", "'odd' as service_date")  # which V28 does not look at
+    done = score(odd, dated, model="cms_hcc_v28", year=2026)
+    assert_same(done.scores.toArrow(), done.report, sample())
+    assert "odd" not in done._kept._jdf.queryExecution().optimizedPlan().toString()
+    done.close()
+
+
+def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    block = re.search(r"## Outgrowing one machine: Spark\n\n((?:    .*\n)+)", readme)
+    assert block is not None
+    frames = {f"{name}_df": frame for name, frame in frames_of(spark, sample()).items()}
+    code = "".join(line[4:] + "\n" for line in block[1].splitlines())
+    exec(code.replace('"scores"', repr(str(tmp_path / "scores"))), frames)  # a JVM has a folder of its own
+    assert spark.read.parquet(str(tmp_path / "scores")).count() == 200
+    assert "COMMUNITY_NA" in capsys.readouterr().out
+
+
+def test_importing_hccore_imports_no_spark() -> None:
+    check = "import hccore, hccore.model, hccore.results, sys; sys.exit('pyspark' in sys.modules)"
+    subprocess.run([sys.executable, "-c", check], check=True)

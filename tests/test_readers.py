@@ -371,3 +371,13 @@ def test_column_names_of_cms(name: str, given: dict[str, list[object]]):
     plain = {column: values for column, values in ours.items() if column in few}
     plain |= {"dual_status": ["none"]} if name == "esrd_v24" else {}
     assert not theirs.scores.equals(model.score(plain, codes, all_segments=True).scores)
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.dictionary(pa.int32(), pa.null())], ids=str)
+def test_a_column_of_codes_without_a_single_value(kind: pa.DataType, tables: tuple[pa.Table, pa.Table]):
+    nothing = pa.nulls(3, pa.null())
+    if pa.types.is_dictionary(kind):
+        nothing = pa.DictionaryArray.from_arrays(pa.array([0, 0, None], pa.int32()), pa.nulls(1))
+    result = MODEL.score(tables[0], pa.table({"member_id": ["M1", "M2", "M3"], "icd10": nothing}))
+    assert result.report["codes"]["diagnoses"]["blank_code"] == 3
+    assert result.report["members"]["without_model_codes"] == tables[0].num_rows

@@ -274,7 +274,10 @@ def _code_rows(columns: Mapping[str, pa.Array], ids: Any, codes: str, others: Se
     texts = columns[codes]
     if not pa.types.is_dictionary(texts.type):
         texts = texts.dictionary_encode()
-    words = Words(*bytes_of(texts.dictionary), 0, valid_of(texts.dictionary))
+    distinct = texts.dictionary
+    if pa.types.is_null(distinct.type):  # a column without a single value
+        distinct = distinct.cast(pa.string())
+    words = Words(*bytes_of(distinct), 0, valid_of(distinct))
     index = values_of(texts.indices, null=len(words)).astype(np.int32, copy=False)
     own = columns[ids] if isinstance(ids, str) else ids
     return CodeRows(own, words, index, {name: columns[name] for name in others})

@@ -1,9 +1,9 @@
 """Every compiled function, and nothing else.
 
-All kernels stand in this one file because Numba's cache notices changes only in the file where a function is
-defined. They take arrays and scalars, never objects, and work on a range of members or rows, so that plain
-threads can share the work (`nogil`). Member states are ORed atomically: rows of one member may be read by two
-threads at once, and an OR gives the same result in any order.
+All kernels stand in this one file because their machine code is kept by the source of it (see `compiled.py`). They
+take arrays and whole numbers, never objects, and work on a range of members or rows, so that plain threads can share
+the work (`nogil`). Member states are ORed atomically: rows of one member may be read by two threads at once, and an
+OR gives the same result in any order.
 """
 
 # mypy: disable-error-code="no-untyped-call"

@@ -37,6 +37,7 @@ COUNTED = (
     "outside_service_year",
 )
 _MAX_ROW_CONDITIONS = 64
+_MOST_DAYS = 1 << 17
 
 
 class ModelCodes(NamedTuple):
@@ -152,7 +153,7 @@ class CodeTable:
         years = [year for year, _ in self.row_conditions]
         if None in years:
             return np.ones(len(service), np.bool_)
-        served = service.astype("datetime64[D]").astype("datetime64[Y]").astype(np.int32) + 1970
+        served = calendar_days(service) >> 9
         wanted: NDArray[np.bool_] = np.isin(served, [year for year in years if year is not None])
         return wanted
 
@@ -167,11 +168,9 @@ class CodeTable:
         ages : function giving int32[n]
             Age in completed years on the service date; called only if a condition looks at it.
         """
-        dates = service.astype("datetime64[D]")
-        years = dates.astype("datetime64[Y]").astype(np.int32) + 1970
-        months = dates.astype("datetime64[M]").astype(np.int32) % 12 + 1
-        days = (dates - dates.astype("datetime64[M]")).astype(np.int32) + 1
-        facts = {"service_date": years * 10000 + months * 100 + days}
+        calendar = calendar_days(service)
+        years = calendar >> 9
+        facts = {"service_date": years * 10000 + (calendar >> 5 & 15) * 100 + (calendar & 31)}
         if any("diagnosis_age" in condition.columns for _, condition in self.row_conditions):
             facts["diagnosis_age"] = ages()
         met = np.zeros(len(service), np.uint64)
@@ -192,7 +191,11 @@ class CodeTable:
         int32[n + 1]
             The last one is that of a null.
         """
+        from hccore import compiled as kernels
+
         packed, found, missing = self._spellings.find(words)
+        if missing and self.system == "icd10cm":  # most are codes that pay nowhere, written as they should be
+            kernels.mark_icd10(words.offsets, words.data, words.gap, NOT_A_CODE["not_in_model"], found)
         if missing:
             for place in np.flatnonzero(found == 0).tolist():
                 number = self._classify(words.text(place))
@@ -468,15 +471,33 @@ def _row_conditions(
     return met, int(np.count_nonzero(differs & decides))
 
 
+def calendar_days(days: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Days as numbers that show the calendar: year * 512 + month * 32 + day of the month.
+
+    Parameters
+    ----------
+    days : int32[n]     days since 1970-01-01
+    """
+
+    def work_out(days: NDArray[np.int32]) -> NDArray[np.int32]:
+        dates = days.astype("datetime64[D]")
+        months = dates.astype("datetime64[M]")
+        number = months.astype(np.int64) + 12 * 1970
+        day = (dates - months).astype(np.int64) + 1
+        found: NDArray[np.int32] = (number // 12 * 512 + (number % 12 + 1) * 32 + day).astype(np.int32)
+        return found
+
+    if len(days) == 0:
+        return np.zeros(0, np.int32)
+    first, last = int(days.min()), int(days.max())
+    if last - first > _MOST_DAYS:
+        return work_out(days)
+    every = work_out(np.arange(first, last + 1, dtype=np.int32))  # there are fewer days than rows
+    found: NDArray[np.int32] = every[days - np.int32(first)]
+    return found
+
+
 def years_between(first: NDArray[np.int32], last: NDArray[np.int32]) -> NDArray[np.int32]:
     """Completed years from one day to another, both as days since 1970-01-01."""
-
-    def parts(days: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        dates = days.astype("datetime64[D]")
-        years = dates.astype("datetime64[Y]")
-        months = dates.astype("datetime64[M]")
-        day_of_year = (months - years).astype(np.int64) * 32 + (dates - months).astype(np.int64)
-        return years.astype(np.int64), day_of_year
-
-    (y0, d0), (y1, d1) = parts(first), parts(last)
-    return (y1 - y0 - (d0 > d1)).astype(np.int32)
+    years: NDArray[np.int32] = (calendar_days(last) - calendar_days(first)) >> 9
+    return years

@@ -1,9 +1,9 @@
 """Every compiled function, and nothing else.
 
 All kernels stand in this one file because their machine code is kept by the source of it (see `compiled.py`). They
-take arrays and whole numbers, never objects, and work on a range of members or rows, so that plain threads can share
-the work (`nogil`). Member states are ORed atomically: rows of one member may be read by two threads at once, and an
-OR gives the same result in any order.
+take arrays and whole numbers, never objects, and work on a range of members or rows, so that plain threads can
+share the work (`nogil`). Member states are ORed atomically: rows of one member may be read by two threads at once,
+and an OR gives the same result in any order.
 """
 
 # mypy: disable-error-code="no-untyped-call"
@@ -500,6 +500,30 @@ def keep_texts(packed: Any, numbers: Any, keys: Any, values: Any) -> int:
             values[place] = numbers[i]
             kept += 1
     return kept
+
+
+@kernel
+def mark_icd10(offsets: Any, data: Any, gap: int, number: int, found: Any) -> None:
+    """Give a number to all texts without one that are plainly ICD-10-CM codes by their shape (see `codes.py`).
+
+    Parameters
+    ----------
+    offsets, data, gap    the texts, as in `find_members`
+    number : int
+    found : int32[n]      0: no number yet; changed
+    """
+    for i in range(found.shape[0]):
+        start, stop = offsets[i], offsets[i + 1] - gap
+        if found[i] != 0 or stop - start < 3 or stop - start > 7:
+            continue
+        plain = True
+        for j in range(start, stop):
+            digit = 48 <= data[j] <= 57
+            letter = 65 <= data[j] <= 90
+            place = j - start
+            plain &= (letter and place != 1) or (digit and place != 0)
+        if plain:
+            found[i] = number
 
 
 @kernel

@@ -1,0 +1,51 @@
+"""Rows of codes: what their shape and their dates are, against the plain definitions."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+from hypothesis import given, strategies as st
+
+from hccore import compiled as kernels
+from hccore.arrow import bytes_of, texts_of
+from hccore.codes import clean_code, looks_like
+from hccore.columns import EPOCH
+from hccore.diagnoses import calendar_days, years_between
+
+DATES = st.dates(datetime.date(1850, 1, 1), datetime.date(2150, 12, 31))
+CODES = st.text("AZ09.é -a[@:/", max_size=9) | st.from_regex(r"[A-Z][0-9][0-9A-Z]{0,6}", fullmatch=True)
+
+
+def as_days(dates: list[datetime.date]) -> np.ndarray:
+    return np.array([(date - EPOCH).days for date in dates], np.int32)
+
+
+@given(st.lists(CODES, max_size=30))
+def test_codes_of_plain_shape(codes: list[str]):
+    found = np.zeros(len(codes), np.int32)
+    kernels.mark_icd10(*bytes_of(texts_of(codes)), 0, -2, found)
+    plain = [clean_code("icd10cm", code) == code and looks_like(code) == "icd10" for code in codes]
+    assert (found == -2).tolist() == plain
+
+
+def test_codes_that_have_a_number_keep_it():
+    found = np.array([5, 0, -1], np.int32)
+    kernels.mark_icd10(*bytes_of(texts_of(["I10", "I10", "I10"])), 0, -2, found)
+    assert found.tolist() == [5, -2, -1]
+
+
+@given(st.lists(st.tuples(DATES, DATES), max_size=30))
+def test_completed_years(pairs: list[tuple[datetime.date, datetime.date]]):
+    first, last = (as_days([pair[side] for pair in pairs]) for side in (0, 1))
+    expected = [b.year - a.year - ((b.month, b.day) < (a.month, a.day)) for a, b in pairs]
+    assert years_between(first, last).tolist() == expected
+
+
+@given(st.lists(DATES, max_size=30), st.booleans())
+def test_calendar_of_days(dates: list[datetime.date], far: bool):
+    days = as_days(dates)
+    if far:  # a day that is none, as in an invalid row, must not make a table of all days up to it
+        days = np.append(days, np.int32(-(2**31)))
+    found = calendar_days(days)[: len(dates)]
+    assert found.tolist() == [date.year * 512 + date.month * 32 + date.day for date in dates]

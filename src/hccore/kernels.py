@@ -986,15 +986,6 @@ def find_texts(data: Any, at: int, stop: int, n: int, starts: Any) -> bool:
 
 
 @kernel
-def read_texts(data: Any, page: Any, snappy: bool, body: Any, starts: Any) -> bool:
-    """The texts of a dictionary page (see `open_page` and `find_texts`)."""
-    at = open_page(data, page, snappy, False, body)
-    if at < 0:
-        return False
-    return bool(find_texts(body, at, page[3], page[4], starts))
-
-
-@kernel
 def read_indices(
     data: Any, pages: Any, snappy: bool, nullable: bool, highest: int, body: Any, out: Any
 ) -> bool:
@@ -1400,24 +1391,6 @@ def add_segments(work: Any, base: Any, p: int, model: Any, total: Any) -> None:
             bits &= bits - np.uint64(1)
     for s in range(total.shape[0]):
         total[s] = divided(total[s], model.divisors[s])
-
-
-@kernel
-def score_profiles(no_codes: Any, profiles: Any, model: Any, scratch: Any, without_codes: Any) -> None:
-    """Scores of members without any code that counts.
-
-    Parameters
-    ----------
-    no_codes : uint64[1, state_words]               the state of such a member
-    scratch : Scratch                               see `compile.py`
-    without_codes : int32[n_profiles, n_segments]   written, thousandths
-    """
-    work, present, remaining, total = scratch
-    for p in range(without_codes.shape[0]):
-        find_variables(work, present, remaining, no_codes, 0, 0, profiles, p, model)
-        add_segments(work, profiles.base, p, model, total)
-        for s in range(total.shape[0]):
-            without_codes[p, s] = total[s]
 
 
 @kernel

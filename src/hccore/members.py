@@ -20,7 +20,6 @@ from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date, 
 from hccore.diagnoses import MemberAges
 from hccore.errors import InputError
 from hccore.ids import MemberIndex, index_members
-from hccore.payment import frailty_thousandths
 from hccore.profiles import chooses_segments, columns_of
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables, shared_with
@@ -595,6 +594,8 @@ def _distinct(ids: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
 
 def _frailty(value: object) -> int | None:
     """A frailty score in thousandths; a blank is 0."""
+    from hccore.payment import frailty_thousandths
+
     text = "" if value is None or value != value else str(value).strip()
     try:
         return frailty_thousandths(text) if text else 0

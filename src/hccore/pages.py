@@ -117,7 +117,7 @@ class Pages:
     Attributes
     ----------
     chunk : Chunk
-    data : uint8[]          the chunk as it stands in the file (decompressed, for codecs other than Snappy)
+    data : uint8[]          the chunk as it stands in the file (decompressed, for unpacker other than Snappy)
     table : int64[k, 7]     data pages: kind, start, size, full size, values, encoding, compressed or not
     dictionary : int64[1 or 0, 7]   the page of distinct values, if there is one
     """
@@ -151,10 +151,10 @@ class Pages:
 
         if len(self.dictionary) == 0 or (self.table[:, _ENCODING] != _DICTIONARY).any() or self.chunk.width:
             return None
-        page = self.dictionary[0]
-        body = np.empty(int(page[_FULL]) + kernels.SLACK, np.uint8)
-        starts = np.empty(int(page[_VALUES]) + 1, np.int64)
-        if not kernels.read_texts(self.data, page, self.snappy, body, starts):
+        page = self.dictionary[:1].copy()
+        body = _unpack(self.chunk.codec, self.data, page)
+        starts = np.empty(int(page[0, _VALUES]) + 1, np.int64)
+        if body is None or not kernels.find_texts(body, 0, int(page[0, _FULL]), len(starts) - 1, starts):
             return None
         return starts, body
 
@@ -252,27 +252,27 @@ def read_pages(chunk: Chunk, role: str) -> Pages | None:
         return None
     table = table[:count]
     if chunk.codec not in ("", "snappy"):
-        unpacked = _unpack(chunk, data, table)
+        unpacked = _unpack(chunk.codec, data, table)
         if unpacked is None:
             return None
         data = unpacked
     return Pages(chunk, data, table)
 
 
-def _unpack(chunk: Chunk, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+def _unpack(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:
     """The pages decompressed by pyarrow, one behind the other; `table` is changed to say so."""
     from hccore import compiled as kernels
 
-    codec = pa.Codec(chunk.codec)
+    unpacker = pa.Codec(codec) if codec else None
     out = np.empty(int(table[:, _FULL].sum()) + kernels.SLACK, np.uint8)
     file = data.data
     at = 0
     for page in table:
         start, size, full = int(page[_START]), int(page[_SIZE]), int(page[_FULL])
         body = file[start : start + size]
-        if page[_PACKED]:
+        if page[_PACKED] and unpacker is not None:
             try:
-                body = memoryview(codec.decompress(body, decompressed_size=full))
+                body = memoryview(unpacker.decompress(body, decompressed_size=full))
             except (pa.ArrowException, OSError):
                 return None
         if len(body) != full:

@@ -43,14 +43,6 @@ _MAX_FRAILTY = 5_000
 # -------------------------------------------------------------------- arithmetic
 
 
-def multiplied(raw: NDArray[Any], multiplier: NDArray[Any]) -> Ints:
-    """Scores after their multipliers (cost-sharing reduction factors), both in thousandths.
-
-    Rounded once, halves away from zero (HHS DIY tables, 45 CFR 153.320: the adjusted plan liability risk score).
-    """
-    return round_quotient(raw.astype(np.int64) * multiplier, 1000)
-
-
 def normalize(raw: NDArray[Any], normalization: Ints | int) -> Ints:
     """Raw scores divided by the normalization factor, rounded to three decimals.
 

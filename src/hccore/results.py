@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,9 +17,11 @@ from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, values_of, wo
 from hccore.errors import InputError
 from hccore.members import Months
 from hccore.output import whole_files, write_batches
-from hccore.payment import ModelScores, PaymentScores, multiplied, payment_scores
-from hccore.rounding import round_quotient
+from hccore.rounding import multiplied, round_quotient
 from hccore.scoring import ModelRun, Rows, Run
+
+if TYPE_CHECKING:
+    from hccore.payment import PaymentScores
 
 _ROWS = 1 << 19  # of a batch, and of a row group of what is written: three batches are held at a time
 SCORE_COLUMNS = (
@@ -148,6 +150,8 @@ class Result:
         return pa.RecordBatch.from_arrays([_plain(a) for a in arrays] if plain else arrays, list(names))
 
     def _payment(self, model: int, rows: Rows) -> PaymentScores:
+        from hccore.payment import ModelScores, payment_scores
+
         return payment_scores(
             [payment.at(rows) for payment in self._run.payments],
             [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,3 +20,11 @@ def round_quotient(numerator: Ints, denominator: Ints | int) -> Ints:
     """
     magnitude = (np.abs(numerator) + denominator // 2) // denominator
     return np.where(numerator < 0, -magnitude, magnitude)
+
+
+def multiplied(raw: NDArray[Any], multiplier: NDArray[Any]) -> Ints:
+    """Scores after their multipliers (cost-sharing reduction factors), both in thousandths.
+
+    Rounded once, halves away from zero (HHS DIY tables, 45 CFR 153.320: the adjusted plan liability risk score).
+    """
+    return round_quotient(raw.astype(np.int64) * multiplier, 1000)

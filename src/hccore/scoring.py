@@ -11,9 +11,10 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,11 +28,13 @@ from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_
 from hccore.errors import InputError
 from hccore.ids import MemberIndex
 from hccore.members import Bools, Months, People, Problems, read_members
-from hccore.payment import ModelPayment, Payment, frailty_where_due, paid
 from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
 from hccore.sources import Source, open_source
 from hccore.tables import ModelTables, shared_with
 from hccore.workers import in_ranges
+
+if TYPE_CHECKING:
+    from hccore.payment import ModelPayment, Payment
 
 Rows = slice | NDArray[np.int64]
 
@@ -197,6 +200,12 @@ def run(
             system: open_source(table, "diagnoses" if system == "icd10cm" else system)
             for system, table in codes.items()
         }
+        hashing = ThreadPoolExecutor(1)  # beside the rest: it takes as long as reading the files
+        prints = {
+            source.name.split(" ")[0]: hashing.submit(source.fingerprint)
+            for source in (member_source, *sources.values())
+        }
+        hashing.shutdown(wait=False)
     with watch.stage("members"):
         try:
             people = read_members(
@@ -284,11 +293,7 @@ def run(
             }
             for model in models
         ],
-        "inputs": {
-            source.name.split(" ")[0]: print_
-            for source in (member_source, *sources.values())
-            if (print_ := source.fingerprint()) is not None
-        },
+        "inputs": {name: found for name, one in prints.items() if (found := one.result()) is not None},
         "members": {
             "rows": n,
             **({} if people.months is None else {"members": people.n_members, "member_months": n}),
@@ -514,6 +519,8 @@ def _payments(
     people: People,
 ) -> tuple[ModelPayment, ...]:
     """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
+    from hccore.payment import ModelPayment, frailty_where_due, paid
+
     present = []
     for model, part in zip(models, prepared, strict=True):
         present.append(np.bincount(part.segment[part.valid], minlength=len(model.segment_names)) > 0)
@@ -571,10 +578,7 @@ def _score(
         rows=rows,
     )
     scored_segment = np.full(n, -1, np.int16) if options.all_segments else segment
-    no_codes = np.zeros((1, model.state_words), np.uint64)
-    kernels.score_profiles(
-        no_codes, profiles.arrays, model.kernel, model.scratch(), profiles.arrays.without_codes
-    )
+    _score_without_codes(model, profiles)
     lock = threading.Lock()
     lost = 0
     tally = np.zeros(len(model.kernel.tallied), np.int64)
@@ -605,6 +609,28 @@ def _score(
     in_ranges(n, options.workers, work)
     done.counted.update(_counted(model, profiles, tally))
     return done, lost
+
+
+def _score_without_codes(model: CompiledModel, profiles: Profiles) -> None:
+    """Work out the scores of members without any code that counts: one member of each profile, every segment."""
+    n = len(profiles)
+    no_codes = np.zeros((n, model.state_words), np.uint64)
+    kernels.score_members(
+        0,
+        n,
+        no_codes,
+        0,
+        np.arange(n, dtype=np.int32),
+        np.full(n, -1, np.int16),
+        profiles.arrays,
+        model.kernel,
+        profiles.arrays.without_codes,
+        np.zeros(n, np.int16),
+        no_codes,
+        0,
+        np.zeros(len(model.kernel.tallied), np.int64),
+        model.scratch(),
+    )
 
 
 def _counted(model: CompiledModel, profiles: Profiles, tally: NDArray[np.int64]) -> dict[str, int]:

@@ -48,6 +48,7 @@ _BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20
 T = TypeVar("T")
 Piece = TypeVar("Piece")
 Tasks = Iterator[Callable[[], Iterable[Piece]]]
+_FEW_GROUPS = 4
 # Rows of codes at a time: few enough for their arrays to stay in the processor's cache.
 _CODE_ROWS = 1 << 18
 
@@ -342,7 +343,10 @@ class _ParquetSource(Source):
 
     def code_tasks(self, ids: str, codes: str, others: Sequence[str]) -> Tasks[CodeRows]:
         for group in self._row_groups():
-            yield functools.partial(self._rows_of_group, group, ids, codes, others)
+            # Of a few row groups one thread might have to do most: then each of them is two pieces.
+            halves = 2 if len(self.files) * group.metadata.num_row_groups <= _FEW_GROUPS else 1
+            for half in range(halves):
+                yield functools.partial(self._rows_of_group, group, ids, codes, others, half, halves)
 
     def _row_groups(self) -> Iterator[_RowGroup]:
         import pyarrow.parquet as parquet
@@ -353,16 +357,17 @@ class _ParquetSource(Source):
                 yield _RowGroup(path, metadata, number)
 
     def _rows_of_group(
-        self, group: _RowGroup, ids: str, codes: str, others: Sequence[str]
+        self, group: _RowGroup, ids: str, codes: str, others: Sequence[str], half: int, halves: int
     ) -> Iterator[CodeRows]:
-        """The codes of a row group: from its pages where they can be read, else from pyarrow."""
+        """The codes of a row group, or of half of it: from its pages where they can be read, else from pyarrow."""
         id_pages = group.pages(ids) if self._may_be_ids(ids) else None
         code_pages = group.pages(codes) if self._is_text(codes) else None
         words = None if code_pages is None else _words_of(code_pages)
         pages = [one for one in (id_pages, None if words is None else code_pages) if one is not None]
         rows = _CODE_ROWS if pages and max(one.largest for one in pages) <= _CODE_ROWS // 4 else BATCH_ROWS
         cache: dict[str, Any] = {}
-
+        firsts = range(0, group.rows, rows)
+        begin, end = (len(firsts) * number // halves for number in (half, half + 1))
         quick = {ids: self._quick_ids(group, ids), codes: self._quick_codes(group, codes)}
 
         def arrow(name: str, skip: int = 0) -> Iterator[pa.Array]:
@@ -372,13 +377,13 @@ class _ParquetSource(Source):
         def arrow_ids(number: int) -> pa.Array:
             return next(arrow(ids, number))
 
-        streams = {name: arrow(name) for name in others}
+        streams = {name: arrow(name, begin) for name in others}
         if id_pages is None:
-            streams[ids] = arrow(ids)
+            streams[ids] = arrow(ids, begin)
         if words is None:
-            streams[codes] = arrow(codes)
-        for number, first in enumerate(range(0, group.rows, rows)):
-            stop = min(first + rows, group.rows)
+            streams[codes] = arrow(codes, begin)
+        for number in range(begin, end):
+            first, stop = firsts[number], min(firsts[number] + rows, group.rows)
             index = None
             if code_pages is not None and words is not None:
                 index = code_pages.indices(first, stop)

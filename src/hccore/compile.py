@@ -42,6 +42,10 @@ class RuleArrays(NamedTuple):
     part_mask : uint64[n_parts]
     part_last : bool[n_parts]
         Of the parts of `when`: the last one of its term (a term is hit when any of its parts is).
+    always : uint64[rule_words]
+        Rules, a bit each, without a term in `when`.
+    begun_by : uint64[work_words * 64, rule_words]
+        For each variable, the rules whose first term it hits.
     """
 
     spans: Ints
@@ -49,6 +53,8 @@ class RuleArrays(NamedTuple):
     part_word: Ints
     part_mask: Words
     part_last: NDArray[np.bool_]
+    always: Words
+    begun_by: Words
 
 
 class KernelTables(NamedTuple):
@@ -243,8 +249,8 @@ def compile_model(tables: ModelTables) -> CompiledModel:
             parents=_mask(parents, bits, state_words),
             hierarchy_drop=drop,
             sequential_hierarchy=tables.sequential_hierarchy,
-            before=_rule_arrays([rule for rule in later if rule.stage == "before"], tables, bits),
-            after=_rule_arrays([rule for rule in later if rule.stage == "after"], tables, bits),
+            before=_rule_arrays([rule for rule in later if rule.stage == "before"], tables, bits, n_words),
+            after=_rule_arrays([rule for rule in later if rule.stage == "after"], tables, bits, n_words),
             coefficients=coefficients,
             divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
             counted=_mask(counted, bits, state_words),
@@ -260,7 +266,7 @@ def _mask(names: Iterable[str], bits: Mapping[str, int], n_words: int) -> Words:
     return mask
 
 
-def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]) -> RuleArrays:
+def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int], n_words: int) -> RuleArrays:
     words: list[int] = []
     masks: list[int] = []
     lasts: list[bool] = []
@@ -280,9 +286,16 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
         return start, len(words)
 
     spans, bounds = [], []
+    always = np.zeros((len(rules) + 63) // 64, np.uint64)
+    begun_by = np.zeros((n_words * 64, len(always)), np.uint64)
     counts: dict[tuple[str, ...], tuple[int, int]] = {}
     counted = {name for rule in rules for name in tables.members_of(rule.count_of)}
-    for rule in rules:
+    for number, rule in enumerate(rules):
+        itself = np.uint64(1 << (number & 63))
+        for name in tables.members_of(rule.when[:1]):
+            begun_by[bits[name], number >> 6] |= itself
+        if not rule.when:
+            always[number >> 6] |= itself
         start = len(words)
         for term in rule.when:
             add([term])
@@ -298,4 +311,6 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
         np.array(words, np.int32),
         np.array(masks, np.uint64),
         np.array(lasts, np.bool_),
+        always,
+        begun_by,
     )

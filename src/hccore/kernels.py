@@ -1152,43 +1152,56 @@ def run_rules(work: Any, rules: Any) -> None:
     rules : RuleArrays           see `compile.py`; equal masks of `count_of` share their parts, so that a count
                                  is taken once for a run of rules that ask for the same one
     """
-    spans, bounds, part_word, part_mask, part_last = rules
+    spans, bounds, part_word, part_mask, part_last, always, begun_by = rules
     counted = -1
     count = 0
-    for rule in range(spans.shape[0]):
-        fires = True
-        hit = False
-        for part in range(spans[rule, 0], spans[rule, 1]):
-            hit = hit or (work[part_word[part]] & part_mask[part]) != 0
-            if part_last[part]:
-                if not hit:
+    for rule_word in range(always.shape[0]):
+        # Most rules begin with a term that the member has nothing of: they are not even looked at.
+        candidates = always[rule_word]
+        for word in range(work.shape[0]):
+            bits = work[word]
+            while bits != 0:
+                candidates |= begun_by[word * 64 + lowest_bit(bits), rule_word]
+                bits &= bits - np.uint64(1)
+        while candidates != 0:
+            rule = rule_word * 64 + lowest_bit(candidates)
+            candidates &= candidates - np.uint64(1)
+            fires = True
+            hit = False
+            for part in range(spans[rule, 0], spans[rule, 1]):
+                hit = hit or (work[part_word[part]] & part_mask[part]) != 0
+                if part_last[part]:
+                    if not hit:
+                        fires = False
+                        break
+                    hit = False
+            if not fires:
+                continue
+            for part in range(spans[rule, 2], spans[rule, 3]):
+                if (work[part_word[part]] & part_mask[part]) != 0:
                     fires = False
                     break
-                hit = False
-        if not fires:
-            continue
-        for part in range(spans[rule, 2], spans[rule, 3]):
-            if (work[part_word[part]] & part_mask[part]) != 0:
-                fires = False
-                break
-        if not fires:
-            continue
-        first, last = spans[rule, 4], spans[rule, 5]
-        if first < last:
-            if first != counted:
-                counted = first
-                count = 0
-                for part in range(first, last):
-                    count += popcount(work[part_word[part]] & part_mask[part])
-            if count < bounds[rule, 0] or count > bounds[rule, 1]:
+            if not fires:
                 continue
-        for part in range(spans[rule, 6], spans[rule, 7]):
-            work[part_word[part]] &= ~part_mask[part]
-            counted = -1
-        if bounds[rule, 2] >= 0:
-            work[bounds[rule, 2]] |= np.uint64(1) << np.uint64(bounds[rule, 3])
-            if bounds[rule, 4] != 0:
+            first, last = spans[rule, 4], spans[rule, 5]
+            if first < last:
+                if first != counted:
+                    counted = first
+                    count = 0
+                    for part in range(first, last):
+                        count += popcount(work[part_word[part]] & part_mask[part])
+                if count < bounds[rule, 0] or count > bounds[rule, 1]:
+                    continue
+            for part in range(spans[rule, 6], spans[rule, 7]):
+                work[part_word[part]] &= ~part_mask[part]
                 counted = -1
+            if bounds[rule, 2] >= 0:
+                work[bounds[rule, 2]] |= np.uint64(1) << np.uint64(bounds[rule, 3])
+                if bounds[rule, 4] != 0:
+                    counted = -1
+                # Later rules may begin with what this one has set.
+                later = ~((np.uint64(2) << np.uint64(rule & 63)) - np.uint64(1))
+                candidates |= begun_by[bounds[rule, 2] * 64 + bounds[rule, 3], rule_word] & later
 
 
 @part_of_kernel

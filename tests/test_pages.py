@@ -178,6 +178,17 @@ def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[
     assert True in outcomes
 
 
+def test_long_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A thread would have to hold them whole: memory must not grow with the row groups of a file."""
+    table = make_rows(IDS["one length"])
+    pq.write_table(table, tmp_path / "d.parquet", use_dictionary=["icd10"])
+    monkeypatch.setattr(pages, "_MOST_CHUNK", 40_000)  # less than the ids, more than the codes
+    (rows,) = rows_of(tmp_path / "d.parquet")
+    assert not isinstance(rows.ids, PagedIds)
+    assert rows.ids.cast(pa.string()).to_pylist() == table["member_id"].to_pylist()
+    assert codes_of(rows) == table["icd10"].to_pylist()
+
+
 def test_a_file_that_ends_early_is_left_to_pyarrow(tmp_path: Path):
     path = tmp_path / "d.parquet"
     pq.write_table(make_rows(IDS["one length"]), path)

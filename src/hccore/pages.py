@@ -24,7 +24,8 @@ _WIDTHS = {"BYTE_ARRAY": 0, "INT32": 4, "INT64": 8}
 _FIELDS = ("kind", "start", "size", "full", "values", "encoding", "packed")
 _KIND, _START, _SIZE, _FULL, _VALUES, _ENCODING, _PACKED = range(len(_FIELDS))
 _DICTIONARY = 2  # both the kind of a dictionary page and the encoding of pages that point into it
-_MOST_PAGE = 1 << 28  # bytes; a page beyond is not taken here
+_MOST_CHUNK = 1 << 27  # bytes: each thread holds a whole chunk; pyarrow reads longer ones bit by bit
+_MOST_PAGE = 1 << 28  # bytes; what a damaged file may make of it
 _MOST_ROWS = np.iinfo(np.int32).max
 _NO_ROWS = np.zeros(0, np.int32)
 
@@ -79,6 +80,7 @@ def chunk_of(path: Path, metadata: Any, group: int, name: str) -> Chunk | None:
         or kind.max_repetition_level > 0
         or kind.max_definition_level > 1
         or not 0 < column.num_values <= _MOST_ROWS
+        or column.total_uncompressed_size > _MOST_CHUNK
         or (column.is_stats_set and column.statistics.has_null_count and column.statistics.null_count > 0)
         or start <= 0
     ):

@@ -157,18 +157,6 @@ def id_batch(ids: Any) -> IdBatch:
     return IdBatch(_NO_NUMBERS, *bytes_of(ids))
 
 
-def _given_ids(chunk: Any) -> IdBatch:
-    """Ids of members as the kernels take them, not to be written to: such arrays are of a type of their own."""
-    numbers, offsets, data = id_batch(chunk)
-    return IdBatch(_read_only(numbers), _read_only(offsets), _read_only(data))
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    array = array.view()
-    array.flags.writeable = False
-    return array
-
-
 def index_members(ids: pa.ChunkedArray, name: str, threads: int = 1) -> MemberIndex:
     """Build the table of member ids.
 
@@ -192,7 +180,7 @@ def index_members(ids: pa.ChunkedArray, name: str, threads: int = 1) -> MemberIn
         duplicate_of = _index_numbers(pieces, missing, table, threads)
     else:
         keys = np.empty((n, 2), np.uint64)
-        each(pieces, threads, lambda piece: kernels.pack_ids(_given_ids(piece[0]), keys[piece[1]]))
+        each(pieces, threads, lambda piece: kernels.pack_ids(id_batch(piece[0]), keys[piece[1]]))
         slots = np.full(1 << max(4, int(n * 1.5).bit_length()), -1, np.int32)
         texts = IdBatch(_NO_NUMBERS, _NO_OFFSETS, _NO_BYTES)
         if (keys[:, 1] >> np.uint64(56) == 255).any():  # too long to be packed: the texts are needed
@@ -225,7 +213,7 @@ def _note_missing(chunk: pa.Array, rows: slice, missing: NDArray[np.bool_]) -> _
     """
     from hccore import compiled as kernels
 
-    batch = _given_ids(chunk)
+    batch = id_batch(chunk)
     if len(valid := valid_of(chunk)):
         missing[rows] = ~valid
     if len(batch.numbers):
@@ -278,7 +266,7 @@ def _index_numbers(
 
     def fill(piece: tuple[pa.Array, slice], duplicate_of: NDArray[np.int32]) -> None:
         chunk, rows = piece
-        kernels.index_numbers(_given_ids(chunk), rows.start, missing[rows], table, duplicate_of)
+        kernels.index_numbers(id_batch(chunk), rows.start, missing[rows], table, duplicate_of)
 
     each(pieces, threads, lambda piece: fill(piece, _NO_ROWS))
     if np.count_nonzero(table.dense >= 0) == len(missing) - np.count_nonzero(missing):

@@ -119,7 +119,7 @@ class Pages:
     Attributes
     ----------
     chunk : Chunk
-    data : uint8[]          the chunk as it stands in the file (decompressed, for unpacker other than Snappy)
+    data : uint8[]          the chunk as it stands in the file (decompressed, for codecs other than Snappy)
     table : int64[k, 7]     data pages: kind, start, size, full size, values, encoding, compressed or not
     dictionary : int64[1 or 0, 7]   the page of distinct values, if there is one
     """

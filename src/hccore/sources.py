@@ -87,14 +87,13 @@ class PagedIds(NamedTuple):
     Attributes
     ----------
     pages : Pages
-    first, stop : int       the rows of the chunk
+    first : int             the row of the chunk with which they begin
     cache : dict            room for what the dictionary's ids are
     arrow : function        gives the same ids as an Arrow array
     """
 
     pages: Pages
     first: int
-    stop: int
     cache: dict[str, Any]
     arrow: Callable[[], pa.Array]
 
@@ -392,7 +391,7 @@ class _ParquetSource(Source):
             columns = {name: next(stream) for name, stream in streams.items()}
             own: Any = columns.get(ids)
             if id_pages is not None:
-                own = PagedIds(id_pages, first, stop, cache, functools.partial(arrow_ids, number))
+                own = PagedIds(id_pages, first, cache, functools.partial(arrow_ids, number))
             if index is not None and words is not None:
                 yield CodeRows(own, words, index, {name: columns[name] for name in others})
             else:

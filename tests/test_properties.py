@@ -217,7 +217,8 @@ def test_boundaries_of_batches_and_threads_do_not_matter(
     crowd_result: list[dict[str, object]],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(sources, "BATCH_ROWS", rows)
+    for name in ("BATCH_ROWS", "_CODE_ROWS"):
+        monkeypatch.setattr(sources, name, rows)
     monkeypatch.setattr(workers, "_RANGE", rows)
     monkeypatch.setattr(results, "_ROWS", max(rows, 32))
     monkeypatch.setattr(contributions, "_MEMBERS", max(rows, 32))

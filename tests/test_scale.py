@@ -197,7 +197,8 @@ def test_row_groups_larger_than_a_batch(
     path = tmp_path / "diagnoses.parquet"
     some = people.diagnoses if rows > 1 else people.diagnoses.slice(0, 300)
     pq.write_table(typed(some, ids), path, **LAYOUTS[layout])
-    monkeypatch.setattr(sources, "BATCH_ROWS", rows)
+    for name in ("BATCH_ROWS", "_CODE_ROWS"):
+        monkeypatch.setattr(sources, name, rows)
     report = model().score(people.members, path).report
     assert report["codes"]["diagnoses"]["rows"] == len(some)
     if rows > 1:

@@ -457,13 +457,16 @@ class _RowGroup(NamedTuple):
         return None if chunk is None else read_pages(chunk, name)
 
     def batches(
-        self, names: list[str], options: Mapping[str, Any] | None = None, rows: int = BATCH_ROWS
+        self, names: list[str], options: Mapping[str, Any] | None = None, rows: int | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Some columns, decoded by pyarrow."""
         import pyarrow.parquet as parquet
 
         file = parquet.ParquetFile(self.path, metadata=self.metadata, memory_map=True, **(options or {}))
-        return file.iter_batches(rows, row_groups=[self.number], columns=names, use_threads=False)  # type: ignore[no-any-return]
+        batches: Iterator[pa.RecordBatch] = file.iter_batches(
+            rows or BATCH_ROWS, row_groups=[self.number], columns=names, use_threads=False
+        )
+        return batches
 
 
 def _words_of(pages: Pages) -> Words | None:

@@ -159,6 +159,20 @@ class CompiledModel:
         """Names of the segments, in the order of the coefficient columns."""
         return tuple(segment.name for segment in self.tables.segments)
 
+    def sets_same_bits(self, other: CompiledModel) -> bool:
+        """Whether every row of codes sets the same bits of the state by another model."""
+        return (self.state_words, self._served, self.services, self.codes) == (
+            other.state_words,
+            other._served,
+            other.services,
+            other.codes,
+        )
+
+    @property
+    def _served(self) -> int | None:
+        """The year in which services must have been rendered; None: they may have been at any time."""
+        return self.tables.year if self.tables.service_year else None
+
     def scratch(self) -> Scratch:
         """New scratch arrays for a kernel."""
         return Scratch(

@@ -21,6 +21,7 @@ import numpy as np
 from hccore import cache
 
 BLOCK = 1024  # rows that a kernel treats together
+NOT_SCORED = -2  # in the place of the segment of a profile
 SLACK = 32  # bytes behind the end of a buffer of bytes that a kernel may read or write
 
 # What may be left for the loader to find: nothing but what every process has.

@@ -174,7 +174,7 @@ class _Expander:
             n,
             states_of(self.state, self.run.months, slice(start, stop)),
             done.first_word,
-            done.profiles.of_member[start:stop],
+            done.of_row[start:stop],
             done.profiles.arrays,
             model.kernel,
             variables,
@@ -226,11 +226,16 @@ class _Expander:
         )
 
     def _segment(self, start: int, stop: int) -> NDArray[np.int64]:
-        return self.done.segment[start:stop].astype(np.int64)
+        return self.done.segment[self.done.of_row[start:stop]].astype(np.int64)
+
+    def _profile(self, start: int, stop: int) -> NDArray[np.int32]:
+        """Profile of each member, -1: not scored."""
+        profile = self.done.of_row[start:stop]
+        return np.where(self.done.scored[profile], profile, np.int32(-1))
 
     def _demographic(self, start: int, stop: int) -> _Terms:
         """Member variables that have a coefficient in the member's segment."""
-        profile = self.done.profiles.of_member[start:stop]
+        profile = self._profile(start, stop)
         segment = self._segment(start, stop)
         tables = self.done.model.tables
         members, variables, coefficients = [], [], []
@@ -277,7 +282,8 @@ class _Expander:
     def _divided(self, start: int, stop: int, terms: list[_Terms]) -> _Terms:
         """The difference that a segment's divisor makes, so that all terms add up to the score."""
         segment = self._segment(start, stop)
-        divided = self.done.scored[start:stop] & (self.done.model.kernel.divisors[segment] > 0)
+        scored = self.done.scored[self.done.of_row[start:stop]]
+        divided = scored & (self.done.model.kernel.divisors[segment] > 0)
         total = np.zeros(stop - start, np.int64)
         for part in terms:
             np.add.at(total, part.member, part.coefficient)
@@ -302,7 +308,7 @@ class _Expander:
         who = np.repeat(np.repeat(np.arange(stop - start), pairs), lengths)
         bit = self.bit[_ranges(self.bit_start[entry], lengths)]
         code = np.repeat(self.entry_code[entry], lengths)
-        profile = self.done.profiles.of_member[start:stop][who]
+        profile = self._profile(start, stop)[who]
         accepted = (profile >= 0) & _has_bits(self.done.profiles.arrays.accepts, profile, bit)
         who, bit, code = who[accepted], bit[accepted], code[accepted]
         n_categories = model.kernel.n_categories

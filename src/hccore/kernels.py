@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from hccore.compiled import BLOCK, SLACK
+from hccore.compiled import BLOCK, NOT_SCORED, SLACK
 
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.
@@ -1123,19 +1123,21 @@ def mark_kinds(key: Any, valid: Any, seen: Any) -> None:
 
 
 @kernel
-def number_kinds(profile_of: Any, valid: Any, key: Any) -> None:
+def number_kinds(profile_of: Any, valid: Any, key: Any, counts: Any) -> None:
     """Profile of each row.
 
     Parameters
     ----------
     profile_of : int32[kinds]
-    valid : bool[n]         the profile of other rows is -1
-    key : int32[n]          number of each row's kind; its profile is written there
+    valid : bool[n]              the profile of other rows is -1
+    key : int32[n]               number of each row's kind; its profile is written there
+    counts : int64[n_profiles]   rows of each profile; added to
     """
     for row in range(key.shape[0]):
         profile = np.int32(-1)
         if valid[row]:
             profile = profile_of[key[row]]
+            counts[profile] += 1
         key[row] = profile
 
 
@@ -1297,7 +1299,6 @@ def score_members(
     state: Any,
     first_word: int,
     profile: Any,
-    segment: Any,
     profiles: Any,
     model: Any,
     scores: Any,
@@ -1312,8 +1313,7 @@ def score_members(
     Parameters
     ----------
     state : uint64[n, all_words]        member states; this model's words start at `first_word`
-    profile : int32[n]                  profile of each member, -1: not scored
-    segment : int16[n]                  the segment to score, or -1 for all of them
+    profile : int32[n]                  profile of each member, -1: none, not scored
     profiles : ProfileArrays            see `profiles.py`
     model : KernelTables                see `compile.py`
     scores : int32[n, 1 or n_segments]  written, thousandths
@@ -1338,7 +1338,9 @@ def score_members(
         p = profile[row]
         if p < 0:
             continue
-        chosen = segment[row]
+        chosen = profiles.to_score[p]
+        if chosen == NOT_SCORED:
+            continue
         given = np.uint64(0)
         counts = np.uint64(0)
         for word in range(n_state):
@@ -1433,7 +1435,7 @@ def variables_of_members(
     work, present, remaining, _ = scratch
     for row in range(start, stop):
         p = profile[row]
-        if p < 0:
+        if p < 0 or profiles.to_score[p] == NOT_SCORED:
             continue
         for word in range(found.shape[1]):
             bits = state[row, first_word + word] & profiles.accepts[p, word]

@@ -26,7 +26,7 @@ from hccore.tables import ModelTables, shared_with
 
 Bools = NDArray[np.bool_]
 Day = tuple[int, int, int]  # year, month, day
-Fact = list[NDArray[np.int16]]
+Pieces = list[NDArray[np.int16]]  # a column, an array for each piece
 NO_DATE = np.iinfo(np.int32).min
 _MANY = 1 << 16
 
@@ -194,8 +194,8 @@ class People:
     problems: Problems
     assumed: dict[str, str]
     rows: list[slice]
-    facts: dict[str, Fact] = field(default_factory=dict)
-    aged: dict[Day, Fact] = field(default_factory=dict)
+    facts: dict[str, Pieces] = field(default_factory=dict)
+    aged: dict[Day, Pieces] = field(default_factory=dict)
     birth: NDArray[np.int32] | None = None
     segment: tuple[list[str], NDArray[np.int32]] | None = None
     blanks: dict[str, int] = field(default_factory=dict)
@@ -207,9 +207,9 @@ class People:
         """How many members there are (of rows without an id none)."""
         return len(self.ids) if self.months is None else len(self.months.first)
 
-    def ages_for(self, tables: ModelTables) -> Fact | None:
+    def ages_for(self, tables: ModelTables) -> Pieces | None:
         """Ages on a model's date; None where the age is an input column."""
-        day = _age_day(tables)
+        day = age_day(tables)
         if day is None or (tables.age_from_column and "age" in self.facts):
             return None
         return self.aged.get(day)
@@ -263,7 +263,7 @@ def read_members(
     if frailty_column is not None:
         plan.frailty = need_column(source, frailty_column, "for frailty")
     coders = plan.coders(models)
-    days = list(dict.fromkeys(day for tables in models if (day := _age_day(tables)) is not None))
+    days = list(dict.fromkeys(day for tables in models if (day := age_day(tables)) is not None))
     keep_birth = plan.month is not None or any(tables.dated for tables in models)
 
     def code(batch: pa.RecordBatch) -> _Piece:
@@ -389,7 +389,7 @@ def _note_codes(name: str, column: Column, coded: Coded, people: People) -> None
     _leave_out(coded.bad, people.valid)
 
 
-def _age_day(tables: ModelTables) -> Day | None:
+def age_day(tables: ModelTables) -> Day | None:
     """The date on which a model looks at the age; None if the age is always given."""
     return None if tables.age_as_of is None else (tables.year, *tables.age_as_of)
 

@@ -125,16 +125,18 @@ class ModelPayment:
     ----------
     terms : Terms
     frailty : int32[n] or None      thousandths
-    paid : bool[n]                  every model of the blend scored the member, in the same population
+    paid : bool[n_profiles + 1]     every model of the blend scores the profile, in the same population; the last
+                                    one is that of rows without a profile (-1)
     """
 
     terms: Terms
     frailty: NDArray[np.int32] | None
     paid: Bools
 
-    def at(self, rows: slice | Ints) -> ModelPayment:
-        """The same for some of the members."""
-        return ModelPayment(self.terms, None if self.frailty is None else self.frailty[rows], self.paid[rows])
+    def at(self, rows: slice | Ints, profile: NDArray[np.int32]) -> ModelPayment:
+        """The same for some of the rows, whose profiles these are, with `paid` by row."""
+        frailty = None if self.frailty is None else self.frailty[rows]
+        return ModelPayment(self.terms, frailty, self.paid[profile])
 
 
 class ModelScores(NamedTuple):

@@ -1,8 +1,8 @@
 """Profiles: the distinct kinds of members, and everything that depends on the member alone.
 
-What depends on the member alone is worked out once per distinct combination of facts that any rule can tell
-apart. A population of millions has hundreds or thousands of profiles, so this is plain NumPy over profiles;
-only the assignment of members to profiles touches every member.
+What depends on the member alone is worked out once per distinct combination of facts that any rule of any model of
+the run can tell apart. A population of millions has hundreds or thousands of profiles, so this is plain NumPy over
+profiles; only the assignment of members to profiles touches every member.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hccore.columns import COLUMNS
 from hccore.compile import CompiledModel, Words
 from hccore.conditions import Condition
 from hccore.rounding import round_quotient
@@ -22,7 +21,6 @@ from hccore.tables import ModelTables
 from hccore.workers import each
 
 Bools = NDArray[np.bool_]
-Fact = Sequence[NDArray[np.int16]]
 _DENSE_KEYS = 1 << 24
 
 # -------------------------------------------------------------------- what a model asks for
@@ -52,7 +50,141 @@ def columns_of(tables: ModelTables, *, segments: bool) -> frozenset[str]:
     return frozenset().union(*(c.columns for c in conditions_of(tables, segments=segments)))
 
 
-# -------------------------------------------------------------------- profiles
+# -------------------------------------------------------------------- the profiles of a run
+
+
+class Fact(NamedTuple):
+    """What is known of every row of the members, coded as small numbers.
+
+    Attributes
+    ----------
+    pieces : sequence of int16[]    piece by piece
+    low, high : int                 the least and the greatest number; others count as the nearest of them
+    cuts : set of int               rows are told apart by these numbers: equal to one or not, below it or not
+    """
+
+    pieces: Sequence[NDArray[np.int16]]
+    low: int
+    high: int
+    cuts: set[int]
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """The distinct kinds of rows of the members, and which row is of which kind.
+
+    Attributes
+    ----------
+    of_row : int32[n]                         profile of each row, -1 for rows that no model may score
+    facts : dict of str to int32[n_profiles]  a value of every fact that stands for all of the profile
+    rows : int64[n_profiles]                  how many rows each has
+    """
+
+    of_row: NDArray[np.int32]
+    facts: Mapping[str, NDArray[np.int32]]
+    rows: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def count(self, some: Bools) -> int:
+        """How many rows the profiles of a mask have."""
+        return int(self.rows[some].sum())
+
+    def rows_of(self, some: Bools) -> Bools:
+        """Which rows (bool[n]) are of the profiles of a mask."""
+        found: Bools = np.append(some, False)[self.of_row]
+        return found
+
+
+def group_rows(facts: Mapping[str, Fact], rows: Sequence[slice], valid: Bools, threads: int = 1) -> Profiles:
+    """Group the rows of the members into profiles.
+
+    Values that no condition tells apart count as the same: of all ages, only those on different sides of a
+    constant in some condition make different profiles.
+
+    Parameters
+    ----------
+    facts : mapping of name to Fact
+    rows : sequence of slice
+        The rows of each piece.
+    valid : bool[n]
+        Rows that may be scored.
+    threads : int
+    """
+    size = 1
+    representative: dict[str, NDArray[np.int32]] = {}
+    stride: dict[str, int] = {}
+    steps: list[tuple[Fact, NDArray[np.int64]]] = []
+    for name in sorted(facts):
+        fact = facts[name]
+        values = np.arange(fact.low, fact.high + 1)
+        cuts = sorted({cut for k in fact.cuts for cut in (k, k + 1)})
+        classes = np.searchsorted(cuts, values, side="right")
+        classes = np.unique(classes, return_inverse=True)[1]
+        first = np.unique(classes, return_index=True)[1]
+        representative[name] = values[first].astype(np.int32)
+        stride[name] = size
+        steps.append((fact, classes * size))
+        size *= len(first)
+    if size <= _DENSE_KEYS:
+        of_row, keys, counts = _number_kinds(steps, size, rows, valid, threads)
+    else:
+        key = np.zeros(len(valid), np.int64)
+        for fact, scaled in steps:
+            key += np.take(scaled, np.concatenate(fact.pieces) - fact.low, mode="clip")
+        keys, inverse, counts = np.unique(key[valid], return_inverse=True, return_counts=True)
+        of_row = np.full(len(valid), -1, np.int32)
+        of_row[valid] = inverse
+    if len(keys) == 0:  # nobody can be scored: one profile all the same, so that no array is empty
+        keys, counts = np.zeros(1, np.int64), np.zeros(1, np.int64)
+    found = {name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()}
+    return Profiles(of_row, found, counts)
+
+
+def _number_kinds(
+    steps: Sequence[tuple[Fact, NDArray[np.int64]]],
+    size: int,
+    rows: Sequence[slice],
+    valid: Bools,
+    threads: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """Number of each row's kind among those that there are (-1: not valid), the keys of these, and their rows.
+
+    Parameters
+    ----------
+    steps : sequence of (fact, what each value contributes to the key)
+    size : int      keys are below it
+    """
+    from hccore import compiled as kernels
+
+    key = np.empty(len(valid), np.int32)
+    seen = np.zeros(size, np.uint8)
+    places = [(fact.pieces, fact.low, scaled.astype(np.int32)) for fact, scaled in steps]
+
+    def find(piece: int) -> None:
+        mine = key[rows[piece]]
+        mine.fill(0)
+        for pieces, low, place in places:
+            kernels.add_classes(pieces[piece], low, place, mine)
+        kernels.mark_kinds(mine, valid[rows[piece]], seen)
+
+    each(range(len(rows)), threads, find)
+    number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    keys = np.flatnonzero(seen)
+
+    def replace(some: slice) -> NDArray[np.int64]:
+        counts = np.zeros(len(keys), np.int64)
+        kernels.number_kinds(number, valid[some], key[some], counts)
+        return counts
+
+    counts = np.sum(each(rows, threads, replace), axis=0)
+    return key, keys, counts
+
+
+# -------------------------------------------------------------------- what a model makes of them
+
+EVERY_SEGMENT = -1  # in the place of a segment's number
 
 
 class ProfileArrays(NamedTuple):
@@ -60,6 +192,7 @@ class ProfileArrays(NamedTuple):
 
     Attributes
     ----------
+    to_score : int16[n_profiles]               the segment to score, EVERY_SEGMENT or NOT_SCORED
     base : int32[n_profiles, n_segments]       score of the variables that depend on the member alone, thousandths
     accepts : uint64[n_profiles, state_words]  categories, and conditional bits whose condition is met
     member_bits : uint64[n_profiles, work_words]   member variables that rules look at
@@ -68,6 +201,7 @@ class ProfileArrays(NamedTuple):
                                                    fill it
     """
 
+    to_score: NDArray[np.int16]
     base: NDArray[np.int32]
     accepts: Words
     member_bits: Words
@@ -76,13 +210,11 @@ class ProfileArrays(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Profiles:
-    """The distinct kinds of members of a run, and which member is of which kind.
+class ModelProfiles:
+    """What depends on the member alone, by one model.
 
     Attributes
     ----------
-    of_member : int32[n]
-        Profile of each member, -1 for members that are not scored.
     segment : int16[n_profiles]
         Automatic segment, -1 where no row of the decision table holds (or none was asked for).
     applies : bool[n_profiles, n_segments]
@@ -93,58 +225,36 @@ class Profiles:
         Every member variable.
     """
 
-    of_member: NDArray[np.int32]
     segment: NDArray[np.int16]
     applies: Bools
     multiplier: NDArray[np.int32]
     variables: Mapping[str, Bools]
     arrays: ProfileArrays
 
-    def __len__(self) -> int:
-        return len(self.segment)
 
-
-def build_profiles(
-    compiled: CompiledModel,
-    facts: Mapping[str, Fact],
-    rows: Sequence[slice],
-    valid: Bools,
-    *,
-    segments: bool,
-    threads: int = 1,
-) -> Profiles:
-    """Group members into profiles and work out everything that depends on the member alone.
+def model_profiles(
+    compiled: CompiledModel, facts: Mapping[str, NDArray[np.int32]], n_profiles: int, *, segments: bool
+) -> ModelProfiles:
+    """Work out everything that depends on the member alone.
 
     Parameters
     ----------
     compiled : CompiledModel
-    facts : mapping of column name to sequence of int16[]
-        Coded member columns piece by piece, at least those that the model's conditions look at.
-    rows : sequence of slice
-        The pieces.
-    valid : bool[n]
-        Members to be scored.
+    facts : mapping of column name to int32[n_profiles]
+        At least the columns that the model's conditions look at.
+    n_profiles : int
     segments : bool
         Whether to choose segments by the decision table.
-    threads : int
     """
     tables = compiled.tables
-    conditions = conditions_of(tables, segments=segments)
-    of_member, profile_facts, n_profiles = _group(conditions, facts, rows, valid, threads)
-    variables = _member_variables(tables, profile_facts, n_profiles)
-
-    base = _scores_of(
-        tables, variables, n_profiles, [name for name in variables if name in tables.coefficients]
-    )
+    variables = _member_variables(tables, facts, n_profiles)
+    scored = [name for name in variables if name in tables.coefficients]
+    base = _scores_of(tables, variables, n_profiles, scored)
     demographic = _scores_of(
         tables,
         variables,
         n_profiles,
-        [
-            name
-            for name in variables
-            if name in tables.coefficients and tables.variables[name].kind == "demographic"
-        ],
+        [name for name in scored if tables.variables[name].kind == "demographic"],
     )
     member_bits = np.zeros((n_profiles, compiled.work_words), np.uint64)
     for name, is_set in variables.items():
@@ -154,107 +264,28 @@ def build_profiles(
     accepts = np.zeros((n_profiles, compiled.state_words), np.uint64)
     accepts |= compiled.mask(tables.categories, compiled.state_words)
     for bit, (_, condition) in enumerate(compiled.conditional, compiled.kernel.n_categories):
-        met = np.broadcast_to(condition(profile_facts), n_profiles)
+        met = np.broadcast_to(condition(facts), n_profiles)
         accepts[met, bit >> 6] |= np.uint64(1 << (bit & 63))
 
     segment = np.full(n_profiles, -1, np.int16)
     if segments:
         for number, candidate in enumerate(tables.segments):
             if candidate.automatic:
-                met = np.broadcast_to(candidate.condition(profile_facts), n_profiles)
+                met = np.broadcast_to(candidate.condition(facts), n_profiles)
                 segment[met & (segment < 0)] = number
     applies = np.zeros((n_profiles, len(tables.segments)), np.bool_)
     for number, candidate in enumerate(tables.segments):
-        applies[:, number] = candidate.applies(profile_facts)
+        applies[:, number] = candidate.applies(facts)
     multiplier = np.full(n_profiles, 1000, np.int32)
     for step in reversed(tables.multipliers):
-        multiplier[np.broadcast_to(step.condition(profile_facts), n_profiles)] = step.factor
+        multiplier[np.broadcast_to(step.condition(facts), n_profiles)] = step.factor
     for number, candidate in enumerate(tables.segments):
         if candidate.divisor is not None:
             part = demographic[:, number] * np.int64(1000)
             demographic[:, number] = round_quotient(part, candidate.divisor)
-    arrays = ProfileArrays(base, accepts, member_bits, demographic, np.zeros_like(base))
-    return Profiles(of_member, segment, applies, multiplier, variables, arrays)
-
-
-def _group(
-    conditions: Sequence[Condition],
-    facts: Mapping[str, Fact],
-    rows: Sequence[slice],
-    valid: Bools,
-    threads: int,
-) -> tuple[NDArray[np.int32], dict[str, NDArray[np.int32]], int]:
-    """Profile number per member, and the facts of each profile.
-
-    Values that no condition tells apart count as the same: of all ages, only those on different sides of a
-    constant in some condition make different profiles.
-    """
-    cuts: dict[str, set[int]] = {}
-    for condition in conditions:
-        for name, constants in condition.breakpoints.items():
-            cuts.setdefault(name, set()).update(c for k in constants for c in (k, k + 1))
-    size = 1
-    representative: dict[str, NDArray[np.int32]] = {}
-    stride: dict[str, int] = {}
-    steps: list[tuple[Fact, int, NDArray[np.int64]]] = []
-    for name in sorted(cuts):
-        column = COLUMNS[name]
-        values = np.arange(column.low, column.high + 1)
-        classes = np.searchsorted(sorted(cuts[name]), values, side="right")
-        classes = np.unique(classes, return_inverse=True)[1]
-        first = np.unique(classes, return_index=True)[1]
-        representative[name] = values[first].astype(np.int32)
-        stride[name] = size
-        steps.append((facts[name], column.low, classes * size))
-        size *= len(first)
-    if size <= _DENSE_KEYS:
-        of_member, keys = _number_kinds(steps, size, rows, valid, threads)
-    else:
-        key = np.zeros(len(valid), np.int64)
-        for given, low, scaled in steps:
-            key += np.take(scaled, np.concatenate(given) - low, mode="clip")
-        keys, inverse = np.unique(key[valid], return_inverse=True)
-        of_member = np.full(len(valid), -1, np.int32)
-        of_member[valid] = inverse
-    if len(keys) == 0:  # nobody is scored: one profile all the same, which -1 then points to
-        keys = np.zeros(1, np.int64)
-    profile_facts = {
-        name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()
-    }
-    return of_member, profile_facts, len(keys)
-
-
-def _number_kinds(
-    steps: Sequence[tuple[Fact, int, NDArray[np.int64]]],
-    size: int,
-    rows: Sequence[slice],
-    valid: Bools,
-    threads: int,
-) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Number of each row's kind among those that there are (-1: not valid), and the keys of these.
-
-    Parameters
-    ----------
-    steps : sequence of (fact, least value, what each value contributes to the key)
-    size : int      keys are below it
-    """
-    from hccore import compiled as kernels
-
-    key = np.empty(len(valid), np.int32)
-    seen = np.zeros(size, np.uint8)
-    places = [(fact, low, scaled.astype(np.int32)) for fact, low, scaled in steps]
-
-    def find(piece: int) -> None:
-        mine = key[rows[piece]]
-        mine.fill(0)
-        for fact, low, place in places:
-            kernels.add_classes(fact[piece], low, place, mine)
-        kernels.mark_kinds(mine, valid[rows[piece]], seen)
-
-    each(range(len(rows)), threads, find)
-    number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    each(rows, threads, lambda some: kernels.number_kinds(number, valid[some], key[some]))
-    return key, np.flatnonzero(seen)
+    to_score = np.full(n_profiles, EVERY_SEGMENT, np.int16)
+    arrays = ProfileArrays(to_score, base, accepts, member_bits, demographic, np.zeros_like(base))
+    return ModelProfiles(segment, applies, multiplier, variables, arrays)
 
 
 def _scores_of(

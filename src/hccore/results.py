@@ -136,13 +136,14 @@ class Result:
             if name not in known:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
         for model, done in enumerate(self._run.models):
-            for rows in _pieces(done, len(self._run.ids)):
+            for rows in _pieces(self._run, done):
                 yield partial(self._batch, names, model, rows, text=text, plain=plain)
 
     def _batch(
-        self, names: Sequence[str], model: int, rows: Rows, *, text: bool, plain: bool
+        self, names: Sequence[str], model: int, piece: slice, *, text: bool, plain: bool
     ) -> pa.RecordBatch:
         done = self._run.models[model]
+        rows = done.rows_in(piece)
         paid = None
         if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
             paid = self._payment(model, rows)
@@ -152,10 +153,11 @@ class Result:
     def _payment(self, model: int, rows: Rows) -> PaymentScores:
         from hccore.payment import ModelScores, payment_scores
 
+        profile = self._run.profiles.of_row[rows]
         return payment_scores(
-            [payment.at(rows) for payment in self._run.payments],
+            [payment.at(rows, profile) for payment in self._run.payments],
             [
-                ModelScores(done.scores[rows, 0], done.segment[rows], done.scored[rows])
+                ModelScores(done.scores[rows, 0], done.segment[profile], done.scored[profile])
                 for done in self._run.models
             ],
             model,
@@ -165,8 +167,9 @@ class Result:
         self, name: str, done: ModelRun, rows: Rows, paid: PaymentScores | None, *, text: bool
     ) -> pa.Array:
         tables = done.model.tables
-        scored = done.scored[rows]
-        n = len(scored)
+        profile = done.of_row[rows]
+        scored = done.scored[profile]
+        n = len(profile)
         if name in ("member_id", "ID"):
             return _taken(self._run.ids, rows)
         if name == "month" and self._run.months is not None:
@@ -176,7 +179,7 @@ class Result:
         if name == "year":
             return array_of(np.full(n, tables.year, np.int16))
         if name in ("segment", "segment_reason"):
-            return self._segment_column(name, done, rows)
+            return self._segment_column(name, done, profile)
         if name == "payment_hcc_count":
             return array_of(done.n_hccs[rows], scored)
         if name == "hccs":
@@ -191,7 +194,7 @@ class Result:
             steps, has = paid.column(name)
             return _decimals(steps, has) if text else array_of(steps / 1000, has)
         raw = done.scores[rows]
-        own = np.maximum(done.segment[rows], 0)
+        own = np.maximum(done.segment[profile], 0)
         if name == "MODEL":
             return words_of(own, [segment.population for segment in tables.segments], scored)
         if name == "CSR_FACTOR":
@@ -209,7 +212,7 @@ class Result:
             thousandths = raw[:, 0] - done.demographic(rows)
         else:
             columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
-            applies = done.profiles.applies[done.profiles.of_member[rows]]
+            applies = done.profiles.applies[profile]
             thousandths = np.zeros(n, np.int64)
             exists = np.zeros(n, np.bool_)
             for column in columns:
@@ -219,16 +222,15 @@ class Result:
         return _decimals(thousandths, scored) if text else array_of(thousandths / 1000, scored)
 
     @staticmethod
-    def _segment_column(name: str, done: ModelRun, rows: Rows) -> pa.Array:
+    def _segment_column(name: str, done: ModelRun, profile: NDArray[np.int32]) -> pa.Array:
         segments = done.model.tables.segments
-        number = done.segment[rows].astype(np.int32)
-        mask = ~done.scored[rows] | (number < 0)
+        number, has = done.segment.astype(np.int32), done.scored & (done.segment >= 0)
         if name == "segment":
             words = [segment.name for segment in segments]
         else:
             words = [*(segment.reason for segment in segments), "given with the member"]
-            number = np.where(done.chosen[rows], len(segments), number).astype(np.int32)
-        return words_of(number, words, ~mask)
+            number = np.where(done.chosen, np.int32(len(segments)), number)
+        return words_of(number[profile], words, has[profile])
 
     # ---------------------------------------------------------------- averages over months
 
@@ -265,10 +267,11 @@ class Result:
         """Months and summed scores of every member by one model."""
         n = len(months.first)
         means = _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4)))
-        for rows in _pieces(done, len(self._run.ids)):
+        for piece in _pieces(self._run, done):
+            rows = done.rows_in(piece)
             person = months.person[rows]
             means.present[person[person >= 0]] = True
-            scored = done.scored[rows]
+            scored = done.scored[done.of_row[rows]]
             np.add.at(means.months, person[scored], 1)
             np.add.at(means.raw, person[scored], done.scores[rows, 0][scored])
             paid, has = self._paid(model, done, rows)
@@ -279,10 +282,10 @@ class Result:
     def _paid(self, model: int, done: ModelRun, rows: Rows) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Payment scores in thousandths, and the rows that have one."""
         if done.model.tables.multipliers:
-            return multiplied(done.scores[rows, 0], done.multiplier(rows)), done.scored[rows]
+            return multiplied(done.scores[rows, 0], done.multiplier(rows)), done.scored[done.of_row[rows]]
         if self._run.payments:
             return self._payment(model, rows).column("payment_score")
-        return done.scores[rows, 0], np.zeros(len(done.scored[rows]), np.bool_)
+        return done.scores[rows, 0], np.zeros(len(done.of_row[rows]), np.bool_)
 
     def _average_batch(
         self, done: ModelRun, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
@@ -413,20 +416,21 @@ class _Means(NamedTuple):
 # -------------------------------------------------------------------- columns
 
 
-def _pieces(done: ModelRun, n: int) -> Iterator[Rows]:
-    """The rows of a model in pieces."""
-    if done.rows is None:
-        for start in range(0, n, _ROWS):
-            yield slice(start, min(n, start + _ROWS))
-    else:
-        for start in range(0, len(done.rows), _ROWS):
-            yield done.rows[start : start + _ROWS]
+def _pieces(run: Run, done: ModelRun) -> Iterator[slice]:
+    """The rows of the members in pieces, each of about as many rows of a model's results as a batch has."""
+    n = len(run.ids)
+    here = max(n - run.profiles.count(done.away[:-1]), 1)
+    length = max(_ROWS * n // here, 1)
+    for start in range(0, n, length):
+        yield slice(start, min(n, start + length))
 
 
 def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
     """Some rows (in order) of an input column."""
     if isinstance(rows, slice):
         return one_chunk(values.slice(rows.start, rows.stop - rows.start))
+    if len(rows) == 0:
+        return one_chunk(values.slice(0, 0))
     first = int(rows[0])
     return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(array_of(rows - first))
 
@@ -452,7 +456,7 @@ def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
         (name for name in done.model.tables.categories if variables[name].number),
         done.model.state_words,
     )
-    hccs, scored = done.hccs[rows], done.scored[rows]
+    hccs, scored = done.hccs[rows], done.scored[done.of_row[rows]]
     offsets = np.empty(len(hccs) + 1, np.int32)
     total = kernels.list_bits(hccs, done.hcc_word, shown, offsets, np.zeros(0, np.int16))
     bits = np.empty(total, np.int16)

@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,13 +22,24 @@ from numpy.typing import NDArray
 
 import hccore
 from hccore import compiled as kernels
-from hccore.columns import MAX_AGE
+from hccore.columns import COLUMNS, MAX_AGE
 from hccore.compile import CompiledModel
+from hccore.compiled import NOT_SCORED
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.ids import MemberIndex
-from hccore.members import Bools, Months, People, Problems, read_members
-from hccore.profiles import Profiles, build_profiles, chooses_segments, columns_of
+from hccore.members import Bools, Months, People, Pieces, Problems, age_day, read_members
+from hccore.profiles import (
+    EVERY_SEGMENT,
+    Fact,
+    ModelProfiles,
+    Profiles,
+    chooses_segments,
+    columns_of,
+    conditions_of,
+    group_rows,
+    model_profiles,
+)
 from hccore.sources import Source, open_source
 from hccore.tables import ModelTables, shared_with
 from hccore.workers import in_ranges
@@ -77,46 +88,71 @@ class Options:
 
 
 @dataclass(frozen=True)
-class ModelRun:
+class Part:
+    """The part that one model has in a run, as far as it depends on the members alone.
+
+    Arrays over profiles have one entry more, which stands for the rows that have no profile (-1).
+
+    Attributes
+    ----------
+    of_row : int32[n]                   profile of each row of the members
+    profiles : ModelProfiles
+    segment : int16[n_profiles + 1]     the rows' own, -1: none was chosen
+    chosen : bool[n_profiles + 1]       the segment was given with the member
+    scored : bool[n_profiles + 1]
+    absent : bool[n_profiles + 1]       rows to whom the model does not apply
+    left : dict of str to bool[n_profiles + 1]   those that are left to another program
+    away : bool[n_profiles + 1]         rows that are not in the results of this model
+    """
+
+    model: CompiledModel
+    of_row: NDArray[np.int32]
+    profiles: ModelProfiles
+    segment: NDArray[np.int16]
+    chosen: Bools
+    scored: Bools
+    absent: Bools
+    left: dict[str, Bools]
+    away: Bools
+
+
+@dataclass(frozen=True)
+class ModelRun(Part):
     """What one model made of the members. Arrays have a row per member, or member and month.
 
     Attributes
     ----------
     first_word : int                    where the model's words begin in the member states
-    profiles : Profiles
-    segment : int16[n]                  the member's own, -1: none was chosen
-    chosen : bool[n]                    the segment was given with the member
-    scored : bool[n]
     scores : int32[n, 1 or n_segments]  thousandths
     n_hccs : int16[n]
     hccs : uint64[n, words]             the categories that remain, from word `hcc_word` on
     hcc_word : int
     counted : dict of str to int        rows by sentence of the tables' `[counted]`
-    rows : int64[] or None              those that are in the results of this model; None: all
     """
 
-    model: CompiledModel
     first_word: int
-    profiles: Profiles
-    segment: NDArray[np.int16]
-    chosen: Bools
-    scored: Bools
     scores: NDArray[np.int32]
     n_hccs: NDArray[np.int16]
     hccs: NDArray[np.uint64]
     hcc_word: int
     counted: dict[str, int]
-    rows: NDArray[np.int64] | None = None
+
+    def rows_in(self, rows: slice) -> Rows:
+        """Those of some rows of the members that are in the results of this model."""
+        if not self.away.any():
+            return rows
+        here = np.flatnonzero(~self.away[self.of_row[rows]])
+        return rows if len(here) == rows.stop - rows.start else here + rows.start
 
     def demographic(self, rows: Rows) -> NDArray[np.int32]:
         """Demographic scores of some rows in thousandths, in the chosen segment."""
-        profile, segment = self.profiles.of_member[rows], np.maximum(self.segment[rows], 0)
-        scores: NDArray[np.int32] = self.profiles.arrays.demographic[profile, segment]
-        return scores
+        arrays, every = self.profiles.arrays, np.arange(len(self.segment) - 1)
+        of_profile = arrays.demographic[every, np.maximum(self.segment[:-1], 0)]
+        return np.append(of_profile, np.int32(0))[self.of_row[rows]]
 
     def multiplier(self, rows: Rows) -> NDArray[np.int32]:
-        """Thousandths by which the score of some members is multiplied; 1000 for those without a multiplier."""
-        return self.profiles.multiplier[self.profiles.of_member[rows]]
+        """Thousandths by which the score of some rows is multiplied; 1000 for those without a multiplier."""
+        return np.append(self.profiles.multiplier, np.int32(1000))[self.of_row[rows]]
 
 
 @dataclass(frozen=True)
@@ -126,6 +162,7 @@ class Run:
     Attributes
     ----------
     ids : pyarrow.ChunkedArray        of each row of the members
+    profiles : Profiles
     index : MemberIndex               finds a member
     shape : (int, int)                members, and words of a member's state
     months : Months or None           None: a row is a member
@@ -133,6 +170,7 @@ class Run:
 
     options: Options
     ids: pa.ChunkedArray
+    profiles: Profiles
     index: MemberIndex
     ages: MemberAges
     shape: tuple[int, int]
@@ -220,29 +258,31 @@ def run(
             raise member_source.failure(error) from None
     problems = people.problems
     n = len(people.ids)
-    first_words = np.cumsum([0, *(model.state_words for model in models)])
-    state = np.zeros((max(people.n_members, 1), int(first_words[-1])), np.uint64)
-
+    every = [model.tables for model in models]
     with watch.stage("profiles"):
-        every = [model.tables for model in models]
-        prepared = [_prepare(model, every, people, problems, options) for model in models]
+        profiles = _group(people, every, options)
+        parts = _left_to_nobody(
+            [_part(model, every, people, profiles, problems, options) for model in models]
+        )
         if options.on_invalid == "error":
             problems.raise_if_any(member_source.name)
     payments: tuple[ModelPayment, ...] = ()
     if options.payment is not None:
         with watch.stage("payment"):
-            payments = _payments(options.payment, models, prepared, people)
-    ages = people.ages() if any(model.tables.dated for model in models) else MemberAges()
+            payments = _payments(options.payment, parts, people)
+    ages = people.ages() if any(tables.dated for tables in every) else MemberAges()
     people.forget_columns()
-    present = _rows_of_models([part.absent for part in prepared])
+    first_words, n_words = _words_of_models(parts)
+    state = np.zeros((max(people.n_members, 1), n_words), np.uint64)
 
     counts: dict[str, dict[str, int]] = {}
     code_tables: dict[str, tuple[Source, CodeTable]] = {}
     with watch.stage("codes"):
+        of_words = dict(zip(first_words, models, strict=True))
         for system, source in sources.items():
             table = CodeTable(
                 system,
-                [ModelCodes(model, int(first)) for model, first in zip(models, first_words, strict=False)],
+                [ModelCodes(model, first) for first, model in of_words.items()],
                 exact=options.exact_codes,
             )
             code_tables[system] = (source, table)
@@ -262,13 +302,8 @@ def run(
             counts[source.name.split(" ")[0]] = counted.as_report()
 
     without_codes = _without_codes(state[: people.n_members], options.workers)
-    runs = []
-    edits: dict[str, int] = {}
     with watch.stage("score"):
-        for model, first, part, rows in zip(models, first_words, prepared, present, strict=False):
-            done, lost = _score(model, int(first), state, part, rows, people.months, options)
-            runs.append(done)
-            edits[_label(model.tables)] = lost
+        runs, lost = _score(parts, first_words, profiles, state, people.months, options)
 
     report: dict[str, Any] = {
         "hccore": hccore.__version__,
@@ -297,23 +332,25 @@ def run(
         "members": {
             "rows": n,
             **({} if people.months is None else {"members": people.n_members, "member_months": n}),
-            "scored": {_label(done.model.tables): int(np.count_nonzero(done.scored)) for done in runs},
+            "scored": {_label(part.model.tables): profiles.count(part.scored[:-1]) for part in parts},
             "without_model_codes": without_codes,
             "assumed": people.assumed,
             "blanks": people.blanks,
             "problems": problems.as_report(),
             "counted": {_label(done.model.tables): done.counted for done in runs if done.counted},
-            "by_segment": {_label(done.model.tables): _by_segment(done, options.workers) for done in runs},
-            **_applicability(every, prepared),
+            "by_segment": {_label(part.model.tables): _by_segment(part, profiles) for part in parts},
+            **_applicability(parts, profiles),
         },
         "codes": counts,
-        "conditional_mappings_not_met": edits,
+        "conditional_mappings_not_met": {
+            _label(tables): number for tables, number in zip(every, lost, strict=True)
+        },
         "timings": watch.seconds,
     }
     if options.payment is not None:
         report["payment"] = options.payment.as_report([payment.terms for payment in payments])
         report["payment"]["unpaid"] = {
-            _label(done.model.tables): int(np.count_nonzero(done.scored & ~payment.paid))
+            _label(done.model.tables): profiles.count((done.scored & ~payment.paid)[:-1])
             for done, payment in zip(runs, payments, strict=True)
         }
         report["payment"]["frailty_added"] = {
@@ -324,6 +361,7 @@ def run(
     return Run(
         options,
         people.ids,
+        profiles,
         people.index,
         ages,
         (state.shape[0], state.shape[1]),
@@ -340,19 +378,12 @@ def _label(tables: ModelTables) -> str:
     return f"{tables.model} {tables.year}"
 
 
-def _by_segment(done: ModelRun, threads: int) -> dict[str, int]:
-    """Scored members by segment."""
-    names = done.model.segment_names
-    lock = threading.Lock()
-    counts = np.zeros(len(names) + 1, np.int64)
-
-    def count(rows: slice) -> None:
-        mine = np.bincount(np.where(done.scored[rows], done.segment[rows], -1) + 1, minlength=len(counts))
-        with lock:
-            counts[:] += mine
-
-    in_ranges(len(done.scored), threads, count)
-    return {name: int(count) for name, count in zip(names, counts[1:], strict=True) if count}
+def _by_segment(part: Part, profiles: Profiles) -> dict[str, int]:
+    """Scored rows by segment."""
+    segment = np.where(part.scored, part.segment, -1)[:-1]
+    names = part.model.segment_names
+    counts = [profiles.count(segment == number) for number in range(len(names))]
+    return {name: count for name, count in zip(names, counts, strict=True) if count}
 
 
 def _without_codes(state: NDArray[np.uint64], threads: int) -> int:
@@ -362,55 +393,90 @@ def _without_codes(state: NDArray[np.uint64], threads: int) -> int:
     return sum(found)
 
 
-# -------------------------------------------------------------------- members of one model
+# -------------------------------------------------------------------- profiles of a run, and each model's part
+
+_SEGMENT, _YEAR = "segment given", "year of the month"
 
 
-class Prepared(NamedTuple):
-    """The members of one model, before any code is read.
+def _group(people: People, models: Sequence[ModelTables], options: Options) -> Profiles:
+    """Group the rows of the members by all that a model of the run looks at."""
+    facts: dict[str, Fact] = {}
+    for tables in models:
+        of_model = _facts_of(tables, people)
+        conditions = conditions_of(
+            tables, segments=chooses_segments(tables, all_segments=options.all_segments)
+        )
+        shared = {} if options.all_segments else shared_with(tables, models)
+        for condition in (*conditions, *shared.values()):
+            # Where segments are given, columns to choose one may be absent.
+            if not condition.columns <= of_model.keys():
+                continue
+            for name, constants in condition.breakpoints.items():
+                key, pieces = of_model[name]
+                if key not in facts:
+                    dated, column = key != name, COLUMNS[name]
+                    # An age that is worked out may be that of the unborn, or too high.
+                    beyond = {column.low, column.high + 1} if dated else set()
+                    facts[key] = Fact(pieces, column.low - dated, column.high + dated, beyond)
+                facts[key].cuts.update(constants)
+    if people.segment is not None:
+        names, number = people.segment
+        facts[_SEGMENT] = _numbered(number, len(names), people)
+    if people.months is not None:
+        facts[_YEAR] = _numbered(
+            np.searchsorted(_years(models), people.months.year), len(_years(models)), people
+        )
+    return group_rows(facts, people.rows, people.valid, options.workers)
 
-    Attributes
-    ----------
-    profiles : Profiles
-    segment : int16[n]                  the member's own, -1: none was chosen
-    chosen : bool[n]                    the segment was given with the member
-    valid : bool[n]                     to be scored
-    absent : bool[n]                    valid members to whom the model does not apply
-    left : dict of str to bool[n]       valid members that are left to another program
-    """
 
-    profiles: Profiles
-    segment: NDArray[np.int16]
-    chosen: Bools
-    valid: Bools
-    absent: Bools
-    left: dict[str, Bools]
+def _facts_of(tables: ModelTables, people: People) -> dict[str, tuple[str, Pieces]]:
+    """The facts that a model's conditions look at, each with its name among those of the run."""
+    found = {name: (name, pieces) for name, pieces in people.facts.items()}
+    age = people.ages_for(tables)
+    if age is not None:
+        found["age"] = (f"age on {age_day(tables)}", age)
+    return found
 
 
-def _prepare(
+def _numbered(number: NDArray[Any], count: int, people: People) -> Fact:
+    """A fact every value of which counts for itself."""
+    numbers = number.astype(np.int16)
+    return Fact([numbers[some] for some in people.rows], 0, count - 1, set(range(count)))
+
+
+def _years(models: Sequence[ModelTables]) -> list[int]:
+    """Years of months; 0: not said."""
+    return [0, *sorted({tables.year for tables in models})]
+
+
+def _part(
     model: CompiledModel,
     models: Sequence[ModelTables],
     people: People,
+    profiles: Profiles,
     problems: Problems,
     options: Options,
-) -> Prepared:
+) -> Part:
     """Profiles, segments and members of one of the models of a run."""
     tables = model.tables
-    valid = people.valid.copy()
-    facts = dict(people.facts)
-    age = people.ages_for(tables)
-    if age is not None and tables.age_as_of is not None:
+    n = len(profiles)
+    valid = profiles.rows > 0
+    facts = {
+        name: profiles.facts[key]
+        for name, (key, _) in _facts_of(tables, people).items()
+        if key in profiles.facts
+    }
+    if people.ages_for(tables) is not None and tables.age_as_of is not None:
         month, day = tables.age_as_of
-        if any(some.min(initial=0) < 0 or some.max(initial=0) > MAX_AGE for some in age):
-            years = np.concatenate(age)
-            after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
-            problems.add("birth_date", after, valid & (years < 0))
-            problems.add("birth_date", f"an age above {MAX_AGE}", valid & (years > MAX_AGE))
-            valid &= (years >= 0) & (years <= MAX_AGE)
-        facts["age"] = age
-    n = len(valid)
+        age = facts["age"]
+        after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
+        for what, bad in ((after, age < 0), (f"an age above {MAX_AGE}", age > MAX_AGE)):
+            if bad.any():
+                problems.add("birth_date", what, profiles.rows_of(bad))
+                valid &= ~bad
     absent = np.zeros(n, np.bool_)
     if people.months is not None:
-        year = people.months.year
+        year = np.array(_years(models))[profiles.facts[_YEAR]]
         absent |= valid & (year > 0) & (year != tables.year)
         valid &= ~absent
     segment = np.full(n, -1, np.int16)
@@ -419,48 +485,60 @@ def _prepare(
     shared = {} if options.all_segments else shared_with(tables, models)
     left = {program: np.zeros(n, np.bool_) for program in shared}
     if people.segment is not None:
-        names, numbers = people.segment
+        names, number = people.segment[0], profiles.facts[_SEGMENT]
         of_name = {segment_.name: i for i, segment_ in enumerate(tables.segments)}
-        own = np.array([of_name.get(name, -1) for name in names], np.int16)[numbers]
+        own = np.array([of_name.get(name, -1) for name in names], np.int16)[number]
         chosen = own >= 0
         segment[chosen] = own[chosen]
         theirs = np.array([name in _segments_beside(tables, models) for name in names], np.bool_)
-        absent |= valid & ~chosen & theirs[numbers]
+        absent |= valid & ~chosen & theirs[number]
         valid &= ~absent
         choose = bool((valid & ~chosen).any())
-        missing = columns_of(tables, segments=True).union(*(c.columns for c in shared.values())) - set(facts)
+        wanted = columns_of(tables, segments=True).union(*(c.columns for c in shared.values()))
+        missing = wanted - _facts_of(tables, people).keys()
         if choose and missing:
             problems.add(
                 "segment",
                 f"no segment, and no column {', '.join(sorted(missing))} to choose one",
-                valid & ~chosen,
+                profiles.rows_of(valid & ~chosen),
             )
             valid &= chosen
             choose = False
     if choose:
         for program, condition in shared.items():
-            for number, some in enumerate(people.rows):
-                met = condition({name: pieces[number] for name, pieces in facts.items()})
-                left[program][some] = valid[some] & ~chosen[some] & np.logical_not(met)
+            left[program] = valid & ~chosen & np.logical_not(np.broadcast_to(condition(facts), n))
             absent |= left[program]
             valid &= ~left[program]
-    profiles = build_profiles(model, facts, people.rows, valid, segments=choose, threads=options.workers)
-    if choose and len(profiles):
-
-        def choose_segments(rows: slice) -> None:
-            automatic = np.take(profiles.segment, profiles.of_member[rows], mode="clip")
-            np.copyto(segment[rows], automatic, where=valid[rows] & ~chosen[rows])
-
-        in_ranges(n, options.workers, choose_segments)
-        if (profiles.segment < 0).any():
-            without = valid & ~chosen & (segment < 0)
+    by_model = model_profiles(model, facts, n, segments=choose)
+    if choose:
+        segment = np.where(valid & ~chosen, by_model.segment, segment)
+        without = valid & ~chosen & (segment < 0)
+        if without.any():
             if len({other.program for other in models}) > 1 and not options.all_segments:
                 absent |= without
             else:
-                problems.add("segment", f"facts for which {_label(tables)} has no segment", without)
+                problems.add(
+                    "segment", f"facts for which {_label(tables)} has no segment", profiles.rows_of(without)
+                )
             valid &= ~without
-            profiles.of_member[without] = -1
-    return Prepared(profiles, segment, chosen, valid, absent, left)
+    by_model.arrays.to_score[:] = np.where(
+        valid, EVERY_SEGMENT if options.all_segments else segment, NOT_SCORED
+    )
+
+    def with_nobody(some: Bools) -> Bools:
+        return np.append(some, False)
+
+    return Part(
+        model,
+        profiles.of_row,
+        by_model,
+        segment=np.append(segment, np.int16(-1)),
+        chosen=with_nobody(chosen),
+        scored=with_nobody(valid),
+        absent=with_nobody(absent),
+        left={program: with_nobody(some) for program, some in left.items()},
+        away=with_nobody(absent),
+    )
 
 
 def _segments_beside(tables: ModelTables, models: Sequence[ModelTables]) -> set[str]:
@@ -474,73 +552,85 @@ def _segments_beside(tables: ModelTables, models: Sequence[ModelTables]) -> set[
     }
 
 
-def _rows_of_models(absent: Sequence[Bools]) -> list[NDArray[np.int64] | None]:
-    """Which members have a row of each model; those to whom no model applies have one of the first."""
-    if not any(away.any() for away in absent):
-        return [None] * len(absent)
-    nobody = np.logical_and.reduce(absent)
-    found: list[NDArray[np.int64] | None] = []
-    for number, away in enumerate(absent):
-        here = ~away | nobody if number == 0 else ~away
-        found.append(None if here.all() else np.flatnonzero(here))
-    return found
+def _left_to_nobody(parts: Sequence[Part]) -> list[Part]:
+    """The parts, where rows to which no model applies are in the results of the first one."""
+    nobody = np.logical_and.reduce([part.absent for part in parts])
+    return [replace(parts[0], away=parts[0].absent & ~nobody), *parts[1:]]
 
 
-def _applicability(models: Sequence[ModelTables], prepared: Sequence[Prepared]) -> dict[str, Any]:
-    """For the run report: members by model that applies, where not every model applies to everybody."""
-    if not any(part.absent.any() for part in prepared):
+def _applicability(parts: Sequence[Part], profiles: Profiles) -> dict[str, Any]:
+    """For the run report: rows by model that applies, where not every model applies to everybody."""
+    if not any(part.absent.any() for part in parts):
         return {}
+
+    def count(some: Bools) -> int:
+        return profiles.count(some[:-1])
+
     report: dict[str, Any] = {
-        "applies": {
-            _label(tables): int(np.count_nonzero(~part.absent))
-            for tables, part in zip(models, prepared, strict=True)
-        },
-        "no_model_applies": int(np.count_nonzero(np.logical_and.reduce([part.absent for part in prepared]))),
+        "applies": {_label(part.model.tables): len(part.of_row) - count(part.absent) for part in parts},
+        "no_model_applies": count(np.logical_and.reduce([part.absent for part in parts])),
     }
-    for tables, part in zip(models, prepared, strict=True):
+    for part in parts:
+        tables = part.model.tables
         for program, left in part.left.items():
             taken = np.logical_or.reduce(
                 [
                     ~other.absent
-                    for theirs, other in zip(models, prepared, strict=True)
-                    if (theirs.program, theirs.year) == (program, tables.year)
+                    for other in parts
+                    if (other.model.tables.program, other.model.tables.year) == (program, tables.year)
                 ]
             )
-            if count := int(np.count_nonzero(left & ~taken)):
-                lost = report.setdefault("left_to_a_program_without_segment", {})
-                lost.setdefault(_label(tables), {})[program] = count
+            if lost := count(left & ~taken):
+                of_program = report.setdefault("left_to_a_program_without_segment", {})
+                of_program.setdefault(_label(tables), {})[program] = lost
     return report
 
 
-def _payments(
-    payment: Payment,
-    models: Sequence[CompiledModel],
-    prepared: Sequence[Prepared],
-    people: People,
-) -> tuple[ModelPayment, ...]:
+def _payments(payment: Payment, parts: Sequence[Part], people: People) -> tuple[ModelPayment, ...]:
     """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
     from hccore.payment import ModelPayment, frailty_where_due, paid
 
     present = []
-    for model, part in zip(models, prepared, strict=True):
-        present.append(np.bincount(part.segment[part.valid], minlength=len(model.segment_names)) > 0)
-    terms = payment.terms([(model.tables, used) for model, used in zip(models, present, strict=True)])
-    segments = [part.segment for part in prepared]
-    scored = [part.valid for part in prepared]
+    for part in parts:
+        used = np.bincount(part.segment[part.scored], minlength=len(part.model.segment_names)) > 0
+        present.append((part.model.tables, used))
+    terms = payment.terms(present)
+    segments = [part.segment for part in parts]
+    scored = [part.scored for part in parts]
     given = people.frailty if payment.frailty is None else payment.frailty
-    frailty: list[NDArray[np.int32] | None] = [None] * len(models)
+    frailty: list[NDArray[np.int32] | None] = [None] * len(parts)
     if given is not None:
-        for i, model in enumerate(models):
-            age = people.ages_for(model.tables)
-            if age is None:
-                age = people.facts["age"]
-            frailty[i] = frailty_where_due(given, terms[i], segments[i], np.concatenate(age), scored[i])
+        for i, part in enumerate(parts):
+            age = people.ages_for(part.model.tables) or people.facts["age"]
+            of_row = part.of_row
+            frailty[i] = frailty_where_due(
+                given, terms[i], segments[i][of_row], np.concatenate(age), scored[i][of_row]
+            )
     return tuple(
-        ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(models))
+        ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(parts))
     )
 
 
 # -------------------------------------------------------------------- scores
+
+
+def _words_of_models(parts: Sequence[Part]) -> tuple[list[int], int]:
+    """Where each model's words begin in a member's state, and how many words there are in all.
+
+    Models by which no row is scored twice and whose codes set the same bits (CMS-HCC and ESRD of one version)
+    share their words: a state is so much shorter.
+    """
+    found: list[int] = []
+    stop = 0
+    for number, part in enumerate(parts):
+        for other, first in zip(parts[:number], found, strict=True):
+            if other.model.sets_same_bits(part.model) and not (other.scored & part.scored).any():
+                found.append(first)
+                break
+        else:
+            found.append(stop)
+            stop += part.model.state_words
+    return found, stop
 
 
 def states_of(state: NDArray[np.uint64], months: Months | None, rows: slice) -> NDArray[np.uint64]:
@@ -551,96 +641,95 @@ def states_of(state: NDArray[np.uint64], months: Months | None, rows: slice) -> 
 
 
 def _score(
-    model: CompiledModel,
-    first_word: int,
+    parts: Sequence[Part],
+    first_words: Sequence[int],
+    profiles: Profiles,
     state: NDArray[np.uint64],
-    part: Prepared,
-    rows: NDArray[np.int64] | None,
     months: Months | None,
     options: Options,
-) -> tuple[ModelRun, int]:
-    """Run the scoring kernel over all rows; also returns how many category conditions were not met."""
-    profiles, segment, valid = part.profiles, part.segment, part.valid
-    n = len(valid)
-    done = ModelRun(
-        model,
-        first_word,
-        profiles,
-        segment,
-        part.chosen,
-        valid,
-        scores=np.zeros((n, len(model.segment_names) if options.all_segments else 1), np.int32),
-        n_hccs=np.zeros(n, np.int16),
-        # Without months a member is one row, whose state is no longer needed once it is scored.
-        hccs=state if months is None else np.zeros((n, model.state_words), np.uint64),
-        hcc_word=first_word if months is None else 0,
-        counted={},
-        rows=rows,
-    )
-    scored_segment = np.full(n, -1, np.int16) if options.all_segments else segment
-    _score_without_codes(model, profiles)
-    lock = threading.Lock()
-    lost = 0
-    tally = np.zeros(len(model.kernel.tallied), np.int64)
-
-    def work(piece: slice) -> None:
-        nonlocal lost
-        mine = np.zeros(len(tally), np.int64)
-        failed = kernels.score_members(
-            0,
-            piece.stop - piece.start,
-            states_of(state, months, piece),
-            first_word,
-            profiles.of_member[piece],
-            scored_segment[piece],
-            profiles.arrays,
-            model.kernel,
-            done.scores[piece],
-            done.n_hccs[piece],
-            done.hccs[piece],
-            done.hcc_word,
-            mine,
-            model.scratch(),
+) -> tuple[list[ModelRun], list[int]]:
+    """Run the scoring kernel over all rows; also returns how many category conditions were not met, by model."""
+    n = len(profiles.of_row)
+    runs: list[ModelRun] = []
+    for part, first_word in zip(parts, first_words, strict=True):
+        # Models that share their words score no row twice: they may also share what is written.
+        shared = None if options.all_segments else next((r for r in runs if r.first_word == first_word), None)
+        columns = len(part.model.segment_names) if options.all_segments else 1
+        runs.append(
+            ModelRun(
+                **vars(part),
+                first_word=first_word,
+                scores=np.zeros((n, columns), np.int32) if shared is None else shared.scores,
+                n_hccs=np.zeros(n, np.int16) if shared is None else shared.n_hccs,
+                # Without months a member is one row, whose state is no longer needed once it is scored.
+                hccs=state if months is None else np.zeros((n, part.model.state_words), np.uint64),
+                hcc_word=first_word if months is None else 0,
+                counted={},
+            )
         )
-        with lock:
-            lost += failed
-            tally[:] += mine
+    for part in parts:
+        _score_without_codes(part)
+    lock = threading.Lock()
+    lost = [0] * len(parts)
+    tallies = [np.zeros(len(part.model.kernel.tallied), np.int64) for part in parts]
+
+    def work(rows: slice) -> None:
+        for number, done in enumerate(runs):
+            tally = np.zeros_like(tallies[number])
+            failed = kernels.score_members(
+                0,
+                rows.stop - rows.start,
+                states_of(state, months, rows),
+                done.first_word,
+                done.of_row[rows],
+                done.profiles.arrays,
+                done.model.kernel,
+                done.scores[rows],
+                done.n_hccs[rows],
+                done.hccs[rows],
+                done.hcc_word,
+                tally,
+                done.model.scratch(),
+            )
+            with lock:
+                lost[number] += failed
+                tallies[number] += tally
 
     in_ranges(n, options.workers, work)
-    done.counted.update(_counted(model, profiles, tally))
-    return done, lost
+    for done, tally in zip(runs, tallies, strict=True):
+        done.counted.update(_counted(done, profiles, tally))
+    return runs, lost
 
 
-def _score_without_codes(model: CompiledModel, profiles: Profiles) -> None:
+def _score_without_codes(part: Part) -> None:
     """Work out the scores of members without any code that counts: one member of each profile, every segment."""
-    n = len(profiles)
-    no_codes = np.zeros((n, model.state_words), np.uint64)
+    arrays = part.profiles.arrays
+    n = len(arrays.base)
+    no_codes = np.zeros((n, part.model.state_words), np.uint64)
     kernels.score_members(
         0,
         n,
         no_codes,
         0,
         np.arange(n, dtype=np.int32),
-        np.full(n, -1, np.int16),
-        profiles.arrays,
-        model.kernel,
-        profiles.arrays.without_codes,
+        arrays._replace(to_score=np.full(n, EVERY_SEGMENT, np.int16)),
+        part.model.kernel,
+        arrays.without_codes,
         np.zeros(n, np.int16),
         no_codes,
         0,
-        np.zeros(len(model.kernel.tallied), np.int64),
-        model.scratch(),
+        np.zeros(len(part.model.kernel.tallied), np.int64),
+        part.model.scratch(),
     )
 
 
-def _counted(model: CompiledModel, profiles: Profiles, tally: NDArray[np.int64]) -> dict[str, int]:
-    """Members with each variable that the tables want counted, by the tables' own sentence."""
-    by_bit = dict(zip(map(int, model.kernel.tallied), map(int, tally), strict=True))
+def _counted(done: ModelRun, profiles: Profiles, tally: NDArray[np.int64]) -> dict[str, int]:
+    """Rows with each variable that the tables want counted, by the tables' own sentence."""
+    by_bit = dict(zip(map(int, done.model.kernel.tallied), map(int, tally), strict=True))
     counts = {}
-    for name, sentence in model.tables.counted.items():
-        if name in model.bits:
-            counts[sentence] = by_bit[model.bits[name]]
+    for name, sentence in done.model.tables.counted.items():
+        if name in done.model.bits:
+            counts[sentence] = by_bit[done.model.bits[name]]
         else:
-            has = np.append(profiles.variables[name], False)  # the last one is for -1
-            counts[sentence] = int(np.count_nonzero(has[profiles.of_member]))
+            counts[sentence] = profiles.count(done.profiles.variables[name] & done.scored[:-1])
     return counts

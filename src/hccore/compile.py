@@ -14,7 +14,7 @@ of one member while it is scored (`work_words`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -42,10 +42,17 @@ class RuleArrays(NamedTuple):
     part_mask : uint64[n_parts]
     part_last : bool[n_parts]
         Of the parts of `when`: the last one of its term (a term is hit when any of its parts is).
-    always : uint64[rule_words]
-        Rules, a bit each, without a term in `when`.
-    begun_by : uint64[work_words * 64, rule_words]
-        For each variable, the rules whose first term it hits.
+    without : uint64[2, rule_words]
+        Rules, a bit each, without a first term in `when`, and without a second one.
+    looked_at : uint64[work_words]
+        The variables that the first or second term of some rule has.
+    hits : uint64[work_words * 64, 2, rule_words]
+        For each variable, the rules whose first term it hits, and whose second one.
+    ladders : int32[n_ladders, 2]
+        Ranges of parts whose count alone sets variables, whatever the other rules do (D1, D2, ... of the payment
+        HCCs): they stand for the rules that say so one by one.
+    ladder_sets : uint64[n_ladders, counts, work_words]
+        What is set by each count; the last one stands for all that are higher.
     """
 
     spans: Ints
@@ -53,8 +60,11 @@ class RuleArrays(NamedTuple):
     part_word: Ints
     part_mask: Words
     part_last: NDArray[np.bool_]
-    always: Words
-    begun_by: Words
+    without: Words
+    looked_at: Words
+    hits: Words
+    ladders: Ints
+    ladder_sets: Words
 
 
 class KernelTables(NamedTuple):
@@ -72,6 +82,8 @@ class KernelTables(NamedTuple):
         Position of each category in `hierarchy_parent`, -1: it drops nothing.
     parents : uint64[state_words]
         The dropping categories as a mask.
+    children : uint64[state_words]
+        The categories that some other drops.
     hierarchy_drop : uint64[n_parents, state_words]
         The categories that each of them drops.
     sequential_hierarchy : bool
@@ -93,6 +105,7 @@ class KernelTables(NamedTuple):
     hierarchy_parent: Ints
     hierarchy_row: Ints
     parents: Words
+    children: Words
     hierarchy_drop: Words
     sequential_hierarchy: bool
     before: RuleArrays
@@ -261,6 +274,7 @@ def compile_model(tables: ModelTables) -> CompiledModel:
             hierarchy_parent=np.array([bits[parent] for parent in parents], np.int32),
             hierarchy_row=np.array([row_of.get(name, -1) for name in categories], np.int32),
             parents=_mask(parents, bits, state_words),
+            children=_mask((child for _, child in tables.hierarchy), bits, state_words),
             hierarchy_drop=drop,
             sequential_hierarchy=tables.sequential_hierarchy,
             before=_rule_arrays([rule for rule in later if rule.stage == "before"], tables, bits, n_words),
@@ -299,22 +313,34 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
             lasts[-1] = True
         return start, len(words)
 
+    steps = _ladder_rules(rules, tables)
     spans, bounds = [], []
-    always = np.zeros((len(rules) + 63) // 64, np.uint64)
-    begun_by = np.zeros((n_words * 64, len(always)), np.uint64)
-    counts: dict[tuple[str, ...], tuple[int, int]] = {}
+    ladders = {count_of: number for number, count_of in enumerate(dict.fromkeys(r.count_of for r in steps))}
+    top = max((max(rule.low or 0, rule.high or 0) for rule in steps), default=0) + 1
+    ladder_sets = np.zeros((len(ladders), top + 1, n_words), np.uint64)
+    for rule in steps:
+        counts = slice(rule.low or 0, None if rule.high is None else rule.high + 1)
+        ladder_sets[ladders[rule.count_of], counts] |= _mask([rule.variable], bits, n_words)
+    ladder_parts = [add(count_of) for count_of in ladders]
+    rules = [rule for rule in rules if rule not in steps]
+    without = np.zeros((2, (len(rules) + 63) // 64), np.uint64)
+    hits = np.zeros((n_words * 64, *without.shape), np.uint64)
+    counted_parts: dict[tuple[str, ...], tuple[int, int]] = {}
     counted = {name for rule in rules for name in tables.members_of(rule.count_of)}
     for number, rule in enumerate(rules):
         itself = np.uint64(1 << (number & 63))
-        for name in tables.members_of(rule.when[:1]):
-            begun_by[bits[name], number >> 6] |= itself
-        if not rule.when:
-            always[number >> 6] |= itself
+        for place in (0, 1):
+            for name in tables.members_of(rule.when[place : place + 1]):
+                hits[bits[name], place, number >> 6] |= itself
+            if len(rule.when) <= place:
+                without[place, number >> 6] |= itself
         start = len(words)
         for term in rule.when:
             add([term])
         when = (start, len(words))
-        count = counts.get(rule.count_of) or counts.setdefault(rule.count_of, add(rule.count_of))
+        count = counted_parts.get(rule.count_of)
+        if count is None:
+            count = counted_parts[rule.count_of] = add(rule.count_of)
         spans.append([*when, *add(rule.unless), *count, *add(rule.clears)])
         target = bits[rule.variable] if rule.variable else -1
         high = np.iinfo(np.int32).max if rule.high is None else rule.high
@@ -325,6 +351,28 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
         np.array(words, np.int32),
         np.array(masks, np.uint64),
         np.array(lasts, np.bool_),
-        always,
-        begun_by,
+        without,
+        _mask((name for rule in rules for name in tables.members_of(rule.when[:2])), bits, n_words),
+        hits,
+        np.array(ladder_parts, np.int32).reshape(-1, 2),
+        ladder_sets,
     )
+
+
+def _ladder_rules(rules: Sequence[Rule], tables: ModelTables) -> list[Rule]:
+    """Rules of a stage that look at a count alone, which no rule changes, and set what no rule looks at."""
+    cleared = {name for rule in rules for name in tables.members_of(rule.clears)}
+    changed = cleared.union(rule.variable for rule in rules)
+    looked_at = {
+        name
+        for rule in rules
+        for terms in (rule.when, rule.unless, rule.count_of)
+        for name in tables.members_of(terms)
+    }
+    return [
+        rule
+        for rule in rules
+        if rule.count_of and rule.variable and not (rule.when or rule.unless or rule.clears)
+        if changed.isdisjoint(tables.members_of(rule.count_of))
+        if rule.variable not in looked_at | cleared
+    ]

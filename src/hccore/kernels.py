@@ -1154,17 +1154,27 @@ def run_rules(work: Any, rules: Any) -> None:
     rules : RuleArrays           see `compile.py`; equal masks of `count_of` share their parts, so that a count
                                  is taken once for a run of rules that ask for the same one
     """
-    spans, bounds, part_word, part_mask, part_last, always, begun_by = rules
+    spans, bounds, part_word, part_mask, part_last, without, looked_at, hits, ladders, ladder_sets = rules
+    for ladder in range(ladders.shape[0]):
+        count = 0
+        for part in range(ladders[ladder, 0], ladders[ladder, 1]):
+            count += popcount(work[part_word[part]] & part_mask[part])
+        count = min(count, ladder_sets.shape[1] - 1)
+        for word in range(work.shape[0]):
+            work[word] |= ladder_sets[ladder, count, word]
     counted = -1
     count = 0
-    for rule_word in range(always.shape[0]):
-        # Most rules begin with a term that the member has nothing of: they are not even looked at.
-        candidates = always[rule_word]
+    for rule_word in range(without.shape[1]):
+        # Of the first two terms of most rules the member has nothing: these rules are not even looked at.
+        begun, followed = without[0, rule_word], without[1, rule_word]
         for word in range(work.shape[0]):
-            bits = work[word]
+            bits = work[word] & looked_at[word]
             while bits != 0:
-                candidates |= begun_by[word * 64 + lowest_bit(bits), rule_word]
+                bit = word * 64 + lowest_bit(bits)
+                begun |= hits[bit, 0, rule_word]
+                followed |= hits[bit, 1, rule_word]
                 bits &= bits - np.uint64(1)
+        candidates = begun & followed
         while candidates != 0:
             rule = rule_word * 64 + lowest_bit(candidates)
             candidates &= candidates - np.uint64(1)
@@ -1201,9 +1211,11 @@ def run_rules(work: Any, rules: Any) -> None:
                 work[bounds[rule, 2]] |= np.uint64(1) << np.uint64(bounds[rule, 3])
                 if bounds[rule, 4] != 0:
                     counted = -1
-                # Later rules may begin with what this one has set.
-                later = ~((np.uint64(2) << np.uint64(rule & 63)) - np.uint64(1))
-                candidates |= begun_by[bounds[rule, 2] * 64 + bounds[rule, 3], rule_word] & later
+                # Later rules may have a term that this one has set.
+                bit = bounds[rule, 2] * 64 + bounds[rule, 3]
+                begun |= hits[bit, 0, rule_word]
+                followed |= hits[bit, 1, rule_word]
+                candidates = begun & followed & ~((np.uint64(2) << np.uint64(rule & 63)) - np.uint64(1))
 
 
 @part_of_kernel
@@ -1219,8 +1231,14 @@ def apply_hierarchy(work: Any, present: Any, model: Any) -> None:
         flags); otherwise it does (CMS's Python programs read the flags before any hierarchy).
     """
     n_words = present.shape[0]
+    found = 0
+    droppable = np.uint64(0)
     for word in range(n_words):
         present[word] = work[word]
+        found += popcount(work[word])
+        droppable |= work[word] & model.children[word]
+    if found < 2 or droppable == 0:  # most members: no category that another one could drop
+        return
     for word in range(n_words):
         bits = present[word] & model.parents[word]
         while bits != 0:

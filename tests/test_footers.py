@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
-from hccore.footers import MAGIC, Joined, _read_struct, _write_struct
+from hccore.footers import MAGIC, Joined, _read_struct, take_apart, write_struct
 
 
 def table(start: int, rows: int) -> pa.Table:
@@ -39,7 +39,7 @@ def join(parts: list[pa.Buffer], path: Path) -> Path:
     with path.open("wb") as file:
         file.write(MAGIC)
         for part in parts:
-            file.write(whole.add(part))
+            file.writelines(whole.add(take_apart(part)))
         assert file.tell() == whole.size
         file.write(whole.footer())
     return path
@@ -71,14 +71,14 @@ def test_every_reader_takes_them_for_one_file(tmp_path: Path, parts: int, option
 
 def test_parts_of_different_schemas_are_refused():
     whole = Joined()
-    whole.add(encoded(table(0, 3)))
+    whole.add(take_apart(encoded(table(0, 3))))
     with pytest.raises(ValueError, match="different schemas"):
-        whole.add(encoded(table(0, 3).drop_columns(["score"])))
+        whole.add(take_apart(encoded(table(0, 3).drop_columns(["score"]))))
 
 
 def test_parts_with_indexes_are_refused():
     with pytest.raises(ValueError, match="indexes"):
-        Joined().add(encoded(table(0, 3), write_page_index=True))
+        Joined().add(take_apart(encoded(table(0, 3), write_page_index=True)))
 
 
 VALUES = st.deferred(
@@ -99,5 +99,5 @@ FIELDS = st.dictionaries(st.integers(1, 200), VALUES, max_size=4)
 @given(FIELDS)
 def test_what_is_written_is_read_again(fields: Any):
     out = bytearray()
-    _write_struct(out, fields)
+    write_struct(out, fields)
     assert _read_struct(bytes(out), 0) == (fields, len(out))

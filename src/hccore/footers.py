@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 MAGIC = b"PAR1"
 _TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
 _INTEGERS = (4, 5, 6)
+_I32, _I64 = 5, 6
 # Numbers of fields.
 _SCHEMA, _NUM_ROWS, _ROW_GROUPS = 2, 3, 4  # of FileMetaData
 _COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7  # of RowGroup
@@ -25,6 +26,48 @@ _KNOWN_OF_CHUNK = {_CHUNK_OFFSET, _METADATA}  # others would be offsets, of page
 _BLOOM_FILTER = 14
 
 Fields = dict[int, tuple[int, Any]]  # of a structure: number of the field to its type and value
+
+
+class Part(NamedTuple):
+    """A whole Parquet file, taken apart.
+
+    Attributes
+    ----------
+    body : list of bytes-like     what stands between the magic number and the footer, in pieces
+    footer : Fields
+    """
+
+    body: list[Any]
+    footer: Fields
+
+    @property
+    def chunks(self) -> list[Fields]:
+        """The column chunks of the first row group."""
+        (group, *_) = self.footer[_ROW_GROUPS][1][1]
+        found: list[Fields] = group[_COLUMNS][1][1]
+        return found
+
+
+def take_apart(file: Any) -> Part:
+    """A whole Parquet file (anything with a buffer) as a part of another one."""
+    data = memoryview(file)
+    (length,) = struct.unpack("<I", data[-8:-4])
+    footer, _ = _read_struct(bytes(data[-8 - length : -8]), 0)
+    return Part([data[len(MAGIC) : -8 - length]], footer)
+
+
+def with_row_group(footer: Fields, body: list[Any], chunks: list[Fields], rows: int) -> Part:
+    """A part with the schema of a footer and one row group of these column chunks."""
+    size = sum(map(len, body))
+    group: Fields = {
+        _COLUMNS: (_LIST, (_STRUCT, chunks)),
+        2: (_I64, sum(chunk[_METADATA][1][6][1] for chunk in chunks)),  # bytes before compression
+        _NUM_ROWS: (_I64, rows),
+        _GROUP_OFFSET: (_I64, len(MAGIC)),
+        6: (_I64, size),
+        _ORDINAL: (4, 0),
+    }
+    return Part(body, {**footer, _NUM_ROWS: (_I64, rows), _ROW_GROUPS: (_LIST, (_STRUCT, [group]))})
 
 
 class Joined:
@@ -39,48 +82,52 @@ class Joined:
         self.size = len(MAGIC)
         self._footer: Fields = {}
 
-    def add(self, part: Any) -> memoryview:
-        """Take in a whole Parquet file (anything with a buffer); returns the bytes of it to be written next.
+    def add(self, part: Part) -> list[Any]:
+        """Take in a part; returns the bytes of it to be written next, in pieces.
 
         Raises
         ------
         ValueError
             If it has another schema than those before, or something that cannot be moved.
         """
-        data = memoryview(part)
-        (length,) = struct.unpack("<I", data[-8:-4])
-        footer, _ = _read_struct(bytes(data[-8 - length : -8]), 0)
-        body = data[len(MAGIC) : -8 - length]
+        footer = part.footer
         if not self._footer:
-            self._footer = {**footer, _NUM_ROWS: (6, 0), _ROW_GROUPS: (_LIST, (_STRUCT, []))}
+            self._footer = {**footer, _NUM_ROWS: (_I64, 0), _ROW_GROUPS: (_LIST, (_STRUCT, []))}
         elif footer[_SCHEMA] != self._footer[_SCHEMA]:
             raise ValueError("the parts of a file have different schemas")
         groups = self._footer[_ROW_GROUPS][1][1]
         for group in footer[_ROW_GROUPS][1][1]:
             groups.append(_moved(group, self.size - len(MAGIC), len(groups)))
         rows = self._footer[_NUM_ROWS][1] + footer[_NUM_ROWS][1]
-        self._footer[_NUM_ROWS] = (6, rows)
-        self.size += len(body)
-        return body
+        self._footer[_NUM_ROWS] = (_I64, rows)
+        self.size += sum(map(len, part.body))
+        return part.body
 
     def footer(self) -> bytes:
         """What stands behind the last part."""
         out = bytearray()
-        _write_struct(out, self._footer)
+        write_struct(out, self._footer)
         return bytes(out) + struct.pack("<I", len(out)) + MAGIC
 
 
 def _moved(group: Fields, by: int, ordinal: int) -> Fields:
     """A row group further back in the file."""
     kind, (of, chunks) = group[_COLUMNS]
-    moved = {**group, _COLUMNS: (kind, (of, [_moved_chunk(chunk, by) for chunk in chunks]))}
+    moved = {**group, _COLUMNS: (kind, (of, [moved_chunk(chunk, by) for chunk in chunks]))}
     _move(moved, [_GROUP_OFFSET], by)
     if _ORDINAL in moved:
         moved[_ORDINAL] = (moved[_ORDINAL][0], ordinal)
     return moved
 
 
-def _moved_chunk(chunk: Fields, by: int) -> Fields:
+def moved_chunk(chunk: Fields, by: int) -> Fields:
+    """A column chunk further back (or further to the front) of a file.
+
+    Raises
+    ------
+    ValueError
+        If it has something that cannot be moved.
+    """
     kind, metadata = chunk[_METADATA]
     if not _KNOWN_OF_CHUNK.issuperset(chunk) or _BLOOM_FILTER in metadata:
         raise ValueError("a part of the file has indexes, which are not moved here")
@@ -160,7 +207,8 @@ def _read_struct(data: bytes, at: int) -> tuple[Fields, int]:
             fields[number] = (kind, value)
 
 
-def _write_varint(out: bytearray, value: int) -> None:
+def write_varint(out: bytearray, value: int) -> None:
+    """Append a whole number that is not negative."""
     while value > 127:
         out.append(value & 127 | 128)
         value >>= 7
@@ -168,29 +216,30 @@ def _write_varint(out: bytearray, value: int) -> None:
 
 
 def _write_integer(out: bytearray, value: int) -> None:
-    _write_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
+    write_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
 
 
 def _write_value(out: bytearray, kind: int, value: Any) -> None:
     if kind in _INTEGERS:
         _write_integer(out, value)
     elif kind == _BINARY:
-        _write_varint(out, len(value))
+        write_varint(out, len(value))
         out += value
     elif kind == _STRUCT:
-        _write_struct(out, value)
+        write_struct(out, value)
     elif kind in (_LIST, _SET):
         of, values = value
         out.append(min(len(values), 15) << 4 | of)
         if len(values) >= 15:
-            _write_varint(out, len(values))
+            write_varint(out, len(values))
         for one in values:
             _write_value(out, of, one)
     else:
         out += value
 
 
-def _write_struct(out: bytearray, fields: Fields) -> None:
+def write_struct(out: bytearray, fields: Fields) -> None:
+    """Append a structure."""
     last = 0
     for number, (kind, value) in sorted(fields.items()):
         if 0 < number - last < 16:

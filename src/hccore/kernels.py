@@ -141,6 +141,16 @@ def load_word(typingctx: Any, data: Any, position: Any) -> Any:
     return types.uint64(data, types.intp), codegen
 
 
+@intrinsic
+def from_big_endian(typingctx: Any, word: Any) -> Any:
+    """A 64-bit word with its bytes in the opposite order."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bswap(args[0])
+
+    return types.uint64(types.uint64), codegen
+
+
 # -------------------------------------------------------------------- member ids
 
 
@@ -1498,6 +1508,172 @@ def find_droppers(before: Any, model: Any, scratch: Any, dropper: Any) -> None:
                 while dropped != 0:
                     dropper[row, word * 64 + lowest_bit(dropped)] = number
                     dropped &= dropped - np.uint64(1)
+
+
+@kernel
+def thousandths(values: Any, valid: Any, found: Any, bounds: Any) -> bool:
+    """Numbers with three decimals at most as whole thousandths; False as soon as one is none.
+
+    Parameters
+    ----------
+    values : float64[n]
+    valid : bool[n]       values to look at
+    found : int32[n]      written; 0 in the other places
+    bounds : int64[2]     written: the least and the greatest; the greatest is less if there are none
+    """
+    low, high = np.int64(np.iinfo(np.int32).max), np.int64(np.iinfo(np.int32).min)
+    for i in range(values.shape[0]):
+        found[i] = 0
+        if valid[i]:
+            value = values[i]
+            if not -2e6 < value < 2e6:
+                return False
+            whole = np.int64(np.rint(value * 1000.0))
+            # The sign of zero would be lost, too.
+            if whole / 1000.0 != value or (whole == 0 and 1.0 / value < 0.0):
+                return False
+            found[i] = whole
+            low, high = min(low, whole), max(high, whole)
+    bounds[0], bounds[1] = low, high
+    return True
+
+
+@kernel
+def pack_bits(values: Any, width: int, packed: Any) -> int:
+    """Numbers of a few bits each, one behind the other, the lowest bits first (Parquet's bit-packed runs).
+
+    Parameters
+    ----------
+    values : int32[n]                  not negative, below 2^width
+    width : int                        at most 24
+    packed : uint8[]                   written; for n rounded up to a whole number of eights, and 8 bytes more
+
+    Returns
+    -------
+    int
+        Bytes written.
+    """
+    place = 0
+    held = np.uint64(0)
+    filled = 0
+    for i in range(values.shape[0]):
+        held |= np.uint64(values[i]) << np.uint64(filled)
+        filled += width
+        if filled >= 32:
+            for byte in range(4):
+                packed[place + byte] = np.uint8((held >> np.uint64(8 * byte)) & np.uint64(255))
+            place += 4
+            held >>= np.uint64(32)
+            filled -= 32
+    size: int = (values.shape[0] + 7) // 8 * width
+    while place < size:
+        packed[place] = np.uint8(held & np.uint64(255))
+        held >>= np.uint64(8)
+        place += 1
+    return size
+
+
+@kernel
+def plain_texts(offsets: Any, data: Any, page: Any, place: int) -> int:
+    """Texts with their lengths before them (Parquet's PLAIN encoding).
+
+    Parameters
+    ----------
+    offsets : int64[n + 1], data : uint8[]    text i is data[offsets[i] : offsets[i + 1]]
+    page : uint8[]                            written from `place` on; SLACK longer than is needed
+    place : int
+
+    Returns
+    -------
+    int
+        Where the last text ends.
+    """
+    source, target = address_of(data), address_of(page)
+    for i in range(offsets.shape[0] - 1):
+        start = offsets[i]
+        length = offsets[i + 1] - start
+        for byte in range(4):
+            page[place + byte] = np.uint8((length >> (8 * byte)) & 255)
+        place += 4
+        if length <= 16 and start + 16 <= data.shape[0]:
+            copy_16(target + place, source + start)
+        else:
+            for byte in range(length):
+                page[place + byte] = data[start + byte]
+        place += length
+    return place
+
+
+@part_of_kernel
+def comes_before(data: Any, a: int, a_stop: int, b: int, b_stop: int) -> bool:
+    """Whether a text comes before another one, byte by byte."""
+    while a < a_stop and b < b_stop:
+        if data[a] != data[b]:
+            return bool(data[a] < data[b])
+        a += 1
+        b += 1
+    return b < b_stop
+
+
+@kernel
+def least_and_greatest(offsets: Any, data: Any, places: Any) -> None:
+    """Positions of the least and the greatest of some texts, byte by byte.
+
+    Parameters
+    ----------
+    offsets : int64[n + 1], data : uint8[]    text i is data[offsets[i] : offsets[i + 1]]; there is one
+    places : int64[2]                         written
+    """
+    low = high = 0
+    low_word = high_word = np.uint64(0)
+    for i in range(offsets.shape[0] - 1):
+        start, stop = offsets[i], offsets[i + 1]
+        word = np.uint64(0)
+        if stop - start >= 8:
+            word = from_big_endian(load_word(data, start))
+        else:
+            for byte in range(stop - start):
+                word |= np.uint64(data[start + byte]) << np.uint64(56 - 8 * byte)
+        if i == 0:
+            low_word = high_word = word
+        elif word <= low_word:
+            if word < low_word or comes_before(data, start, stop, offsets[low], offsets[low + 1]):
+                low, low_word = i, word
+        if word >= high_word:
+            if word > high_word or comes_before(data, offsets[high], offsets[high + 1], start, stop):
+                high, high_word = i, word
+    places[0], places[1] = low, high
+
+
+@kernel
+def list_levels(offsets: Any, valid: Any, repetition: Any, definition: Any) -> int:
+    """Repetition and definition levels of lists without nulls in them (Parquet's nested columns).
+
+    Parameters
+    ----------
+    offsets : int32[n + 1]    list i has offsets[i + 1] - offsets[i] elements
+    valid : bool[n]           the others are null (and have no elements)
+    repetition, definition : int32[n + elements]   written: 0 at the first element of a list, else 1; and 3 for an
+                                                   element, 1 for an empty list, 0 for a null
+
+    Returns
+    -------
+    int
+        How many levels there are.
+    """
+    place = 0
+    for i in range(valid.shape[0]):
+        count = offsets[i + 1] - offsets[i]
+        repetition[place] = 0
+        if count == 0:
+            definition[place] = np.int32(valid[i])
+            place += 1
+        else:
+            for element in range(count):
+                repetition[place + element] = np.int32(element > 0)
+                definition[place + element] = 3
+            place += count
+    return place
 
 
 @kernel

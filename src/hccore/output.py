@@ -11,12 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from hccore.encoding import encode
 from hccore.errors import OutputError
 from hccore.footers import MAGIC, Joined
 from hccore.workers import in_order
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
-ID_COLUMNS = ("member_id", "ID")
 
 
 @contextmanager
@@ -103,8 +103,8 @@ def write_batches(path: Path, pieces: Callable[[bool], Iterable[Piece]], out: Pa
         whole = Joined()
         with path.open("wb") as file:
             file.write(MAGIC)
-            for part in in_order(pieces(False), threads, lambda piece: _parquet(piece())):
-                file.write(whole.add(part))
+            for part in in_order(pieces(False), threads, lambda piece: encode(piece())):
+                file.writelines(whole.add(part))
             file.write(whole.footer())
     elif kind == ".arrow":
         writer: Any = None
@@ -127,35 +127,6 @@ def write_batches(path: Path, pieces: Callable[[bool], Iterable[Piece]], out: Pa
                 stream.write(lines)
     else:
         raise OutputError(f"{out}: unknown format")
-
-
-def _parquet(batch: pa.RecordBatch) -> pa.Buffer:
-    """A batch as a Parquet file of one row group."""
-    import pyarrow.parquet as parquet
-
-    # Without Arrow's own schema, words that were written from dictionaries are read back as plain text.
-    # Dictionaries are for columns of few values: one of ids would be built and given up in every row group. The
-    # least and the greatest word of a row group are of no use to a reader, and cost as much as writing the words.
-    columns = dict(zip(batch.schema.names, batch.schema.types, strict=True))
-    sink = pa.BufferOutputStream()
-    with parquet.ParquetWriter(
-        sink,
-        batch.schema,
-        store_schema=False,
-        use_dictionary=[_leaf(name, kind) for name, kind in columns.items() if name not in ID_COLUMNS],
-        write_statistics=[_leaf(name, kind) for name, kind in columns.items() if not _is_word(kind)],
-    ) as writer:
-        writer.write_batch(batch)
-    return sink.getvalue()
-
-
-def _leaf(name: str, kind: pa.DataType) -> str:
-    """What Parquet calls the values of a column."""
-    return f"{name}.list.element" if pa.types.is_list(kind) else name
-
-
-def _is_word(kind: pa.DataType) -> bool:
-    return isinstance(kind.value_type if pa.types.is_list(kind) else kind, pa.DictionaryType)
 
 
 def _csv(batch: pa.RecordBatch) -> tuple[list[str], pa.Buffer]:

@@ -112,9 +112,12 @@ def texts_of(texts: Sequence[str]) -> pa.Array:
 
 def words_of(index: NDArray[Any], words: Sequence[str], valid: NDArray[np.bool_] | None = None) -> pa.Array:
     """Words by their position in a list, as an Arrow dictionary array."""
+    if valid is not None and valid.all():
+        valid = None
     if valid is not None:
         index = np.where(valid, index, 0)
-    return pa.DictionaryArray.from_arrays(array_of(index.astype(np.int32), valid), texts_of(words))
+    indices = array_of(index.astype(np.int32, copy=False), valid)
+    return pa.DictionaryArray.from_arrays(indices, texts_of(words), safe=False)
 
 
 def lists_of(

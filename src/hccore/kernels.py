@@ -1625,23 +1625,35 @@ def least_and_greatest(offsets: Any, data: Any, places: Any) -> None:
     places : int64[2]                         written
     """
     low = high = 0
-    low_word = high_word = np.uint64(0)
+    low_head = low_tail = high_head = high_tail = np.uint64(0)
     for i in range(offsets.shape[0] - 1):
         start, stop = offsets[i], offsets[i + 1]
-        word = np.uint64(0)
-        if stop - start >= 8:
-            word = from_big_endian(load_word(data, start))
+        length = stop - start
+        head = tail = np.uint64(0)
+        if length >= 8:
+            head, tail = from_big_endian(load_word(data, start)), from_big_endian(load_word(data, stop - 8))
         else:
-            for byte in range(stop - start):
-                word |= np.uint64(data[start + byte]) << np.uint64(56 - 8 * byte)
+            for byte in range(length):
+                head |= np.uint64(data[start + byte]) << np.uint64(56 - 8 * byte)
         if i == 0:
-            low_word = high_word = word
-        elif word <= low_word:
-            if word < low_word or comes_before(data, start, stop, offsets[low], offsets[low + 1]):
-                low, low_word = i, word
-        if word >= high_word:
-            if word > high_word or comes_before(data, offsets[high], offsets[high + 1], start, stop):
-                high, high_word = i, word
+            low_head, low_tail, high_head, high_tail = head, tail, head, tail
+            continue
+        less, greater = head < low_head, head > high_head
+        # Of two texts of one length, up to 16 bytes, the first and the last eight say everything.
+        if head == low_head:
+            if 8 <= length <= 16 and length == offsets[low + 1] - offsets[low]:
+                less = tail < low_tail
+            else:
+                less = comes_before(data, start, stop, offsets[low], offsets[low + 1])
+        if head == high_head:
+            if 8 <= length <= 16 and length == offsets[high + 1] - offsets[high]:
+                greater = tail > high_tail
+            else:
+                greater = comes_before(data, offsets[high], offsets[high + 1], start, stop)
+        if less:
+            low, low_head, low_tail = i, head, tail
+        if greater:
+            high, high_head, high_tail = i, head, tail
     places[0], places[1] = low, high
 
 

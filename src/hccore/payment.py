@@ -133,7 +133,7 @@ class ModelPayment:
     frailty: NDArray[np.int32] | None
     paid: Bools
 
-    def at(self, rows: slice | Ints, profile: NDArray[np.int32]) -> ModelPayment:
+    def at(self, rows: slice | Ints, profile: NDArray[np.intp]) -> ModelPayment:
         """The same for some of the rows, whose profiles these are, with `paid` by row."""
         frailty = None if self.frailty is None else self.frailty[rows]
         return ModelPayment(self.terms, frailty, self.paid[profile])

@@ -18,7 +18,7 @@ from hccore.errors import InputError
 from hccore.members import Months
 from hccore.output import whole_files, write_batches
 from hccore.rounding import multiplied, round_quotient
-from hccore.scoring import ModelRun, Rows, Run
+from hccore.scoring import ModelRun, ResultRows, Rows, Run
 
 if TYPE_CHECKING:
     from hccore.payment import PaymentScores
@@ -143,17 +143,17 @@ class Result:
         self, names: Sequence[str], model: int, piece: slice, *, text: bool, plain: bool
     ) -> pa.RecordBatch:
         done = self._run.models[model]
-        rows = done.rows_in(piece)
+        here = done.rows_in(piece)
         paid = None
         if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
-            paid = self._payment(model, rows)
-        arrays = [self._column(name, done, rows, paid, text=text) for name in names]
+            paid = self._payment(model, here)
+        arrays = [self._column(name, done, here, paid, text=text) for name in names]
         return pa.RecordBatch.from_arrays([_plain(a) for a in arrays] if plain else arrays, list(names))
 
-    def _payment(self, model: int, rows: Rows) -> PaymentScores:
+    def _payment(self, model: int, here: ResultRows) -> PaymentScores:
         from hccore.payment import ModelScores, payment_scores
 
-        profile = self._run.profiles.of_row[rows]
+        rows, profile, _ = here
         return payment_scores(
             [payment.at(rows, profile) for payment in self._run.payments],
             [
@@ -164,11 +164,10 @@ class Result:
         )
 
     def _column(
-        self, name: str, done: ModelRun, rows: Rows, paid: PaymentScores | None, *, text: bool
+        self, name: str, done: ModelRun, here: ResultRows, paid: PaymentScores | None, *, text: bool
     ) -> pa.Array:
         tables = done.model.tables
-        profile = done.of_row[rows]
-        scored = done.scored[profile]
+        rows, profile, scored = here
         n = len(profile)
         if name in ("member_id", "ID"):
             return _taken(self._run.ids, rows)
@@ -183,11 +182,11 @@ class Result:
         if name == "payment_hcc_count":
             return array_of(done.n_hccs[rows], scored)
         if name == "hccs":
-            hccs = _hcc_lists(done, rows)
+            hccs = _hcc_lists(done, here)
             return _join(_plain(hccs)) if text else hccs
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
-                steps = multiplied(done.scores[rows, 0], done.multiplier(rows))
+                steps = multiplied(done.scores[rows, 0], done.multiplier(profile))
                 return _decimals(steps, scored) if text else array_of(steps / 1000, scored)
             if paid is None:
                 return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
@@ -198,18 +197,18 @@ class Result:
         if name == "MODEL":
             return words_of(own, [segment.population for segment in tables.segments], scored)
         if name == "CSR_FACTOR":
-            return array_of(done.multiplier(rows) / 1000, scored)
+            return array_of(done.multiplier(profile) / 1000, scored)
         thousandths: NDArray[Any]
         if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
             thousandths = raw[np.arange(n), own]
             if name == "CSR_ADJUSTED_SCORE":
-                thousandths = multiplied(thousandths, done.multiplier(rows))
+                thousandths = multiplied(thousandths, done.multiplier(profile))
         elif name == "raw_score":
             thousandths = raw[:, 0]
         elif name == "demographic_score":
-            thousandths = done.demographic(rows)
+            thousandths = done.demographic(profile)
         elif name == "disease_score":
-            thousandths = raw[:, 0] - done.demographic(rows)
+            thousandths = raw[:, 0] - done.demographic(profile)
         else:
             columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
             applies = done.profiles.applies[profile]
@@ -222,7 +221,7 @@ class Result:
         return _decimals(thousandths, scored) if text else array_of(thousandths / 1000, scored)
 
     @staticmethod
-    def _segment_column(name: str, done: ModelRun, profile: NDArray[np.int32]) -> pa.Array:
+    def _segment_column(name: str, done: ModelRun, profile: NDArray[np.intp]) -> pa.Array:
         segments = done.model.tables.segments
         number, has = done.segment.astype(np.int32), done.scored & (done.segment >= 0)
         if name == "segment":
@@ -268,24 +267,25 @@ class Result:
         n = len(months.first)
         means = _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4)))
         for piece in _pieces(self._run, done):
-            rows = done.rows_in(piece)
+            here = done.rows_in(piece)
+            rows, _, scored = here
             person = months.person[rows]
             means.present[person[person >= 0]] = True
-            scored = done.scored[done.of_row[rows]]
             np.add.at(means.months, person[scored], 1)
             np.add.at(means.raw, person[scored], done.scores[rows, 0][scored])
-            paid, has = self._paid(model, done, rows)
+            paid, has = self._paid(model, done, here)
             np.add.at(means.paid_months, person[has], 1)
             np.add.at(means.payment, person[has], paid[has])
         return means
 
-    def _paid(self, model: int, done: ModelRun, rows: Rows) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    def _paid(self, model: int, done: ModelRun, here: ResultRows) -> tuple[NDArray[Any], NDArray[np.bool_]]:
         """Payment scores in thousandths, and the rows that have one."""
+        raw = done.scores[here.rows, 0]
         if done.model.tables.multipliers:
-            return multiplied(done.scores[rows, 0], done.multiplier(rows)), done.scored[done.of_row[rows]]
+            return multiplied(raw, done.multiplier(here.profile)), here.scored
         if self._run.payments:
-            return self._payment(model, rows).column("payment_score")
-        return done.scores[rows, 0], np.zeros(len(done.of_row[rows]), np.bool_)
+            return self._payment(model, here).column("payment_score")
+        return raw, np.zeros(len(raw), np.bool_)
 
     def _average_batch(
         self, done: ModelRun, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
@@ -448,7 +448,7 @@ def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArra
     return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), buffers)
 
 
-def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
+def _hcc_lists(done: ModelRun, here: ResultRows) -> pa.Array:
     """The remaining categories as lists of their numbers; categories without a number are left out."""
     variables = done.model.tables.variables
     numbers = [variables[name].number for name in done.model.tables.categories]
@@ -456,13 +456,13 @@ def _hcc_lists(done: ModelRun, rows: Rows) -> pa.Array:
         (name for name in done.model.tables.categories if variables[name].number),
         done.model.state_words,
     )
-    hccs, scored = done.hccs[rows], done.scored[done.of_row[rows]]
+    hccs = done.hccs[here.rows]
     offsets = np.empty(len(hccs) + 1, np.int32)
     total = kernels.list_bits(hccs, done.hcc_word, shown, offsets, np.zeros(0, np.int16))
     bits = np.empty(total, np.int16)
     if total:
         kernels.list_bits(hccs, done.hcc_word, shown, offsets, bits)
-    return lists_of(offsets, words_of(bits, numbers), scored)
+    return lists_of(offsets, words_of(bits, numbers), here.scored)
 
 
 def _plain(array: pa.Array) -> pa.Array:

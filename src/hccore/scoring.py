@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -116,6 +116,21 @@ class Part:
     away: Bools
 
 
+class ResultRows(NamedTuple):
+    """Some rows of the members that are in the results of a model.
+
+    Attributes
+    ----------
+    rows : slice or int64[k]
+    profile : intp[k]          their profiles, -1: none
+    scored : bool[k]
+    """
+
+    rows: Rows
+    profile: NDArray[np.intp]
+    scored: Bools
+
+
 @dataclass(frozen=True)
 class ModelRun(Part):
     """What one model made of the members. Arrays have a row per member, or member and month.
@@ -137,22 +152,25 @@ class ModelRun(Part):
     hcc_word: int
     counted: dict[str, int]
 
-    def rows_in(self, rows: slice) -> Rows:
+    def rows_in(self, piece: slice) -> ResultRows:
         """Those of some rows of the members that are in the results of this model."""
-        if not self.away.any():
-            return rows
-        here = np.flatnonzero(~self.away[self.of_row[rows]])
-        return rows if len(here) == rows.stop - rows.start else here + rows.start
+        rows: Rows = piece
+        profile = self.of_row[piece].astype(np.intp)
+        if self.away.any():
+            here = np.flatnonzero(~self.away[profile])
+            if len(here) < len(profile):
+                rows, profile = here + piece.start, profile[here]
+        return ResultRows(rows, profile, self.scored[profile])
 
-    def demographic(self, rows: Rows) -> NDArray[np.int32]:
-        """Demographic scores of some rows in thousandths, in the chosen segment."""
+    def demographic(self, profile: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Demographic scores of rows of some profiles in thousandths, in the chosen segment."""
         arrays, every = self.profiles.arrays, np.arange(len(self.segment) - 1)
         of_profile = arrays.demographic[every, np.maximum(self.segment[:-1], 0)]
-        return np.append(of_profile, np.int32(0))[self.of_row[rows]]
+        return np.append(of_profile, np.int32(0))[profile]
 
-    def multiplier(self, rows: Rows) -> NDArray[np.int32]:
-        """Thousandths by which the score of some rows is multiplied; 1000 for those without a multiplier."""
-        return np.append(self.profiles.multiplier, np.int32(1000))[self.of_row[rows]]
+    def multiplier(self, profile: NDArray[np.intp]) -> NDArray[np.int32]:
+        """Thousandths by which scores are multiplied; 1000 for profiles without a multiplier."""
+        return np.append(self.profiles.multiplier, np.int32(1000))[profile]
 
 
 @dataclass(frozen=True)
@@ -301,8 +319,8 @@ def run(
             )
             counts[source.name.split(" ")[0]] = counted.as_report()
 
-    without_codes = _without_codes(state[: people.n_members], options.workers)
     with watch.stage("score"):
+        without_codes = _without_codes(state[: people.n_members], options.workers)
         runs, lost = _score(parts, first_words, profiles, state, people.months, options)
 
     report: dict[str, Any] = {

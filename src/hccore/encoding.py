@@ -227,7 +227,7 @@ def _number(array: pa.Array, valid: Bools) -> _Numbered | None:
     kernels.mark_kinds(key, has, seen)
     distinct = np.flatnonzero(seen) + low
     place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    kernels.number_kinds(place, has, key, np.zeros(len(distinct), np.int64))
+    kernels.number_kinds(place, has, key, key, np.zeros(len(distinct), np.int64))
     if len(valid):
         key = key[valid]
     plain_values = distinct / 1000 if pa.types.is_float64(kind) else distinct.astype(np.int32)

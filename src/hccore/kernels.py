@@ -1133,22 +1133,23 @@ def mark_kinds(key: Any, valid: Any, seen: Any) -> None:
 
 
 @kernel
-def number_kinds(profile_of: Any, valid: Any, key: Any, counts: Any) -> None:
-    """Profile of each row.
+def number_kinds(number_of: Any, valid: Any, key: Any, number: Any, counts: Any) -> None:
+    """Number of each row's kind among those that there are.
 
     Parameters
     ----------
-    profile_of : int32[kinds]
-    valid : bool[n]              the profile of other rows is -1
-    key : int32[n]               number of each row's kind; its profile is written there
-    counts : int64[n_profiles]   rows of each profile; added to
+    number_of : int32[kinds]
+    valid : bool[n]
+    key : int32[n]           number of each row's kind among all
+    number : int32[n]        written, -1 for rows that are not valid; may be `key` itself
+    counts : int64[numbers]  added to: rows of each number
     """
     for row in range(key.shape[0]):
-        profile = np.int32(-1)
+        found = np.int32(-1)
         if valid[row]:
-            profile = profile_of[key[row]]
-            counts[profile] += 1
-        key[row] = profile
+            found = number_of[key[row]]
+            counts[found] += 1
+        number[row] = found
 
 
 # -------------------------------------------------------------------- scoring

@@ -5,10 +5,10 @@ from __future__ import annotations
 import datetime
 import functools
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import InvalidOperation
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,13 +20,12 @@ from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date, 
 from hccore.diagnoses import MemberAges
 from hccore.errors import InputError
 from hccore.ids import MemberIndex, index_members
-from hccore.profiles import chooses_segments, columns_of
+from hccore.profiles import Fact, Grouping, Profiles, chooses_segments, columns_of, conditions_of
 from hccore.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.tables import ModelTables, shared_with
 
 Bools = NDArray[np.bool_]
 Day = tuple[int, int, int]  # year, month, day
-Pieces = list[NDArray[np.int16]]  # a column, an array for each piece
 NO_DATE = np.iinfo(np.int32).min
 _MANY = 1 << 16
 
@@ -170,65 +169,84 @@ class Months:
 
 @dataclass
 class People:
-    """Members as read: coded columns, ids and everything wrong with them.
+    """Members as read: profiles, ids and everything wrong with them.
 
     Attributes
     ----------
     ids : pyarrow.ChunkedArray       of each row
     index : MemberIndex              finds a member by id
-    rows : list of slice             the pieces in which the members were read
-    facts : dict of str to list of int16[]
-        Coded columns, an array for each piece.
-    aged : dict of (year, month, day) to list of int16[]
-        Ages on the models' dates, where there are birth dates, likewise.
-    birth : int32[n] or None         days since 1970-01-01, if more than these ages may be asked for
-    valid : bool[n]                  no invalid value, an id (and month) of one's own
-    segment : list of str per distinct value, int32[n]; None without such a column
+    profiles : Profiles              of the rows; those with an invalid value have none
+    segments : list of str or None   the segments that members are given, by number in the fact `SEGMENT`
+    birth : int32[n] or None         days since 1970-01-01, if more than ages on the models' dates may be asked for
+    ages : dict of str to int16[n]   ages by name of the fact, if they are asked for by row
     frailty : int32[n] or None       frailty scores in thousandths, from the column asked for
     months : Months or None          None: a row is a member
     """
 
     ids: pa.ChunkedArray
     index: MemberIndex
-    valid: Bools
+    profiles: Profiles
     problems: Problems
     assumed: dict[str, str]
-    rows: list[slice]
-    facts: dict[str, Pieces] = field(default_factory=dict)
-    aged: dict[Day, Pieces] = field(default_factory=dict)
-    birth: NDArray[np.int32] | None = None
-    segment: tuple[list[str], NDArray[np.int32]] | None = None
-    blanks: dict[str, int] = field(default_factory=dict)
-    frailty: NDArray[np.int32] | None = None
-    months: Months | None = None
+    blanks: dict[str, int]
+    segments: list[str] | None
+    months: Months | None
+    birth: NDArray[np.int32] | None
+    ages: dict[str, NDArray[np.int16]]
+    frailty: NDArray[np.int32] | None
+    _columns: frozenset[str]
 
     @property
     def n_members(self) -> int:
         """How many members there are (of rows without an id none)."""
         return len(self.ids) if self.months is None else len(self.months.first)
 
-    def ages_for(self, tables: ModelTables) -> Pieces | None:
-        """Ages on a model's date; None where the age is an input column."""
-        day = age_day(tables)
-        if day is None or (tables.age_from_column and "age" in self.facts):
-            return None
-        return self.aged.get(day)
+    def facts_for(self, tables: ModelTables) -> dict[str, NDArray[np.int32]]:
+        """The columns that a model's conditions may look at, by profile."""
+        any_value = np.zeros(len(self.profiles), np.int32)  # of what no rule tells rows apart by
+        found = {name: self.profiles.facts.get(name, any_value) for name in self._columns}
+        age = age_fact(tables, self._columns)
+        if age in self._columns:
+            found["age"] = found[age]
+        return found
 
-    def forget_columns(self) -> None:
-        """Give back the memory of the columns, when all that depends on them is worked out."""
-        self.facts.clear()
-        self.aged.clear()
-        self.birth = self.segment = self.frailty = None
+    def ages_for(self, tables: ModelTables) -> NDArray[np.int16]:
+        """Ages by row on a model's date, where they were asked for."""
+        return self.ages[age_fact(tables, self._columns)]
 
-    def ages(self) -> MemberAges:
+    def forget_rows(self) -> None:
+        """Give back the memory of what is known by row, when all that depends on it is worked out."""
+        self.ages.clear()
+        self.birth = self.frailty = None
+
+    def ages_at_diagnosis(self) -> MemberAges:
         """What conditions on the age at the diagnosis need, by member."""
-        age = np.concatenate(self.facts["age"]) if "age" in self.facts else None
+        age = self.ages.get("age")
         if self.months is None:
             return MemberAges(self.birth, age)
         first = self.months.first
         return MemberAges(
             None if self.birth is None else self.birth[first], None if age is None else age[first]
         )
+
+
+def age_fact(tables: ModelTables, columns: Container[str]) -> str:
+    """Name of the fact that is a model's age: the column `age`, or the age on the model's date.
+
+    Parameters
+    ----------
+    tables : ModelTables
+    columns : container of str
+        The columns that there are.
+    """
+    day = _age_day(tables)
+    if day is None or _age_on(day) not in columns or (tables.age_from_column and "age" in columns):
+        return "age"
+    return _age_on(day)
+
+
+def _age_on(day: Day) -> str:
+    return "age on {}-{:02d}-{:02d}".format(*day)
 
 
 def read_members(
@@ -238,6 +256,7 @@ def read_members(
     all_segments: bool,
     assume: Mapping[str, object],
     frailty_column: str | None = None,
+    with_ages: bool = False,
     threads: int = 1,
 ) -> People:
     """Read and code the member columns that the models look at.
@@ -252,6 +271,8 @@ def read_members(
         Absent columns with one value for everybody.
     frailty_column : str, optional
         The column that holds frailty scores.
+    with_ages : bool
+        Keep the ages on the models' dates by row.
     threads : int
 
     Raises
@@ -263,19 +284,39 @@ def read_members(
     if frailty_column is not None:
         plan.frailty = need_column(source, frailty_column, "for frailty")
     coders = plan.coders(models)
-    days = list(dict.fromkeys(day for tables in models if (day := age_day(tables)) is not None))
-    keep_birth = plan.month is not None or any(tables.dated for tables in models)
+    days = list(dict.fromkeys(day for tables in models if (day := _age_day(tables)) is not None))
+    dated = any(tables.dated for tables in models)
+    keep_birth = plan.month is not None or dated
+    columns = plan.facts(days)
+    grouping = _grouping(models, columns, plan, all_segments=all_segments)
+    kept_ages = {age_fact(tables, columns) for tables in models} if with_ages else set()
+    if dated:
+        kept_ages.add("age")
 
     def code(batch: pa.RecordBatch) -> _Piece:
         column = dict(zip(batch.schema.names, batch.columns, strict=True))
         coded = {key: coder.piece(column[header]) for key, (header, coder) in coders.items()}
-        ages = {}
-        if (birth := coded.get("birth_date")) is not None:
-            ages = {day: ages_on(birth.codes, *day) for day in days}
-            if ages and not keep_birth:  # of the dates it is only kept which ones are invalid
-                coded["birth_date"] = birth._replace(codes=ages[days[0]])
+        facts: dict[str, NDArray[np.int16] | int] = {name: coded[name].codes for name in plan.columns}
+        facts |= plan.same_for_all
+        if plan.segment is not None:
+            facts[SEGMENT] = coded["segment"].codes
+        if plan.birth is not None:
+            facts |= {_age_on(day): ages_on(coded["birth_date"].codes, *day) for day in days}
+        both = {}
+        for name, parts in plan.parts.items():
+            given = np.stack([coded[part].codes for part in parts])
+            facts[name] = np.array(list(parts.values()), np.int16) @ given
+            both[name] = given.sum(axis=0) > 1
+        key = grouping.keys(facts, len(batch))
+        in_use = {"frailty"} | ({"birth_date"} if keep_birth else set())
+        coded = {name: some if name in in_use else some.without_codes() for name, some in coded.items()}
+        ages = {
+            name: np.array(np.broadcast_to(facts[name], len(batch)), np.int16)
+            for name in kept_ages
+            if name in facts
+        }
         kept = [header for header in (plan.id, plan.month) if header is not None]
-        return _Piece(batch.select(kept), coded, ages)
+        return _Piece(batch.select(kept), key, coded, both, ages)
 
     try:
         pieces = source.read(plan.headers(), code, threads, words=[header for header, _ in coders.values()])
@@ -285,7 +326,9 @@ def read_members(
     if table is None or len(table) == 0:
         raise InputError(f"{source.name}: there are no members (no row below the header)")
     ids = _without_views(table.column(plan.id))
+    rows = _rows_of([len(piece.kept) for piece in pieces])
     problems = Problems()
+    blanks: dict[str, int] = {}
     months = None
     if plan.month is None:
         index = index_members(ids, source.name, threads)
@@ -295,32 +338,30 @@ def read_members(
     else:
         given = _without_views(table.column(plan.month))
         index, months, valid = _by_month(ids, given, source.name, models, problems)
-    rows = _rows_of([len(piece.kept) for piece in pieces])
-    aged = {} if plan.birth is None else {day: [piece.ages[day] for piece in pieces] for day in days}
-    people = People(ids, index, valid, problems, dict(plan.remarks), rows, aged=aged, months=months)
+        year = np.searchsorted(years_of(models), months.year).astype(np.int16)
+        for piece, some in zip(pieces, rows, strict=True):
+            grouping.add(piece.key, YEAR, year[some])
+
+    def note(name: str, column: Column) -> None:
+        coded = joined([piece.coded[name] for piece in pieces], codes=False)
+        _note_codes(name, column, coded, problems, blanks)
+        _leave_out(coded.bad, valid)
+
     for name in plan.columns:
-        column = [piece.coded[name] for piece in pieces]
-        _note_codes(name, COLUMNS[name], joined(column, codes=False), people)
-        people.facts[name] = [coded.codes for coded in column]
+        note(name, COLUMNS[name])
     for name, parts in plan.parts.items():
-        fact = np.zeros(len(ids), np.int16)
-        given_parts = np.zeros(len(ids), np.int16)
-        for part, number in parts.items():
-            flag = joined([piece.coded[part] for piece in pieces])
-            _note_codes(part, _yes_no(part), flag, people)
-            given_parts += flag.codes
-            fact[flag.codes == 1] = number
-        problems.add(name, f"{' and '.join(parts)} both set", given_parts > 1)
-        valid &= given_parts <= 1
-        people.facts[name] = [fact[some] for some in rows]
-    for name, value in plan.same_for_all.items():
-        people.facts[name] = [np.full(len(piece.kept), value, np.int16) for piece in pieces]
+        for part in parts:
+            note(part, _yes_no(part))
+        both = np.concatenate([piece.both[name] for piece in pieces])
+        problems.add(name, f"{' and '.join(parts)} both set", both)
+        _leave_out(both, valid)
+    birth = frailty = None
     if plan.birth is not None:
         dates = joined([piece.coded["birth_date"] for piece in pieces], codes=keep_birth)
         _note_dates("birth_date", dates, problems)
         _leave_out(dates.bad, valid)
         if keep_birth:
-            people.birth = dates.codes
+            birth = dates.codes
         if months is not None:
             scored = np.flatnonzero(valid)
             other = np.zeros(len(ids), np.bool_)
@@ -329,22 +370,73 @@ def read_members(
             valid &= ~other
     if plan.segment is not None:
         names = _segment_names(models)
-        segments = joined([piece.coded["segment"] for piece in pieces])
+        segments = joined([piece.coded["segment"] for piece in pieces], codes=False)
         if segments.wrong:
             listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(segments.wrong.items())[:5])
             what = f"a value that is none of {', '.join(names[1:])}: {listed}"
             problems.add("segment", what, segments.bad)
         _leave_out(segments.bad, valid)
-        people.segment = names, segments.codes
     if plan.frailty is not None:
-        frailty = joined([piece.coded["frailty"] for piece in pieces])
+        scores = joined([piece.coded["frailty"] for piece in pieces])
         what = "no frailty score (a number with at most three decimals, within ±5)"
-        problems.add(plan.frailty, what, frailty.bad)
-        if frailty.blank_rows:
-            people.blanks[plan.frailty] = frailty.blank_rows
-        _leave_out(frailty.bad, valid)
-        people.frailty = frailty.codes
-    return people
+        problems.add(plan.frailty, what, scores.bad)
+        if scores.blank_rows:
+            blanks[plan.frailty] = scores.blank_rows
+        _leave_out(scores.bad, valid)
+        frailty = scores.codes
+    return People(
+        ids,
+        index,
+        grouping.profiles([piece.key for piece in pieces], rows, valid, threads),
+        problems,
+        dict(plan.remarks),
+        blanks,
+        segments=None if plan.segment is None else _segment_names(models),
+        months=months,
+        birth=birth,
+        ages={name: np.concatenate([piece.ages[name] for piece in pieces]) for name in pieces[0].ages},
+        frailty=frailty,
+        _columns=frozenset(columns),
+    )
+
+
+# Facts that are no columns: the number of the segment that was given (0: none), and of the year of a month.
+SEGMENT, YEAR = "segment given", "year of the month"
+
+
+def years_of(models: Sequence[ModelTables]) -> list[int]:
+    """The years that months may be of, by number in the fact `YEAR`; 0: not said."""
+    return [0, *sorted({tables.year for tables in models})]
+
+
+def _grouping(
+    models: Sequence[ModelTables], columns: Container[str], plan: _Plan, *, all_segments: bool
+) -> Grouping:
+    """How rows are told apart: by all that a model of the run looks at."""
+    facts: dict[str, Fact] = {}
+    for tables in models:
+        choose = chooses_segments(tables, all_segments=all_segments)
+        shared = {} if all_segments else shared_with(tables, models)
+        age = age_fact(tables, columns)
+        for condition in (*conditions_of(tables, segments=choose), *shared.values()):
+            # Where segments are given, columns to choose one may be absent.
+            if not all((age if name == "age" else name) in columns for name in condition.columns):
+                continue
+            for name, constants in condition.breakpoints.items():
+                column = COLUMNS[name]
+                fact = Fact(column.low, column.high, set())
+                if name == "age" and age != "age":  # worked out: that of the unborn, or too high, perhaps
+                    name, fact = age, Fact(-1, MAX_AGE + 1, {0, MAX_AGE + 1})
+                facts.setdefault(name, fact).cuts.update(constants)
+    if plan.segment is not None:
+        facts[SEGMENT] = _every_number(len(_segment_names(models)))
+    if plan.month is not None:
+        facts[YEAR] = _every_number(len(years_of(models)))
+    return Grouping(facts)
+
+
+def _every_number(count: int) -> Fact:
+    return Fact(0, count - 1, set(range(count)))
 
 
 def _rows_of(lengths: Sequence[int]) -> list[slice]:
@@ -359,13 +451,17 @@ class _Piece(NamedTuple):
     Attributes
     ----------
     kept : pyarrow.RecordBatch           ids, and months as given
-    coded : dict of str to Coded         see `_Plan.coders`
-    ages : dict of (year, month, day) to int16[n]
+    key : int[n]                         see `profiles.Grouping`
+    coded : dict of str to Coded         see `_Plan.coders`; codes only where they are still needed
+    both : dict of str to bool[n]        rows in which several parts of a column are set
+    ages : dict of str to int16[n]       by name of the fact
     """
 
     kept: pa.RecordBatch
+    key: NDArray[Any]
     coded: dict[str, Coded]
-    ages: dict[Day, NDArray[np.int16]]
+    both: dict[str, Bools]
+    ages: dict[str, NDArray[np.int16]]
 
 
 def _leave_out(bad: Bools, valid: Bools) -> None:
@@ -374,7 +470,7 @@ def _leave_out(bad: Bools, valid: Bools) -> None:
         valid &= ~bad
 
 
-def _note_codes(name: str, column: Column, coded: Coded, people: People) -> None:
+def _note_codes(name: str, column: Column, coded: Coded, problems: Problems, blanks: dict[str, int]) -> None:
     """Note the invalid values of a column, and blanks that have a meaning."""
     if coded.wrong:
         shown = sorted(coded.wrong.items(), key=lambda item: (-item[1], item[0]))
@@ -383,13 +479,12 @@ def _note_codes(name: str, column: Column, coded: Coded, people: People) -> None
         )
         more = f" and {len(shown) - 5} more values" if len(shown) > 5 else ""
         what = f"a value that is none of {column.expects()}: {listed}{more}"
-        people.problems.add(name, what, coded.bad)
+        problems.add(name, what, coded.bad)
     if coded.blank_rows:
-        people.blanks[name] = coded.blank_rows
-    _leave_out(coded.bad, people.valid)
+        blanks[name] = coded.blank_rows
 
 
-def age_day(tables: ModelTables) -> Day | None:
+def _age_day(tables: ModelTables) -> Day | None:
     """The date on which a model looks at the age; None if the age is always given."""
     return None if tables.age_as_of is None else (tables.year, *tables.age_as_of)
 
@@ -423,6 +518,11 @@ class _Plan:
         others = (self.birth, self.segment, self.frailty, self.month)
         found += [name for name in others if name is not None]
         return list(dict.fromkeys(found))
+
+    def facts(self, days: Sequence[Day]) -> list[str]:
+        """Names of all that is known of every row: columns, and ages on the models' dates."""
+        ages = [] if self.birth is None else [_age_on(day) for day in days]
+        return [*self.columns, *self.parts, *self.same_for_all, *ages]
 
     def coders(self, models: Sequence[ModelTables]) -> dict[str, tuple[str, Coder]]:
         """Headers of the columns that are coded, and how; by name of the column, or header of a part of one."""
@@ -610,4 +710,4 @@ def _segment_names(models: Sequence[ModelTables]) -> list[str]:
 
 def _segment_coder(names: Sequence[str]) -> Coder:
     number = {name.upper(): i for i, name in enumerate(names)}
-    return Coder(lambda value: number.get("" if value is None else str(value).strip().upper()), 0)
+    return Coder(lambda value: number.get("" if value is None else str(value).strip().upper()), 0, np.int16)

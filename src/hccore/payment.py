@@ -258,6 +258,11 @@ class Payment:
     frailty: int | None = None
     frailty_column: str | None = None
 
+    @property
+    def adds_frailty(self) -> bool:
+        """Whether a frailty score was given, for the organization or by member."""
+        return self.frailty is not None or self.frailty_column is not None
+
     @classmethod
     def ask(
         cls,

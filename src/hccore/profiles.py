@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,16 +54,14 @@ def columns_of(tables: ModelTables, *, segments: bool) -> frozenset[str]:
 
 
 class Fact(NamedTuple):
-    """What is known of every row of the members, coded as small numbers.
+    """Something that is known of every row of the members, coded as small numbers.
 
     Attributes
     ----------
-    pieces : sequence of int16[]    piece by piece
-    low, high : int                 the least and the greatest number; others count as the nearest of them
-    cuts : set of int               rows are told apart by these numbers: equal to one or not, below it or not
+    low, high : int      the least and the greatest number; others count as the nearest of them
+    cuts : set of int    rows are told apart by these numbers: equal to one or not, below it or not
     """
 
-    pieces: Sequence[NDArray[np.int16]]
     low: int
     high: int
     cuts: set[int]
@@ -97,89 +95,113 @@ class Profiles:
         return found
 
 
-def group_rows(facts: Mapping[str, Fact], rows: Sequence[slice], valid: Bools, threads: int = 1) -> Profiles:
-    """Group the rows of the members into profiles.
+class Grouping:
+    """How the rows of the members are told apart: a number, the key, for each combination of their facts.
 
     Values that no condition tells apart count as the same: of all ages, only those on different sides of a
-    constant in some condition make different profiles.
+    constant in some condition make different keys.
 
     Parameters
     ----------
     facts : mapping of name to Fact
-    rows : sequence of slice
-        The rows of each piece.
-    valid : bool[n]
-        Rows that may be scored.
-    threads : int
     """
-    size = 1
-    representative: dict[str, NDArray[np.int32]] = {}
-    stride: dict[str, int] = {}
-    steps: list[tuple[Fact, NDArray[np.int64]]] = []
-    for name in sorted(facts):
-        fact = facts[name]
-        values = np.arange(fact.low, fact.high + 1)
-        cuts = sorted({cut for k in fact.cuts for cut in (k, k + 1)})
-        classes = np.searchsorted(cuts, values, side="right")
-        classes = np.unique(classes, return_inverse=True)[1]
-        first = np.unique(classes, return_index=True)[1]
-        representative[name] = values[first].astype(np.int32)
-        stride[name] = size
-        steps.append((fact, classes * size))
-        size *= len(first)
-    if size <= _DENSE_KEYS:
-        of_row, keys, counts = _number_kinds(steps, size, rows, valid, threads)
-    else:
-        key = np.zeros(len(valid), np.int64)
-        for fact, scaled in steps:
-            key += np.take(scaled, np.concatenate(fact.pieces) - fact.low, mode="clip")
-        keys, inverse, counts = np.unique(key[valid], return_inverse=True, return_counts=True)
-        of_row = np.full(len(valid), -1, np.int32)
-        of_row[valid] = inverse
-    if len(keys) == 0:  # nobody can be scored: one profile all the same, so that no array is empty
-        keys, counts = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    found = {name: values[(keys // stride[name]) % len(values)] for name, values in representative.items()}
-    return Profiles(of_row, found, counts)
+
+    def __init__(self, facts: Mapping[str, Fact]) -> None:
+        self._size = 1
+        self._values: dict[str, NDArray[np.int32]] = {}  # one that stands for each class
+        self._strides: dict[str, int] = {}
+        self._steps: dict[str, tuple[int, NDArray[Any]]] = {}  # least value, what each value adds to the key
+        for name, fact in sorted(facts.items()):
+            values = np.arange(fact.low, fact.high + 1)
+            cuts = sorted({cut for k in fact.cuts for cut in (k, k + 1)})
+            classes = np.unique(np.searchsorted(cuts, values, side="right"), return_inverse=True)[1]
+            first = np.unique(classes, return_index=True)[1]
+            self._values[name] = values[first].astype(np.int32)
+            self._strides[name] = self._size
+            self._steps[name] = fact.low, classes * self._size
+            self._size *= len(first)
+        self._dtype = np.int32 if self._size <= _DENSE_KEYS else np.int64
+        self._steps = {name: (low, steps.astype(self._dtype)) for name, (low, steps) in self._steps.items()}
+
+    def keys(self, facts: Mapping[str, NDArray[np.int16] | int], rows: int) -> NDArray[Any]:
+        """The keys of some rows as far as these facts go; others can be added.
+
+        Parameters
+        ----------
+        facts : mapping of name to int16[rows], or to the number that all rows have
+            Those that rows are not told apart by do not matter.
+        rows : int
+        """
+        key = np.zeros(rows, self._dtype)
+        for name, fact in facts.items():
+            self.add(key, name, fact)
+        return key
+
+    def add(self, key: NDArray[Any], name: str, fact: NDArray[np.int16] | int) -> None:
+        """Add what one more fact adds to keys."""
+        from hccore import compiled as kernels
+
+        if name not in self._steps:
+            return
+        low, steps = self._steps[name]
+        if isinstance(fact, int):
+            key += steps[min(max(fact - low, 0), len(steps) - 1)]
+        elif self._dtype is np.int32:
+            kernels.add_classes(fact, low, steps, key)
+        else:
+            key += np.take(steps, fact.astype(np.intp) - low, mode="clip")
+
+    def profiles(
+        self, keys: Sequence[NDArray[Any]], rows: Sequence[slice], valid: Bools, threads: int = 1
+    ) -> Profiles:
+        """The profiles that there are.
+
+        Parameters
+        ----------
+        keys : sequence of int[]
+            Of the rows, piece by piece.
+        rows : sequence of slice
+            The rows of each piece.
+        valid : bool[n]
+            Rows that may be scored.
+        threads : int
+        """
+        if self._dtype is np.int32:
+            of_row, found, counts = _number_kinds(keys, self._size, rows, valid, threads)
+        else:
+            every = np.concatenate(keys)[valid]
+            found, inverse, counts = np.unique(every, return_inverse=True, return_counts=True)
+            of_row = np.full(len(valid), -1, np.int32)
+            of_row[valid] = inverse
+        if len(found) == 0:  # nobody can be scored: one profile all the same, so that no array is empty
+            found, counts = np.zeros(1, np.int64), np.zeros(1, np.int64)
+        facts = {
+            name: values[(found // self._strides[name]) % len(values)]
+            for name, values in self._values.items()
+        }
+        return Profiles(of_row, facts, counts)
 
 
 def _number_kinds(
-    steps: Sequence[tuple[Fact, NDArray[np.int64]]],
-    size: int,
-    rows: Sequence[slice],
-    valid: Bools,
-    threads: int,
+    keys: Sequence[NDArray[np.int32]], size: int, rows: Sequence[slice], valid: Bools, threads: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Number of each row's kind among those that there are (-1: not valid), the keys of these, and their rows.
-
-    Parameters
-    ----------
-    steps : sequence of (fact, what each value contributes to the key)
-    size : int      keys are below it
-    """
+    """Number of each row's kind among those that there are (-1: not valid), the keys of these, and their rows."""
     from hccore import compiled as kernels
 
-    key = np.empty(len(valid), np.int32)
     seen = np.zeros(size, np.uint8)
-    places = [(fact.pieces, fact.low, scaled.astype(np.int32)) for fact, scaled in steps]
-
-    def find(piece: int) -> None:
-        mine = key[rows[piece]]
-        mine.fill(0)
-        for pieces, low, place in places:
-            kernels.add_classes(pieces[piece], low, place, mine)
-        kernels.mark_kinds(mine, valid[rows[piece]], seen)
-
-    each(range(len(rows)), threads, find)
+    each(range(len(rows)), threads, lambda piece: kernels.mark_kinds(keys[piece], valid[rows[piece]], seen))
     number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    keys = np.flatnonzero(seen)
+    found = np.flatnonzero(seen)
+    of_row = np.empty(len(valid), np.int32)
 
-    def replace(some: slice) -> NDArray[np.int64]:
-        counts = np.zeros(len(keys), np.int64)
-        kernels.number_kinds(number, valid[some], key[some], counts)
+    def replace(piece: int) -> NDArray[np.int64]:
+        counts = np.zeros(len(found), np.int64)
+        some = rows[piece]
+        kernels.number_kinds(number, valid[some], keys[piece], of_row[some], counts)
         return counts
 
-    counts = np.sum(each(rows, threads, replace), axis=0)
-    return key, keys, counts
+    counts = np.sum(each(range(len(rows)), threads, replace), axis=0)
+    return of_row, found, counts
 
 
 # -------------------------------------------------------------------- what a model makes of them

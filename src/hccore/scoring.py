@@ -22,22 +22,19 @@ from numpy.typing import NDArray
 
 import hccore
 from hccore import compiled as kernels
-from hccore.columns import COLUMNS, MAX_AGE
+from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
 from hccore.compiled import NOT_SCORED
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.ids import MemberIndex
-from hccore.members import Bools, Months, People, Pieces, Problems, age_day, read_members
+from hccore.members import SEGMENT, YEAR, Bools, Months, People, Problems, read_members, years_of
 from hccore.profiles import (
     EVERY_SEGMENT,
-    Fact,
     ModelProfiles,
     Profiles,
     chooses_segments,
     columns_of,
-    conditions_of,
-    group_rows,
     model_profiles,
 )
 from hccore.sources import Source, open_source
@@ -270,6 +267,7 @@ def run(
                 all_segments=options.all_segments,
                 assume=options.assume or {},
                 frailty_column=None if options.payment is None else options.payment.frailty_column,
+                with_ages=options.payment is not None and options.payment.adds_frailty,
                 threads=options.workers,
             )
         except (pa.ArrowException, UnicodeDecodeError) as error:  # bytes that are no text, for one
@@ -278,18 +276,16 @@ def run(
     n = len(people.ids)
     every = [model.tables for model in models]
     with watch.stage("profiles"):
-        profiles = _group(people, every, options)
-        parts = _left_to_nobody(
-            [_part(model, every, people, profiles, problems, options) for model in models]
-        )
+        profiles = people.profiles
+        parts = _left_to_nobody([_part(model, every, people, problems, options) for model in models])
         if options.on_invalid == "error":
             problems.raise_if_any(member_source.name)
     payments: tuple[ModelPayment, ...] = ()
     if options.payment is not None:
         with watch.stage("payment"):
             payments = _payments(options.payment, parts, people)
-    ages = people.ages() if any(tables.dated for tables in every) else MemberAges()
-    people.forget_columns()
+    ages = people.ages_at_diagnosis() if any(tables.dated for tables in every) else MemberAges()
+    people.forget_rows()
     first_words, n_words = _words_of_models(parts)
     state = np.zeros((max(people.n_members, 1), n_words), np.uint64)
 
@@ -411,80 +407,22 @@ def _without_codes(state: NDArray[np.uint64], threads: int) -> int:
     return sum(found)
 
 
-# -------------------------------------------------------------------- profiles of a run, and each model's part
-
-_SEGMENT, _YEAR = "segment given", "year of the month"
-
-
-def _group(people: People, models: Sequence[ModelTables], options: Options) -> Profiles:
-    """Group the rows of the members by all that a model of the run looks at."""
-    facts: dict[str, Fact] = {}
-    for tables in models:
-        of_model = _facts_of(tables, people)
-        conditions = conditions_of(
-            tables, segments=chooses_segments(tables, all_segments=options.all_segments)
-        )
-        shared = {} if options.all_segments else shared_with(tables, models)
-        for condition in (*conditions, *shared.values()):
-            # Where segments are given, columns to choose one may be absent.
-            if not condition.columns <= of_model.keys():
-                continue
-            for name, constants in condition.breakpoints.items():
-                key, pieces = of_model[name]
-                if key not in facts:
-                    dated, column = key != name, COLUMNS[name]
-                    # An age that is worked out may be that of the unborn, or too high.
-                    beyond = {column.low, column.high + 1} if dated else set()
-                    facts[key] = Fact(pieces, column.low - dated, column.high + dated, beyond)
-                facts[key].cuts.update(constants)
-    if people.segment is not None:
-        names, number = people.segment
-        facts[_SEGMENT] = _numbered(number, len(names), people)
-    if people.months is not None:
-        facts[_YEAR] = _numbered(
-            np.searchsorted(_years(models), people.months.year), len(_years(models)), people
-        )
-    return group_rows(facts, people.rows, people.valid, options.workers)
-
-
-def _facts_of(tables: ModelTables, people: People) -> dict[str, tuple[str, Pieces]]:
-    """The facts that a model's conditions look at, each with its name among those of the run."""
-    found = {name: (name, pieces) for name, pieces in people.facts.items()}
-    age = people.ages_for(tables)
-    if age is not None:
-        found["age"] = (f"age on {age_day(tables)}", age)
-    return found
-
-
-def _numbered(number: NDArray[Any], count: int, people: People) -> Fact:
-    """A fact every value of which counts for itself."""
-    numbers = number.astype(np.int16)
-    return Fact([numbers[some] for some in people.rows], 0, count - 1, set(range(count)))
-
-
-def _years(models: Sequence[ModelTables]) -> list[int]:
-    """Years of months; 0: not said."""
-    return [0, *sorted({tables.year for tables in models})]
+# -------------------------------------------------------------------- each model's part
 
 
 def _part(
     model: CompiledModel,
     models: Sequence[ModelTables],
     people: People,
-    profiles: Profiles,
     problems: Problems,
     options: Options,
 ) -> Part:
     """Profiles, segments and members of one of the models of a run."""
-    tables = model.tables
+    tables, profiles = model.tables, people.profiles
     n = len(profiles)
     valid = profiles.rows > 0
-    facts = {
-        name: profiles.facts[key]
-        for name, (key, _) in _facts_of(tables, people).items()
-        if key in profiles.facts
-    }
-    if people.ages_for(tables) is not None and tables.age_as_of is not None:
+    facts = people.facts_for(tables)
+    if tables.age_as_of is not None and "age" in facts:
         month, day = tables.age_as_of
         age = facts["age"]
         after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
@@ -494,7 +432,7 @@ def _part(
                 valid &= ~bad
     absent = np.zeros(n, np.bool_)
     if people.months is not None:
-        year = np.array(_years(models))[profiles.facts[_YEAR]]
+        year = np.array(years_of(models))[profiles.facts[YEAR]]
         absent |= valid & (year > 0) & (year != tables.year)
         valid &= ~absent
     segment = np.full(n, -1, np.int16)
@@ -502,8 +440,8 @@ def _part(
     choose = chooses_segments(tables, all_segments=options.all_segments)
     shared = {} if options.all_segments else shared_with(tables, models)
     left = {program: np.zeros(n, np.bool_) for program in shared}
-    if people.segment is not None:
-        names, number = people.segment[0], profiles.facts[_SEGMENT]
+    if people.segments is not None:
+        names, number = people.segments, profiles.facts[SEGMENT]
         of_name = {segment_.name: i for i, segment_ in enumerate(tables.segments)}
         own = np.array([of_name.get(name, -1) for name in names], np.int16)[number]
         chosen = own >= 0
@@ -513,7 +451,7 @@ def _part(
         valid &= ~absent
         choose = bool((valid & ~chosen).any())
         wanted = columns_of(tables, segments=True).union(*(c.columns for c in shared.values()))
-        missing = wanted - _facts_of(tables, people).keys()
+        missing = wanted - facts.keys()
         if choose and missing:
             problems.add(
                 "segment",
@@ -619,11 +557,8 @@ def _payments(payment: Payment, parts: Sequence[Part], people: People) -> tuple[
     frailty: list[NDArray[np.int32] | None] = [None] * len(parts)
     if given is not None:
         for i, part in enumerate(parts):
-            age = people.ages_for(part.model.tables) or people.facts["age"]
-            of_row = part.of_row
-            frailty[i] = frailty_where_due(
-                given, terms[i], segments[i][of_row], np.concatenate(age), scored[i][of_row]
-            )
+            age, of_row = people.ages_for(part.model.tables), part.of_row
+            frailty[i] = frailty_where_due(given, terms[i], segments[i][of_row], age, scored[i][of_row])
     return tuple(
         ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(parts))
     )

@@ -458,18 +458,18 @@ def test_a_failure_half_way_leaves_nothing(
     ending: str, error: type[BaseException], making: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     result = MODEL.score(MEMBERS, DIAGNOSES)
-    pieces = list(result.pieces(None, text=ending.startswith(".csv"), plain=False))
+    blocks = list(result.blocks(None, text=ending.startswith(".csv"), plain=False))
 
-    def fail() -> pa.RecordBatch:
+    def fail() -> list[pa.RecordBatch]:
         raise error("stopped")
 
-    def half(*_: object, **__: object) -> Iterator[Callable[[], pa.RecordBatch]]:
-        yield from pieces
+    def half(*_: object, **__: object) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
+        yield from blocks
         if making:
             yield fail
         fail()
 
-    monkeypatch.setattr(result, "pieces", half)
+    monkeypatch.setattr(result, "blocks", half)
     old = write(tmp_path / f"kept{ending}", "what was there before")
     for target in (old, tmp_path / f"new{ending}"):
         with pytest.raises((error, OutputError)):
@@ -511,11 +511,11 @@ _SLOW_WRITER = """
 import sys, time
 from hccore import load_model, results
 def slow(self, columns=None, **options):
-    yield from list(pieces(self, columns, **options))
+    yield from list(blocks(self, columns, **options))
     print("half-way", flush=True)
     time.sleep(60)
-pieces = results.Result.pieces
-results.Result.pieces = slow
+blocks = results.Result.blocks
+results.Result.blocks = slow
 from hccore.cli import main
 sys.exit(main(sys.argv[1:]))
 """

@@ -25,8 +25,8 @@ def write(batches: list[pa.RecordBatch], path: Path) -> Path:
     whole = Joined()
     with path.open("wb") as file:
         file.write(MAGIC)
-        for batch in batches:
-            file.writelines(whole.add(encode(batch)))
+        for part in encode(batches):
+            file.writelines(whole.add(part))
         file.write(whole.footer())
     return path
 
@@ -89,6 +89,19 @@ def test_every_reader_reads_what_was_written(rows: int, nulls: bool, tmp_path: P
         wanted = expected["raw_score"][5].as_py()
         kept = expected.filter(pa.compute.equal(expected["raw_score"], wanted))
         assert pq.read_table(path, filters=[("raw_score", "=", wanted)]).equals(kept)
+
+
+def test_ids_that_several_batches_have_are_encoded_once(tmp_path: Path):
+    ids = pa.array([f"M{number}" for number in range(100)])
+    batches = [
+        pa.record_batch({"member_id": array, "year": pa.array([year] * len(array), pa.int16())})
+        for year, array in ((2025, ids), (2026, ids), (2027, ids.slice(3)), (2028, ids.slice(0, 0)))
+    ]
+    parts = encode(batches)
+    assert len(parts) == 3  # a row group without rows is of no use
+    first, second, third = (part.body[1] for part in parts)
+    assert first is second is not third
+    assert pq.read_table(write(batches, tmp_path / "x.parquet")).equals(pa.Table.from_batches(batches))
 
 
 def test_the_columns_of_scores_are_written_here():

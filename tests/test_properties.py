@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 import hccore
-from hccore import Model, contributions, load_model, results, sources, workers
+from hccore import Model, contributions, load_model, results, scoring, sources, workers
 from hccore.codes import clean_code
 from hccore.columns import COLUMNS, MAX_AGE, age_on
 from hccore.members import ages_on
@@ -221,6 +221,7 @@ def test_boundaries_of_batches_and_threads_do_not_matter(
         monkeypatch.setattr(sources, name, rows)
     monkeypatch.setattr(workers, "_RANGE", rows)
     monkeypatch.setattr(results, "_ROWS", max(rows, 32))
+    monkeypatch.setattr(scoring, "BLOCK_ROWS", max(rows, 32))
     monkeypatch.setattr(contributions, "_MEMBERS", max(rows, 32))
     model = load_model("cms_hcc_v28", 2026)
     assert plain(model.score(*tables_of(crowd), threads=threads)) == crowd_result

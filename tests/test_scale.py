@@ -27,7 +27,7 @@ import pytest
 import hccore
 from benchmarks.measure import expected_scores, hccore as command, run
 from benchmarks.population import MODEL, YEAR, make_population, write_population
-from hccore import diagnoses as diagnoses_module, results, sources
+from hccore import diagnoses as diagnoses_module, scoring, sources
 from hccore.cli import main
 from hccore.ids import index_members
 from hccore.tables import load_tables
@@ -366,7 +366,7 @@ def test_lists_of_hccs_stay_within_32_bits(root: Path):
     files = root.glob("hcc_mappings/*/*/variables.csv")
     widest = max(path.read_text(encoding="utf-8").count(",category,") for path in files)
     assert widest > 100
-    assert results._ROWS * widest < np.iinfo(np.int32).max
+    assert scoring.BLOCK_ROWS * widest < np.iinfo(np.int32).max
     assert np.iinfo(np.int32).max > sources.BATCH_ROWS * 2
 
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from hccore import compiled as kernels
 from hccore.arrow import array_of, lists_of, one_chunk, texts_of, words_of
 from hccore.diagnoses import CodeBatch, EntryArrays, read_codes
+from hccore.parts import Part
 from hccore.reference import in_words
-from hccore.scoring import ModelRun, Run, states_of
+from hccore.scoring import Run
 
 _MEMBERS = 1 << 17
 DIVISOR = "DIVISOR"
@@ -64,10 +65,9 @@ def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
     """Contributions in batches of whole members, model by model (see `Result.contributions`)."""
     of_codes = [table.entries_of_codes() for _, table in run.codes.values()]
     entries = _entries(run, of_codes)
-    state = np.zeros(run.shape, np.uint64)
-    pairs = _member_entries(run, of_codes, state)
-    for done in run.models:
-        expander = _Expander(done, run, pairs, entries, state)
+    pairs = _member_entries(run, of_codes)
+    for part in run.parts:
+        expander = _Expander(part, run, pairs, entries)
         for start in range(0, len(run.ids), _MEMBERS):
             yield expander.batch(start, min(len(run.ids), start + _MEMBERS))
 
@@ -83,15 +83,14 @@ def _entries(run: Run, of_codes: list[EntryArrays]) -> Entries:
     )
 
 
-def _member_entries(run: Run, of_codes: list[EntryArrays], state: NDArray[np.uint64]) -> Pairs:
-    """Read the codes again, set their bits in `state`, and keep the distinct pairs of member and entry."""
+def _member_entries(run: Run, of_codes: list[EntryArrays]) -> Pairs:
+    """Read the codes again, and keep the distinct pairs of member and entry."""
     keys: list[NDArray[np.int64]] = []
     total = sum(len(entries.word) for entries in of_codes)
     first = 0
     for (source, table), entries in zip(run.codes.values(), of_codes, strict=True):
 
         def use(batch: CodeBatch, entries: EntryArrays = entries, first: int = first) -> None:
-            kernels.set_codes(*batch, entries, state)
             lengths = entries.start[batch.code + 1] - entries.start[batch.code]
             entry = _ranges(entries.start[batch.code], lengths)
             member = np.repeat(batch.member, lengths)
@@ -118,11 +117,8 @@ def _ranges(start: NDArray[Any], length: NDArray[Any]) -> NDArray[np.int64]:
 class _Expander:
     """Expands the bits of one model's members into rows."""
 
-    def __init__(
-        self, done: ModelRun, run: Run, pairs: Pairs, entries: Entries, state: NDArray[np.uint64]
-    ) -> None:
+    def __init__(self, done: Part, run: Run, pairs: Pairs, entries: Entries) -> None:
         self.done = done
-        self.state = state
         self.run = run
         self.pairs = pairs
         self.code_names = texts_of(entries.names)
@@ -172,7 +168,7 @@ class _Expander:
         kernels.variables_of_members(
             0,
             n,
-            states_of(self.state, self.run.months, slice(start, stop)),
+            self.run.states(slice(start, stop)),
             done.first_word,
             done.of_row[start:stop],
             done.profiles.arrays,
@@ -287,7 +283,9 @@ class _Expander:
         total = np.zeros(stop - start, np.int64)
         for part in terms:
             np.add.at(total, part.member, part.coefficient)
-        difference = self.done.scores[start:stop, 0] - total
+        difference = np.zeros_like(total)
+        if divided.any():
+            difference = self.run.scores(self.done, slice(start, stop))[:, 0] - total
         hit = np.flatnonzero(divided & (difference != 0))
         return _terms([hit], [np.full(len(hit), len(self.names), np.int64)], [difference[hit]])
 
@@ -347,10 +345,10 @@ def _set_bits(words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.
     n, width = words.shape
     offsets = np.zeros(n + 1, np.int32)
     everything = np.full(width, np.uint64(0xFFFFFFFFFFFFFFFF))
-    total = kernels.list_bits(words, 0, everything, offsets, np.zeros(0, np.int16))
+    total = kernels.list_bits(words, everything, offsets, np.zeros(0, np.int16))
     bits = np.zeros(total, np.int16)
     if total:
-        kernels.list_bits(words, 0, everything, offsets, bits)
+        kernels.list_bits(words, everything, offsets, bits)
     return np.repeat(np.arange(n), np.diff(offsets)), bits.astype(np.int64)
 
 

@@ -12,7 +12,7 @@ the oldest forms, which every reader knows: data pages V1, PLAIN, dictionaries, 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,11 +46,26 @@ _SIZE, _DATA_OFFSET, _DICTIONARY_OFFSET = 7, 9, 11  # of ColumnMetaData
 Bools = NDArray[np.bool_]
 
 
-def encode(batch: pa.RecordBatch) -> Part:
-    """A batch as a Parquet file of one row group, taken apart."""
-    chunks = {
-        name: _chunk(name, array) for name, array in zip(batch.schema.names, batch.columns, strict=True)
-    }
+def encode(batches: Iterable[pa.RecordBatch]) -> list[Part]:
+    """Batches as Parquet files of one row group each, taken apart; none of batches without rows.
+
+    A column of ids that several batches have is encoded once.
+    """
+    ids: dict[tuple[int, ...], _Chunk | None] = {}
+    return [_encode(batch, ids) for batch in batches if len(batch)]
+
+
+def _encode(batch: pa.RecordBatch, ids: dict[tuple[int, ...], _Chunk | None]) -> Part:
+    chunks: dict[str, _Chunk | None] = {}
+    for name, array in zip(batch.schema.names, batch.columns, strict=True):
+        if name in ID_COLUMNS:
+            buffers = [0 if buffer is None else buffer.address for buffer in array.buffers()]
+            key = (array.offset, len(array), *buffers)
+            if key not in ids:
+                ids[key] = _chunk(name, array)
+            chunks[name] = ids[key]
+        else:
+            chunks[name] = _chunk(name, array)
     rest = [name for name, chunk in chunks.items() if chunk is None]
     theirs = dict(zip(rest, _chunks_by_pyarrow(batch.select(rest)), strict=True)) if rest else {}
     body: list[Any] = []

@@ -1323,8 +1323,8 @@ def divide_half_away(numerator: int, denominator: int) -> int:
 
 @kernel
 def score_members(
-    start: int,
-    stop: int,
+    first: int,
+    member: Any,
     state: Any,
     first_word: int,
     profile: Any,
@@ -1333,23 +1333,24 @@ def score_members(
     scores: Any,
     n_hccs: Any,
     hccs: Any,
-    hcc_word: int,
     tally: Any,
     scratch: Any,
 ) -> int:
-    """Scores of the members [start, stop).
+    """Scores of some rows of the members.
 
     Parameters
     ----------
+    first : int
+    member : int32[k] or int32[0]       row of each one's state; if empty, they are consecutive from `first` on
     state : uint64[n, all_words]        member states; this model's words start at `first_word`
-    profile : int32[n]                  profile of each member, -1: none, not scored
+    profile : int32[k]                  profile of each row, -1: none, not scored
     profiles : ProfileArrays            see `profiles.py`
     model : KernelTables                see `compile.py`
-    scores : int32[n, 1 or n_segments]  written, thousandths
-    n_hccs : int16[n]                   written
-    hccs : uint64[n, words]             written: the categories that the hierarchies leave, from word `hcc_word`
-                                        on; `state` itself, or all 0
-    tally : int64[n_tallied]            added to: members with each tallied variable
+    scores : int32[k, 1 or n_segments]  written, thousandths; 0 for rows that are not scored, and so on
+    n_hccs : int16[k]                   written
+    hccs : uint64[k, state_words] or uint64[0, state_words]
+                                        written: the categories that the hierarchies leave
+    tally : int64[n_tallied]            added to: rows with each tallied variable
     scratch : Scratch                   see `compile.py`
 
     Returns
@@ -1363,32 +1364,40 @@ def score_members(
     n_state = profiles.accepts.shape[1]
     work, present, remaining, total = scratch
     plain = tally.shape[0] == 0
-    for row in range(start, stop):
-        p = profile[row]
-        if p < 0:
-            continue
-        chosen = profiles.to_score[p]
-        if chosen == NOT_SCORED:
-            continue
-        given = np.uint64(0)
+    consecutive = member.shape[0] == 0
+    lists = hccs.shape[0] > 0
+    for i in range(profile.shape[0]):
+        p = profile[i]
+        chosen = np.int64(NOT_SCORED)
+        if p >= 0:
+            chosen = np.int64(profiles.to_score[p])
         counts = np.uint64(0)
-        for word in range(n_state):
-            bits = state[row, first_word + word]
-            given |= bits
-            counts |= bits & profiles.accepts[p, word]
-            failed += popcount(bits & ~profiles.accepts[p, word])
-        if plain and counts == 0 and chosen >= 0:  # no code counts: the same for all of the profile
-            scores[row, 0] = profiles.without_codes[p, chosen]
-            if given != 0:
+        row = first + i
+        if chosen != NOT_SCORED:
+            if not consecutive:
+                row = np.int64(member[i])
+            for word in range(n_state):
+                bits = state[row, first_word + word]
+                counts |= bits & profiles.accepts[p, word]
+                failed += popcount(bits & ~profiles.accepts[p, word])
+        if chosen == NOT_SCORED or (plain and counts == 0 and chosen >= 0):
+            n_hccs[i] = 0
+            if lists:
                 for word in range(n_state):
-                    hccs[row, hcc_word + word] = np.uint64(0)
+                    hccs[i, word] = np.uint64(0)
+            if chosen >= 0:  # no code counts: the same for all of the profile
+                scores[i, 0] = profiles.without_codes[p, chosen]
+            else:
+                for s in range(scores.shape[1]):
+                    scores[i, s] = 0
             continue
         find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
         count = 0
         for word in range(n_state):
-            hccs[row, hcc_word + word] = remaining[word]
             count += popcount(remaining[word] & model.counted[word])
-        n_hccs[row] = count
+            if lists:
+                hccs[i, word] = remaining[word]
+        n_hccs[i] = count
         for number in range(tally.shape[0]):
             bit = model.tallied[number]
             tally[number] += np.int64((work[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
@@ -1399,11 +1408,11 @@ def score_members(
                 while bits != 0:
                     sum_ += coefficients[word * 64 + lowest_bit(bits), chosen]
                     bits &= bits - np.uint64(1)
-            scores[row, 0] = divided(sum_, divisors[chosen])
+            scores[i, 0] = divided(sum_, divisors[chosen])
         else:
             add_segments(work, base, p, model, total)
             for s in range(n_segments):
-                scores[row, s] = total[s]
+                scores[i, s] = total[s]
     return failed
 
 
@@ -1690,13 +1699,12 @@ def list_levels(offsets: Any, valid: Any, repetition: Any, definition: Any) -> i
 
 
 @kernel
-def list_bits(words: Any, first_word: int, mask: Any, offsets: Any, bits: Any) -> int:
+def list_bits(words: Any, mask: Any, offsets: Any, bits: Any) -> int:
     """Positions of the set bits of each row of `words`, as an Arrow list.
 
     Parameters
     ----------
-    words : uint64[n, all_words]
-    first_word : int         where the words to list begin
+    words : uint64[n, n_words]
     mask : uint64[n_words]   bits to leave out are 0
     offsets : int32[n + 1]   written
     bits : int16[]           written; with length 0 only the offsets are
@@ -1711,7 +1719,7 @@ def list_bits(words: Any, first_word: int, mask: Any, offsets: Any, bits: Any) -
     fill = bits.shape[0] > 0
     for row in range(words.shape[0]):
         for word in range(mask.shape[0]):
-            rest = words[row, first_word + word] & mask[word]
+            rest = words[row, word] & mask[word]
             if not fill:
                 total += popcount(rest)
                 continue

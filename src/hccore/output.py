@@ -85,34 +85,36 @@ def _format(path: Path) -> str | None:
     return None
 
 
-Piece = Callable[[], pa.RecordBatch]
+Block = Callable[[], list[pa.RecordBatch]]
 
 
-def write_batches(path: Path, pieces: Callable[[bool], Iterable[Piece]], out: Path, threads: int) -> None:
+def write_batches(path: Path, blocks: Callable[[bool], Iterable[Block]], out: Path, threads: int) -> None:
     """Write batches in the format that `out` ends in, made and encoded in a few threads.
 
     Parameters
     ----------
     path : Path
         The file to write.
-    pieces : function of `text`
-        Gives functions that make the batches; with text=True in the form for CSV.
+    blocks : function of `text`
+        Gives functions that make a few batches each; with text=True in the form for CSV.
     """
     kind = _format(out)
     if kind == ".parquet":
         whole = Joined()
         with path.open("wb") as file:
             file.write(MAGIC)
-            for part in in_order(pieces(False), threads, lambda piece: encode(piece())):
-                file.writelines(whole.add(part))
+            for parts in in_order(blocks(False), threads, lambda block: encode(block())):
+                for part in parts:
+                    file.writelines(whole.add(part))
             file.write(whole.footer())
     elif kind == ".arrow":
         writer: Any = None
         try:
-            for batch in in_order(pieces(False), threads, lambda piece: piece()):
-                if writer is None:
-                    writer = pa.ipc.new_file(str(path), batch.schema)
-                writer.write_batch(batch)
+            for batches in in_order(blocks(False), threads, lambda block: block()):
+                for batch in batches:
+                    if writer is None:
+                        writer = pa.ipc.new_file(str(path), batch.schema)
+                    writer.write_batch(batch)
         finally:
             if writer is not None:
                 writer.close()
@@ -120,11 +122,12 @@ def write_batches(path: Path, pieces: Callable[[bool], Iterable[Piece]], out: Pa
         compression = "gzip" if kind == ".csv.gz" else None
         with pa.output_stream(str(path), compression=compression) as stream:
             header = True
-            for names, lines in in_order(pieces(True), threads, lambda piece: _csv(piece())):
-                if header:
-                    stream.write((",".join(names) + "\n").encode())
-                    header = False
-                stream.write(lines)
+            for made in in_order(blocks(True), threads, lambda block: list(map(_csv, block()))):
+                for names, lines in made:
+                    if header:
+                        stream.write((",".join(names) + "\n").encode())
+                        header = False
+                    stream.write(lines)
     else:
         raise OutputError(f"{out}: unknown format")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -14,16 +14,20 @@ from numpy.typing import NDArray
 
 from hccore import compiled as kernels
 from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, values_of, words_of
+from hccore.compile import CompiledModel
 from hccore.errors import InputError
 from hccore.members import Months
 from hccore.output import whole_files, write_batches
+from hccore.parts import Part
 from hccore.rounding import multiplied, round_quotient
-from hccore.scoring import ModelRun, ResultRows, Rows, Run
+from hccore.scoring import Rows, Run, Scored
+from hccore.workers import in_order
 
 if TYPE_CHECKING:
     from hccore.payment import PaymentScores
 
-_ROWS = 1 << 19  # of a batch, and of a row group of what is written: three batches are held at a time
+T = TypeVar("T")
+_ROWS = 1 << 18  # of a batch of averages
 SCORE_COLUMNS = (
     "member_id",
     "model",
@@ -40,28 +44,31 @@ SCORE_COLUMNS = (
 )
 # Sub-models with several plans: the score of the member's own plan, and what its cost sharing makes of it.
 OWN_COLUMNS = ("SCORE", "CSR_FACTOR", "CSR_ADJUSTED_SCORE")
+SHARED_COLUMNS = ("member_id", "ID", "month")  # the same for all models
 EXTRA_COLUMNS = ("segment_reason", "blended_score", "frailty_score")
 PAYMENT_COLUMNS = ("normalized_score", "adjusted_score", "blended_score", "frailty_score", "payment_score")
 
 
 class Result:
-    """A scored population.
-
-    Attributes
-    ----------
-    report : dict
-        The run report: inputs, tables, counts of everything unusual, timings. Plain values, ready for JSON.
-    """
+    """A scored population."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self.report = run.report
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """The run report: inputs, tables, counts of everything unusual, timings. Plain values, ready for JSON."""
+        return self._run.report()
 
     def __repr__(self) -> str:
-        models = ", ".join(f"{m['model']} {m['year']}" for m in self.report["models"])
-        members = self.report["members"]
-        months = f" ({members['rows']:,} months)" if self.has_months else ""
-        return f"<hccore result: {members.get('members', members['rows']):,} members{months}, {models}>"
+        tables = [part.model.tables for part in self._run.parts]
+        models = ", ".join(f"{one.model} {one.year}" for one in tables)
+        rows = f"{len(self._run.ids):,}"
+        if self._run.months is not None:
+            rows = f"{len(self._run.months.first):,} members ({rows} months)"
+        else:
+            rows += " members"
+        return f"<hccore result: {rows}, {models}>"
 
     # ---------------------------------------------------------------- scores
 
@@ -89,25 +96,29 @@ class Result:
 
         There are also `segment_reason`, `blended_score` and `frailty_score`.
         """
-        batches = list(self.batches(columns))
-        return pa.Table.from_batches(batches)
+        blocks = self._made(self.blocks(columns, text=False, plain=True))
+        return pa.Table.from_batches([batch for of_model in zip(*blocks, strict=True) for batch in of_model])
+
+    def _made(self, blocks: Iterable[Callable[[], T]]) -> Iterator[T]:
+        """What some functions give, worked out by the run's threads."""
+        return in_order(blocks, self._run.options.workers, lambda block: block())
 
     def column_names(self) -> list[str]:
         """Columns of the scores, without the extra ones."""
         month = ["month"] if self.has_months else []
         if not self._run.options.all_segments:
             return ["member_id", *month, *SCORE_COLUMNS[1:]]
-        several = ["model", "year"] if len(self._run.models) > 1 else []
-        tables = [done.model.tables for done in self._run.models]
+        several = ["model", "year"] if len(self._run.parts) > 1 else []
+        tables = [done.model.tables for done in self._run.parts]
         names = dict.fromkeys(segment.score_column for one in tables for segment in one.segments)
         if any(one.has_populations for one in tables):
             return ["ID", *month, *several, "MODEL", *names, *OWN_COLUMNS, "hccs"]
         return ["ID", *month, *several, *names, "hccs"]
 
-    def batches(
-        self, columns: Sequence[str] | None = None, *, text: bool = False, plain: bool = True
-    ) -> Iterator[pa.RecordBatch]:
-        """The scores in pieces of half a million rows.
+    def blocks(
+        self, columns: Sequence[str] | None = None, *, text: bool, plain: bool
+    ) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
+        """Functions that give the scores of some members each: a batch for every model.
 
         Parameters
         ----------
@@ -123,95 +134,105 @@ class Result:
         InputError
             If a column is unknown.
         """
-        for piece in self.pieces(columns, text=text, plain=plain):
-            yield piece()
-
-    def pieces(
-        self, columns: Sequence[str] | None, *, text: bool, plain: bool
-    ) -> Iterator[Callable[[], pa.RecordBatch]]:
-        """Functions that make the batches, each for itself (see `batches`)."""
         names = self.column_names() if columns is None else list(columns)
         known = {*self.column_names(), *(() if self._run.options.all_segments else EXTRA_COLUMNS)}
         for name in names:
             if name not in known:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
-        for model, done in enumerate(self._run.models):
-            for rows in _pieces(self._run, done):
-                yield partial(self._batch, names, model, rows, text=text, plain=plain)
+        for block in self._run.blocks():
+            yield partial(self._block, names, block, text=text, plain=plain)
 
-    def _batch(
-        self, names: Sequence[str], model: int, piece: slice, *, text: bool, plain: bool
-    ) -> pa.RecordBatch:
-        done = self._run.models[model]
-        here = done.rows_in(piece)
-        paid = None
+    def _block(self, names: Sequence[str], block: slice, *, text: bool, plain: bool) -> list[pa.RecordBatch]:
+        every = self._run.score_block(block, hccs="hccs" in names)
+        paid: list[PaymentScores | None] = [None] * len(every)
         if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
-            paid = self._payment(model, here)
-        arrays = [self._column(name, done, here, paid, text=text) for name in names]
-        return pa.RecordBatch.from_arrays([_plain(a) for a in arrays] if plain else arrays, list(names))
+            paid = list(self._payment(block, every))
+        batches = []
+        shared: dict[tuple[str, int], pa.Array] = {}  # columns of models with rows of the same members
+        for part, done, payment in zip(self._run.parts, every, paid, strict=True):
+            arrays = []
+            for name in names:
+                if name in SHARED_COLUMNS:
+                    key = name, id(done.profile)
+                    if key not in shared:
+                        shared[key] = self._given(name, done.rows)
+                    array = shared[key]
+                else:
+                    array = self._column(name, part, done, payment, text=text)
+                arrays.append(_plain(array) if plain else array)
+            batches.append(pa.RecordBatch.from_arrays(arrays, list(names)))
+        return batches
 
-    def _payment(self, model: int, here: ResultRows) -> PaymentScores:
-        from hccore.payment import ModelScores, payment_scores
-
-        rows, profile, _ = here
-        return payment_scores(
-            [payment.at(rows, profile) for payment in self._run.payments],
-            [
-                ModelScores(done.scores[rows, 0], done.segment[profile], done.scored[profile])
-                for done in self._run.models
-            ],
-            model,
-        )
-
-    def _column(
-        self, name: str, done: ModelRun, here: ResultRows, paid: PaymentScores | None, *, text: bool
-    ) -> pa.Array:
-        tables = done.model.tables
-        rows, profile, scored = here
-        n = len(profile)
-        if name in ("member_id", "ID"):
-            return _taken(self._run.ids, rows)
+    def _given(self, name: str, rows: Rows) -> pa.Array:
+        """Some rows of a column that is given back as it came."""
         if name == "month" and self._run.months is not None:
             return _taken(self._run.months.given, rows)
+        return _taken(self._run.ids, rows)
+
+    def _payment(self, block: slice, every: Sequence[Scored]) -> Iterator[PaymentScores]:
+        """Payment scores of a block, model by model."""
+        from hccore.payment import ModelScores, payment_scores
+
+        raw = np.zeros(
+            (len(every), block.stop - block.start), np.int32
+        )  # by every model, of all of the block
+        for number, done in enumerate(every):
+            raw[number, _places(done.rows, block)] = done.scores[:, 0]
+        for number, mine in enumerate(every):
+            places = _places(mine.rows, block)
+            yield payment_scores(
+                [payment.at(mine.rows, mine.profile) for payment in self._run.payments],
+                [
+                    ModelScores(scores[places], part.segment[mine.profile], part.scored[mine.profile])
+                    for scores, part in zip(raw, self._run.parts, strict=True)
+                ],
+                number,
+            )
+
+    def _column(
+        self, name: str, part: Part, done: Scored, paid: PaymentScores | None, *, text: bool
+    ) -> pa.Array:
+        tables = part.model.tables
+        profile, scored, raw = done.profile, done.scored, done.scores
+        n = len(profile)
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
             return array_of(np.full(n, tables.year, np.int16))
         if name in ("segment", "segment_reason"):
-            return self._segment_column(name, done, profile)
+            return self._segment_column(name, part, profile)
         if name == "payment_hcc_count":
-            return array_of(done.n_hccs[rows], scored)
+            return array_of(done.n_hccs, scored)
         if name == "hccs":
-            hccs = _hcc_lists(done, here)
+            hccs = _hcc_lists(part.model, done)
             return _join(_plain(hccs)) if text else hccs
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
-                steps = multiplied(done.scores[rows, 0], done.multiplier(profile))
+                steps = multiplied(raw[:, 0], part.multiplier(profile))
                 return _decimals(steps, scored) if text else array_of(steps / 1000, scored)
             if paid is None:
                 return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
             steps, has = paid.column(name)
             return _decimals(steps, has) if text else array_of(steps / 1000, has)
-        raw = done.scores[rows]
-        own = np.maximum(done.segment[profile], 0)
+        own = np.maximum(part.segment[profile], 0)
         if name == "MODEL":
             return words_of(own, [segment.population for segment in tables.segments], scored)
         if name == "CSR_FACTOR":
-            return array_of(done.multiplier(profile) / 1000, scored)
+            return array_of(part.multiplier(profile) / 1000, scored)
         thousandths: NDArray[Any]
         if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
             thousandths = raw[np.arange(n), own]
             if name == "CSR_ADJUSTED_SCORE":
-                thousandths = multiplied(thousandths, done.multiplier(profile))
+                thousandths = multiplied(thousandths, part.multiplier(profile))
         elif name == "raw_score":
             thousandths = raw[:, 0]
         elif name == "demographic_score":
-            thousandths = done.demographic(profile)
+            thousandths = part.demographic(profile)
         elif name == "disease_score":
-            thousandths = raw[:, 0] - done.demographic(profile)
+            thousandths = raw[:, 0] - part.demographic(profile)
         else:
             columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
-            applies = done.profiles.applies[profile]
+            applies = part.profiles.applies[profile]
             thousandths = np.zeros(n, np.int64)
             exists = np.zeros(n, np.bool_)
             for column in columns:
@@ -221,14 +242,14 @@ class Result:
         return _decimals(thousandths, scored) if text else array_of(thousandths / 1000, scored)
 
     @staticmethod
-    def _segment_column(name: str, done: ModelRun, profile: NDArray[np.intp]) -> pa.Array:
-        segments = done.model.tables.segments
-        number, has = done.segment.astype(np.int32), done.scored & (done.segment >= 0)
+    def _segment_column(name: str, part: Part, profile: NDArray[np.intp]) -> pa.Array:
+        segments = part.model.tables.segments
+        number, has = part.segment.astype(np.int32), part.scored & (part.segment >= 0)
         if name == "segment":
             words = [segment.name for segment in segments]
         else:
             words = [*(segment.reason for segment in segments), "given with the member"]
-            number = np.where(done.chosen, np.int32(len(segments)), number)
+            number = np.where(part.chosen, np.int32(len(segments)), number)
         return words_of(number[profile], words, has[profile])
 
     # ---------------------------------------------------------------- averages over months
@@ -255,47 +276,52 @@ class Result:
             raise InputError("averages are of monthly scores: give the members a column month")
         if self._run.options.all_segments:
             raise InputError("averages belong to one segment; score without all_segments")
-        for model, done in enumerate(self._run.models):
-            means = self._means(model, done, months)
+        for part, means in zip(self._run.parts, self._means(months), strict=True):
             members = np.flatnonzero(means.present & ~self._run.index.missing)
             for start in range(0, max(len(members), 1), _ROWS):
                 piece = members[start : start + _ROWS]
-                yield self._average_batch(done, months.ids, piece, means, text=text)
+                yield self._average_batch(part, months.ids, piece, means, text=text)
 
-    def _means(self, model: int, done: ModelRun, months: Months) -> _Means:
-        """Months and summed scores of every member by one model."""
+    def _means(self, months: Months) -> list[_Means]:
+        """Months and summed scores of every member by each model."""
         n = len(months.first)
-        means = _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4)))
-        for piece in _pieces(self._run, done):
-            here = done.rows_in(piece)
-            rows, _, scored = here
-            person = months.person[rows]
-            means.present[person[person >= 0]] = True
-            np.add.at(means.months, person[scored], 1)
-            np.add.at(means.raw, person[scored], done.scores[rows, 0][scored])
-            paid, has = self._paid(model, done, here)
-            np.add.at(means.paid_months, person[has], 1)
-            np.add.at(means.payment, person[has], paid[has])
-        return means
+        every = [
+            _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4))) for _ in self._run.parts
+        ]
+        for block in self._made(partial(self._raw_and_paid, block) for block in self._run.blocks()):
+            for means, (done, paid, has) in zip(every, block, strict=True):
+                person, scored = months.person[done.rows], done.scored
+                means.present[person[person >= 0]] = True
+                np.add.at(means.months, person[scored], 1)
+                np.add.at(means.raw, person[scored], done.scores[scored, 0])
+                np.add.at(means.paid_months, person[has], 1)
+                np.add.at(means.payment, person[has], paid[has])
+        return every
 
-    def _paid(self, model: int, done: ModelRun, here: ResultRows) -> tuple[NDArray[Any], NDArray[np.bool_]]:
-        """Payment scores in thousandths, and the rows that have one."""
-        raw = done.scores[here.rows, 0]
-        if done.model.tables.multipliers:
-            return multiplied(raw, done.multiplier(here.profile)), here.scored
-        if self._run.payments:
-            return self._payment(model, here).column("payment_score")
-        return raw, np.zeros(len(raw), np.bool_)
+    def _raw_and_paid(self, block: slice) -> list[tuple[Scored, NDArray[Any], NDArray[np.bool_]]]:
+        """Scores of a block by each model; payment scores in thousandths, and the rows that have one."""
+        every = self._run.score_block(block, hccs=False)
+        payments = list(self._payment(block, every)) if self._run.payments else None
+        found = []
+        for number, (part, done) in enumerate(zip(self._run.parts, every, strict=True)):
+            paid: NDArray[Any] = done.scores[:, 0]
+            has = np.zeros(len(paid), np.bool_)
+            if part.model.tables.multipliers:
+                paid, has = multiplied(paid, part.multiplier(done.profile)), done.scored
+            elif payments is not None:
+                paid, has = payments[number].column("payment_score")
+            found.append((done, paid, has))
+        return found
 
     def _average_batch(
-        self, done: ModelRun, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
+        self, part: Part, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
     ) -> pa.RecordBatch:
         months = means.months[members]
         scored = months > 0
         columns = {
             "member_id": one_chunk(ids.take(array_of(members))),
-            "model": _plain(_repeated(done.model.tables.model, len(members))),
-            "year": array_of(np.full(len(members), done.model.tables.year, np.int16)),
+            "model": _plain(_repeated(part.model.tables.model, len(members))),
+            "year": array_of(np.full(len(members), part.model.tables.year, np.int16)),
             "months": array_of(months.astype(np.int16)),
         }
         has = {"raw_score": scored, "payment_score": scored & (means.paid_months[members] == months)}
@@ -359,6 +385,9 @@ class Result:
     ) -> None:
         """Write scores, and contributions, averages and the report if asked for; all of them or none.
 
+        Rows of several models stand block by block: those of 262,144 members by the first model, by the second,
+        and so on, then those of the next members.
+
         Parameters
         ----------
         out, contributions, averages : path
@@ -374,8 +403,8 @@ class Result:
         with whole_files([out, contributions, averages, report]) as paths:
             threads = self._run.options.workers
 
-            def scores(text: bool) -> Iterator[Callable[[], pa.RecordBatch]]:
-                return self.pieces(columns, text=text, plain=text)
+            def scores(text: bool) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
+                return self.blocks(columns, text=text, plain=text)
 
             write_batches(paths[0], scores, Path(out), threads)
             for path, wanted, batches in (
@@ -383,17 +412,17 @@ class Result:
                 (paths[2], averages, self.average_batches),
             ):
                 if wanted is not None:
-                    write_batches(path, partial(_made, batches), Path(wanted), threads)
+                    write_batches(path, partial(_one_by_one, batches), Path(wanted), threads)
             if report is not None:
                 paths[3].write_text(json.dumps(self.report, indent=2) + "\n", "utf-8")
 
 
-def _made(
+def _one_by_one(
     batches: Callable[..., Iterator[pa.RecordBatch]], text: bool
-) -> Iterator[Callable[[], pa.RecordBatch]]:
+) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
     """Batches that are made one after the other, as functions that give them."""
     for batch in batches(text=text):
-        yield lambda batch=batch: batch  # type: ignore[misc]
+        yield lambda batch=batch: [batch]  # type: ignore[misc]
 
 
 class _Means(NamedTuple):
@@ -416,13 +445,9 @@ class _Means(NamedTuple):
 # -------------------------------------------------------------------- columns
 
 
-def _pieces(run: Run, done: ModelRun) -> Iterator[slice]:
-    """The rows of the members in pieces, each of about as many rows of a model's results as a batch has."""
-    n = len(run.ids)
-    here = max(n - run.profiles.count(done.away[:-1]), 1)
-    length = max(_ROWS * n // here, 1)
-    for start in range(0, n, length):
-        yield slice(start, min(n, start + length))
+def _places(rows: Rows, block: slice) -> Rows:
+    """Where some rows stand in their block."""
+    return slice(None) if isinstance(rows, slice) else rows - block.start
 
 
 def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
@@ -448,21 +473,18 @@ def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArra
     return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), buffers)
 
 
-def _hcc_lists(done: ModelRun, here: ResultRows) -> pa.Array:
+def _hcc_lists(model: CompiledModel, done: Scored) -> pa.Array:
     """The remaining categories as lists of their numbers; categories without a number are left out."""
-    variables = done.model.tables.variables
-    numbers = [variables[name].number for name in done.model.tables.categories]
-    shown = done.model.mask(
-        (name for name in done.model.tables.categories if variables[name].number),
-        done.model.state_words,
+    variables = model.tables.variables
+    numbers = [variables[name].number for name in model.tables.categories]
+    shown = model.mask(
+        (name for name in model.tables.categories if variables[name].number), model.state_words
     )
-    hccs = done.hccs[here.rows]
-    offsets = np.empty(len(hccs) + 1, np.int32)
-    total = kernels.list_bits(hccs, done.hcc_word, shown, offsets, np.zeros(0, np.int16))
-    bits = np.empty(total, np.int16)
-    if total:
-        kernels.list_bits(hccs, done.hcc_word, shown, offsets, bits)
-    return lists_of(offsets, words_of(bits, numbers), here.scored)
+    offsets = np.empty(len(done.hccs) + 1, np.int32)
+    bits = np.empty(kernels.list_bits(done.hccs, shown, offsets, np.zeros(0, np.int16)), np.int16)
+    if len(bits):
+        kernels.list_bits(done.hccs, shown, offsets, bits)
+    return lists_of(offsets, words_of(bits, numbers), done.scored)
 
 
 def _plain(array: pa.Array) -> pa.Array:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,29 +22,23 @@ from numpy.typing import NDArray
 
 import hccore
 from hccore import compiled as kernels
-from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
-from hccore.compiled import NOT_SCORED
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
-from hccore.ids import MemberIndex
-from hccore.members import SEGMENT, YEAR, Bools, Months, People, Problems, read_members, years_of
+from hccore.members import Bools, People, read_members
+from hccore.parts import Part, applicability, label, parts_of, payments_of
 from hccore.profiles import (
     EVERY_SEGMENT,
-    ModelProfiles,
     Profiles,
-    chooses_segments,
-    columns_of,
-    model_profiles,
 )
 from hccore.sources import Source, open_source
-from hccore.tables import ModelTables, shared_with
-from hccore.workers import in_ranges
+from hccore.workers import each, in_ranges
 
 if TYPE_CHECKING:
     from hccore.payment import ModelPayment, Payment
 
 Rows = slice | NDArray[np.int64]
+BLOCK_ROWS = 1 << 18  # of the members, that are scored and written together; threads hold a few such blocks
 
 
 @dataclass(frozen=True)
@@ -84,117 +78,76 @@ class Options:
         return os.cpu_count() or 1
 
 
-@dataclass(frozen=True)
-class Part:
-    """The part that one model has in a run, as far as it depends on the members alone.
-
-    Arrays over profiles have one entry more, which stands for the rows that have no profile (-1).
+class Scored(NamedTuple):
+    """What a model made of some rows of the members: those of them that are in its results.
 
     Attributes
     ----------
-    of_row : int32[n]                   profile of each row of the members
-    profiles : ModelProfiles
-    segment : int16[n_profiles + 1]     the rows' own, -1: none was chosen
-    chosen : bool[n_profiles + 1]       the segment was given with the member
-    scored : bool[n_profiles + 1]
-    absent : bool[n_profiles + 1]       rows to whom the model does not apply
-    left : dict of str to bool[n_profiles + 1]   those that are left to another program
-    away : bool[n_profiles + 1]         rows that are not in the results of this model
-    """
-
-    model: CompiledModel
-    of_row: NDArray[np.int32]
-    profiles: ModelProfiles
-    segment: NDArray[np.int16]
-    chosen: Bools
-    scored: Bools
-    absent: Bools
-    left: dict[str, Bools]
-    away: Bools
-
-
-class ResultRows(NamedTuple):
-    """Some rows of the members that are in the results of a model.
-
-    Attributes
-    ----------
-    rows : slice or int64[k]
-    profile : intp[k]          their profiles, -1: none
+    rows : slice or int64[k]            which rows
+    profile : intp[k]                   their profiles, -1: none
     scored : bool[k]
+    scores : int32[k, 1 or n_segments]  thousandths
+    n_hccs : int16[k]
+    hccs : uint64[k, state_words]       the categories that remain; none if they were not asked for
     """
 
     rows: Rows
     profile: NDArray[np.intp]
     scored: Bools
-
-
-@dataclass(frozen=True)
-class ModelRun(Part):
-    """What one model made of the members. Arrays have a row per member, or member and month.
-
-    Attributes
-    ----------
-    first_word : int                    where the model's words begin in the member states
-    scores : int32[n, 1 or n_segments]  thousandths
-    n_hccs : int16[n]
-    hccs : uint64[n, words]             the categories that remain, from word `hcc_word` on
-    hcc_word : int
-    counted : dict of str to int        rows by sentence of the tables' `[counted]`
-    """
-
-    first_word: int
     scores: NDArray[np.int32]
     n_hccs: NDArray[np.int16]
     hccs: NDArray[np.uint64]
-    hcc_word: int
-    counted: dict[str, int]
-
-    def rows_in(self, piece: slice) -> ResultRows:
-        """Those of some rows of the members that are in the results of this model."""
-        rows: Rows = piece
-        profile = self.of_row[piece].astype(np.intp)
-        if self.away.any():
-            here = np.flatnonzero(~self.away[profile])
-            if len(here) < len(profile):
-                rows, profile = here + piece.start, profile[here]
-        return ResultRows(rows, profile, self.scored[profile])
-
-    def demographic(self, profile: NDArray[np.intp]) -> NDArray[np.int32]:
-        """Demographic scores of rows of some profiles in thousandths, in the chosen segment."""
-        arrays, every = self.profiles.arrays, np.arange(len(self.segment) - 1)
-        of_profile = arrays.demographic[every, np.maximum(self.segment[:-1], 0)]
-        return np.append(of_profile, np.int32(0))[profile]
-
-    def multiplier(self, profile: NDArray[np.intp]) -> NDArray[np.int32]:
-        """Thousandths by which scores are multiplied; 1000 for profiles without a multiplier."""
-        return np.append(self.profiles.multiplier, np.int32(1000))[profile]
 
 
-@dataclass(frozen=True)
 class Run:
-    """A scored population, before it is made into tables (see `results.py`).
+    """A population that is ready to be scored: the codes are read, and what they set is known.
+
+    Scores are worked out block by block, when they are asked for: all of them would need as much memory as what
+    they are made of.
 
     Attributes
     ----------
     ids : pyarrow.ChunkedArray        of each row of the members
-    profiles : Profiles
     index : MemberIndex               finds a member
-    shape : (int, int)                members, and words of a member's state
+    state : uint64[members, words]    what the members' codes set
     months : Months or None           None: a row is a member
+    codes : mapping of code system to (Source, CodeTable)
     """
 
-    options: Options
-    ids: pa.ChunkedArray
-    profiles: Profiles
-    index: MemberIndex
-    ages: MemberAges
-    shape: tuple[int, int]
-    models: tuple[ModelRun, ...]
-    codes: Mapping[str, tuple[Source, CodeTable]]
-    library: str
-    report: dict[str, Any]
-    payments: tuple[ModelPayment, ...] = ()
-    months: Months | None = None
+    def __init__(
+        self,
+        options: Options,
+        people: People,
+        ages: MemberAges,
+        parts: Sequence[Part],
+        state: NDArray[np.uint64],
+        codes: Mapping[str, tuple[Source, CodeTable]],
+        payments: tuple[ModelPayment, ...],
+        library: str,
+        about: Mapping[str, Any],
+        watch: Stopwatch,
+    ) -> None:
+        self.options = options
+        self.ids, self.index, self.months = people.ids, people.index, people.months
+        self.profiles = people.profiles
+        self.ages = ages
+        self.parts = tuple(parts)
+        self.state = state
+        self.codes = codes
+        self.payments = payments
+        self.library = library
+        self._about = dict(about)
+        self._watch = watch
+        self._lock = threading.Lock()
+        self._counted: set[int] = set()  # blocks that are in the counts
+        self._lost = [0] * len(parts)
+        self._tallies = [np.zeros(len(part.model.kernel.tallied), np.int64) for part in parts]
+        # Models with rows of the same members share what is looked up for them.
+        self._same_rows = [
+            next(i for i, other in enumerate(parts) if (other.away == part.away).all()) for part in parts
+        ]
+        for part in parts:
+            _score_without_codes(part)
 
     def person(self, rows: slice) -> NDArray[Any]:
         """Number of the member of some rows (of the first one for rows without an id, which are not scored)."""
@@ -202,12 +155,120 @@ class Run:
             return np.arange(rows.start, rows.stop)
         return np.maximum(self.months.person[rows], 0)
 
+    def states(self, rows: slice) -> NDArray[np.uint64]:
+        """What the codes of some rows' members set, a row each: a view, or a copy where rows are months."""
+        return self.state[rows] if self.months is None else self.state[self.person(rows)]
+
+    def blocks(self) -> list[slice]:
+        """The rows of the members, in pieces to be scored one by one."""
+        n = len(self.ids)
+        return [slice(start, min(n, start + BLOCK_ROWS)) for start in range(0, n, BLOCK_ROWS)]
+
+    def score_block(self, block: slice, *, hccs: bool) -> list[Scored]:
+        """Score the rows of a block by every model.
+
+        Parameters
+        ----------
+        block : slice
+            One of `blocks`.
+        hccs : bool
+            Whether to say which categories remain.
+        """
+        start = time.perf_counter()
+        done: list[Scored] = []
+        lost: list[int] = []
+        tallies = [np.zeros_like(tally) for tally in self._tallies]
+        for number, (part, same) in enumerate(zip(self.parts, self._same_rows, strict=True)):
+            if same < number:
+                rows, profile, _, *_ = done[same]
+            else:
+                rows, profile = _rows_in(part, block)
+            scored, failed = self._score(part, rows, profile, tallies[number], hccs=hccs)
+            done.append(scored)
+            lost.append(failed)
+        with self._lock:
+            self._watch.add("score", time.perf_counter() - start)
+            if block.start not in self._counted:
+                self._counted.add(block.start)
+                for number, tally in enumerate(self._tallies):
+                    self._lost[number] += lost[number]
+                    tally += tallies[number]
+        return done
+
+    def scores(self, part: Part, rows: slice) -> NDArray[np.int32]:
+        """Scores of all of some rows by one model, in thousandths."""
+        profile = part.of_row[rows].astype(np.intp)
+        tally = np.zeros(len(part.model.kernel.tallied), np.int64)
+        return self._score(part, rows, profile, tally, hccs=False)[0].scores
+
+    def _score(
+        self, part: Part, rows: Rows, profile: NDArray[np.intp], tally: NDArray[np.int64], *, hccs: bool
+    ) -> tuple[Scored, int]:
+        model, n = part.model, len(profile)
+        first, member = 0, np.zeros(0, np.int32)
+        if self.months is not None:
+            member = self.months.person[rows]
+        elif isinstance(rows, slice):
+            first = rows.start
+        else:
+            member = rows.astype(np.int32)
+        scores = np.empty((n, len(model.segment_names) if self.options.all_segments else 1), np.int32)
+        n_hccs = np.empty(n, np.int16)
+        remaining = np.empty((n if hccs else 0, model.state_words), np.uint64)
+        failed = kernels.score_members(
+            first,
+            member,
+            self.state,
+            part.first_word,
+            profile.astype(np.int32),
+            part.profiles.arrays,
+            model.kernel,
+            scores,
+            n_hccs,
+            remaining,
+            tally,
+            model.scratch(),
+        )
+        return Scored(rows, profile, part.scored[profile], scores, n_hccs, remaining), failed
+
+    def report(self) -> dict[str, Any]:
+        """The run report; blocks that nobody has asked for yet are scored for it."""
+        waiting = [block for block in self.blocks() if block.start not in self._counted]
+        each(waiting, self.options.workers, lambda block: len(self.score_block(block, hccs=False)))
+        counted = {}
+        for part, tally in zip(self.parts, self._tallies, strict=True):
+            if of_model := _counted(part, self.profiles, tally):
+                counted[label(part.model.tables)] = of_model
+        return {
+            **self._about,
+            "members": {**self._about["members"], "counted": counted},
+            "conditional_mappings_not_met": {
+                label(part.model.tables): lost for part, lost in zip(self.parts, self._lost, strict=True)
+            },
+            "timings": {name: round(seconds, 6) for name, seconds in self._watch.seconds.items()},
+        }
+
+
+def _rows_in(part: Part, block: slice) -> tuple[Rows, NDArray[np.intp]]:
+    """Those rows of a block that are in the results of a model, and their profiles."""
+    rows: Rows = block
+    profile = part.of_row[block].astype(np.intp)
+    if part.away.any():
+        here = np.flatnonzero(~part.away[profile])
+        if len(here) < len(profile):
+            rows, profile = here + block.start, profile[here]
+    return rows, profile
+
 
 class Stopwatch:
-    """Wall seconds by stage, for the run report."""
+    """Seconds by stage, for the run report: wall time, of `score` that of all threads."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Add time spent in a stage."""
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -216,8 +277,7 @@ class Stopwatch:
         try:
             yield
         finally:
-            spent = time.perf_counter() - start
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + spent, 6)
+            self.add(name, time.perf_counter() - start)
 
 
 def run(
@@ -277,22 +337,21 @@ def run(
     every = [model.tables for model in models]
     with watch.stage("profiles"):
         profiles = people.profiles
-        parts = _left_to_nobody([_part(model, every, people, problems, options) for model in models])
+        parts, n_words = parts_of(models, people, problems, all_segments=options.all_segments)
         if options.on_invalid == "error":
             problems.raise_if_any(member_source.name)
     payments: tuple[ModelPayment, ...] = ()
     if options.payment is not None:
         with watch.stage("payment"):
-            payments = _payments(options.payment, parts, people)
+            payments = payments_of(options.payment, parts, people)
     ages = people.ages_at_diagnosis() if any(tables.dated for tables in every) else MemberAges()
     people.forget_rows()
-    first_words, n_words = _words_of_models(parts)
     state = np.zeros((max(people.n_members, 1), n_words), np.uint64)
 
     counts: dict[str, dict[str, int]] = {}
     code_tables: dict[str, tuple[Source, CodeTable]] = {}
     with watch.stage("codes"):
-        of_words = dict(zip(first_words, models, strict=True))
+        of_words = {part.first_word: part.model for part in parts}
         for system, source in sources.items():
             table = CodeTable(
                 system,
@@ -317,9 +376,7 @@ def run(
 
     with watch.stage("score"):
         without_codes = _without_codes(state[: people.n_members], options.workers)
-        runs, lost = _score(parts, first_words, profiles, state, people.months, options)
-
-    report: dict[str, Any] = {
+    about: dict[str, Any] = {
         "hccore": hccore.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
@@ -346,50 +403,33 @@ def run(
         "members": {
             "rows": n,
             **({} if people.months is None else {"members": people.n_members, "member_months": n}),
-            "scored": {_label(part.model.tables): profiles.count(part.scored[:-1]) for part in parts},
+            "scored": {label(part.model.tables): profiles.count(part.scored[:-1]) for part in parts},
             "without_model_codes": without_codes,
             "assumed": people.assumed,
             "blanks": people.blanks,
             "problems": problems.as_report(),
-            "counted": {_label(done.model.tables): done.counted for done in runs if done.counted},
-            "by_segment": {_label(part.model.tables): _by_segment(part, profiles) for part in parts},
-            **_applicability(parts, profiles),
+            "counted": {},
+            "by_segment": {label(part.model.tables): _by_segment(part, profiles) for part in parts},
+            **applicability(parts, profiles),
         },
         "codes": counts,
-        "conditional_mappings_not_met": {
-            _label(tables): number for tables, number in zip(every, lost, strict=True)
-        },
-        "timings": watch.seconds,
+        "conditional_mappings_not_met": {},
+        "timings": {},
     }
     if options.payment is not None:
-        report["payment"] = options.payment.as_report([payment.terms for payment in payments])
-        report["payment"]["unpaid"] = {
-            _label(done.model.tables): profiles.count((done.scored & ~payment.paid)[:-1])
-            for done, payment in zip(runs, payments, strict=True)
+        about["payment"] = options.payment.as_report([payment.terms for payment in payments])
+        about["payment"]["unpaid"] = {
+            label(part.model.tables): profiles.count((part.scored & ~payment.paid)[:-1])
+            for part, payment in zip(parts, payments, strict=True)
         }
-        report["payment"]["frailty_added"] = {
-            _label(done.model.tables): int(np.count_nonzero(payment.frailty))
-            for done, payment in zip(runs, payments, strict=True)
+        about["payment"]["frailty_added"] = {
+            label(part.model.tables): int(np.count_nonzero(payment.frailty))
+            for part, payment in zip(parts, payments, strict=True)
             if payment.frailty is not None
         }
     return Run(
-        options,
-        people.ids,
-        profiles,
-        people.index,
-        ages,
-        (state.shape[0], state.shape[1]),
-        tuple(runs),
-        code_tables,
-        member_source.library,
-        report,
-        payments,
-        people.months,
+        options, people, ages, parts, state, code_tables, payments, member_source.library, about, watch
     )
-
-
-def _label(tables: ModelTables) -> str:
-    return f"{tables.model} {tables.year}"
 
 
 def _by_segment(part: Part, profiles: Profiles) -> dict[str, int]:
@@ -407,253 +447,6 @@ def _without_codes(state: NDArray[np.uint64], threads: int) -> int:
     return sum(found)
 
 
-# -------------------------------------------------------------------- each model's part
-
-
-def _part(
-    model: CompiledModel,
-    models: Sequence[ModelTables],
-    people: People,
-    problems: Problems,
-    options: Options,
-) -> Part:
-    """Profiles, segments and members of one of the models of a run."""
-    tables, profiles = model.tables, people.profiles
-    n = len(profiles)
-    valid = profiles.rows > 0
-    facts = people.facts_for(tables)
-    if tables.age_as_of is not None and "age" in facts:
-        month, day = tables.age_as_of
-        age = facts["age"]
-        after = f"a birth date after {tables.year}-{month:02d}-{day:02d}, from which age is counted"
-        for what, bad in ((after, age < 0), (f"an age above {MAX_AGE}", age > MAX_AGE)):
-            if bad.any():
-                problems.add("birth_date", what, profiles.rows_of(bad))
-                valid &= ~bad
-    absent = np.zeros(n, np.bool_)
-    if people.months is not None:
-        year = np.array(years_of(models))[profiles.facts[YEAR]]
-        absent |= valid & (year > 0) & (year != tables.year)
-        valid &= ~absent
-    segment = np.full(n, -1, np.int16)
-    chosen = np.zeros(n, np.bool_)
-    choose = chooses_segments(tables, all_segments=options.all_segments)
-    shared = {} if options.all_segments else shared_with(tables, models)
-    left = {program: np.zeros(n, np.bool_) for program in shared}
-    if people.segments is not None:
-        names, number = people.segments, profiles.facts[SEGMENT]
-        of_name = {segment_.name: i for i, segment_ in enumerate(tables.segments)}
-        own = np.array([of_name.get(name, -1) for name in names], np.int16)[number]
-        chosen = own >= 0
-        segment[chosen] = own[chosen]
-        theirs = np.array([name in _segments_beside(tables, models) for name in names], np.bool_)
-        absent |= valid & ~chosen & theirs[number]
-        valid &= ~absent
-        choose = bool((valid & ~chosen).any())
-        wanted = columns_of(tables, segments=True).union(*(c.columns for c in shared.values()))
-        missing = wanted - facts.keys()
-        if choose and missing:
-            problems.add(
-                "segment",
-                f"no segment, and no column {', '.join(sorted(missing))} to choose one",
-                profiles.rows_of(valid & ~chosen),
-            )
-            valid &= chosen
-            choose = False
-    if choose:
-        for program, condition in shared.items():
-            left[program] = valid & ~chosen & np.logical_not(np.broadcast_to(condition(facts), n))
-            absent |= left[program]
-            valid &= ~left[program]
-    by_model = model_profiles(model, facts, n, segments=choose)
-    if choose:
-        segment = np.where(valid & ~chosen, by_model.segment, segment)
-        without = valid & ~chosen & (segment < 0)
-        if without.any():
-            if len({other.program for other in models}) > 1 and not options.all_segments:
-                absent |= without
-            else:
-                problems.add(
-                    "segment", f"facts for which {_label(tables)} has no segment", profiles.rows_of(without)
-                )
-            valid &= ~without
-    by_model.arrays.to_score[:] = np.where(
-        valid, EVERY_SEGMENT if options.all_segments else segment, NOT_SCORED
-    )
-
-    def with_nobody(some: Bools) -> Bools:
-        return np.append(some, False)
-
-    return Part(
-        model,
-        profiles.of_row,
-        by_model,
-        segment=np.append(segment, np.int16(-1)),
-        chosen=with_nobody(chosen),
-        scored=with_nobody(valid),
-        absent=with_nobody(absent),
-        left={program: with_nobody(some) for program, some in left.items()},
-        away=with_nobody(absent),
-    )
-
-
-def _segments_beside(tables: ModelTables, models: Sequence[ModelTables]) -> set[str]:
-    """Names of the segments of those models of the run that share the members with this one."""
-    return {
-        segment.name
-        for other in models
-        if other.program in shared_with(tables, models) or tables.program in shared_with(other, [tables])
-        if other.year == tables.year
-        for segment in other.segments
-    }
-
-
-def _left_to_nobody(parts: Sequence[Part]) -> list[Part]:
-    """The parts, where rows to which no model applies are in the results of the first one."""
-    nobody = np.logical_and.reduce([part.absent for part in parts])
-    return [replace(parts[0], away=parts[0].absent & ~nobody), *parts[1:]]
-
-
-def _applicability(parts: Sequence[Part], profiles: Profiles) -> dict[str, Any]:
-    """For the run report: rows by model that applies, where not every model applies to everybody."""
-    if not any(part.absent.any() for part in parts):
-        return {}
-
-    def count(some: Bools) -> int:
-        return profiles.count(some[:-1])
-
-    report: dict[str, Any] = {
-        "applies": {_label(part.model.tables): len(part.of_row) - count(part.absent) for part in parts},
-        "no_model_applies": count(np.logical_and.reduce([part.absent for part in parts])),
-    }
-    for part in parts:
-        tables = part.model.tables
-        for program, left in part.left.items():
-            taken = np.logical_or.reduce(
-                [
-                    ~other.absent
-                    for other in parts
-                    if (other.model.tables.program, other.model.tables.year) == (program, tables.year)
-                ]
-            )
-            if lost := count(left & ~taken):
-                of_program = report.setdefault("left_to_a_program_without_segment", {})
-                of_program.setdefault(_label(tables), {})[program] = lost
-    return report
-
-
-def _payments(payment: Payment, parts: Sequence[Part], people: People) -> tuple[ModelPayment, ...]:
-    """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
-    from hccore.payment import ModelPayment, frailty_where_due, paid
-
-    present = []
-    for part in parts:
-        used = np.bincount(part.segment[part.scored], minlength=len(part.model.segment_names)) > 0
-        present.append((part.model.tables, used))
-    terms = payment.terms(present)
-    segments = [part.segment for part in parts]
-    scored = [part.scored for part in parts]
-    given = people.frailty if payment.frailty is None else payment.frailty
-    frailty: list[NDArray[np.int32] | None] = [None] * len(parts)
-    if given is not None:
-        for i, part in enumerate(parts):
-            age, of_row = people.ages_for(part.model.tables), part.of_row
-            frailty[i] = frailty_where_due(given, terms[i], segments[i][of_row], age, scored[i][of_row])
-    return tuple(
-        ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(parts))
-    )
-
-
-# -------------------------------------------------------------------- scores
-
-
-def _words_of_models(parts: Sequence[Part]) -> tuple[list[int], int]:
-    """Where each model's words begin in a member's state, and how many words there are in all.
-
-    Models by which no row is scored twice and whose codes set the same bits (CMS-HCC and ESRD of one version)
-    share their words: a state is so much shorter.
-    """
-    found: list[int] = []
-    stop = 0
-    for number, part in enumerate(parts):
-        for other, first in zip(parts[:number], found, strict=True):
-            if other.model.sets_same_bits(part.model) and not (other.scored & part.scored).any():
-                found.append(first)
-                break
-        else:
-            found.append(stop)
-            stop += part.model.state_words
-    return found, stop
-
-
-def states_of(state: NDArray[np.uint64], months: Months | None, rows: slice) -> NDArray[np.uint64]:
-    """What the codes of some rows' members set, a row each: a view, or a copy where rows are months."""
-    if months is None:
-        return state[rows]
-    return state[np.maximum(months.person[rows], 0)]
-
-
-def _score(
-    parts: Sequence[Part],
-    first_words: Sequence[int],
-    profiles: Profiles,
-    state: NDArray[np.uint64],
-    months: Months | None,
-    options: Options,
-) -> tuple[list[ModelRun], list[int]]:
-    """Run the scoring kernel over all rows; also returns how many category conditions were not met, by model."""
-    n = len(profiles.of_row)
-    runs: list[ModelRun] = []
-    for part, first_word in zip(parts, first_words, strict=True):
-        # Models that share their words score no row twice: they may also share what is written.
-        shared = None if options.all_segments else next((r for r in runs if r.first_word == first_word), None)
-        columns = len(part.model.segment_names) if options.all_segments else 1
-        runs.append(
-            ModelRun(
-                **vars(part),
-                first_word=first_word,
-                scores=np.zeros((n, columns), np.int32) if shared is None else shared.scores,
-                n_hccs=np.zeros(n, np.int16) if shared is None else shared.n_hccs,
-                # Without months a member is one row, whose state is no longer needed once it is scored.
-                hccs=state if months is None else np.zeros((n, part.model.state_words), np.uint64),
-                hcc_word=first_word if months is None else 0,
-                counted={},
-            )
-        )
-    for part in parts:
-        _score_without_codes(part)
-    lock = threading.Lock()
-    lost = [0] * len(parts)
-    tallies = [np.zeros(len(part.model.kernel.tallied), np.int64) for part in parts]
-
-    def work(rows: slice) -> None:
-        for number, done in enumerate(runs):
-            tally = np.zeros_like(tallies[number])
-            failed = kernels.score_members(
-                0,
-                rows.stop - rows.start,
-                states_of(state, months, rows),
-                done.first_word,
-                done.of_row[rows],
-                done.profiles.arrays,
-                done.model.kernel,
-                done.scores[rows],
-                done.n_hccs[rows],
-                done.hccs[rows],
-                done.hcc_word,
-                tally,
-                done.model.scratch(),
-            )
-            with lock:
-                lost[number] += failed
-                tallies[number] += tally
-
-    in_ranges(n, options.workers, work)
-    for done, tally in zip(runs, tallies, strict=True):
-        done.counted.update(_counted(done, profiles, tally))
-    return runs, lost
-
-
 def _score_without_codes(part: Part) -> None:
     """Work out the scores of members without any code that counts: one member of each profile, every segment."""
     arrays = part.profiles.arrays
@@ -661,7 +454,7 @@ def _score_without_codes(part: Part) -> None:
     no_codes = np.zeros((n, part.model.state_words), np.uint64)
     kernels.score_members(
         0,
-        n,
+        np.zeros(0, np.int32),
         no_codes,
         0,
         np.arange(n, dtype=np.int32),
@@ -669,14 +462,13 @@ def _score_without_codes(part: Part) -> None:
         part.model.kernel,
         arrays.without_codes,
         np.zeros(n, np.int16),
-        no_codes,
-        0,
+        no_codes[:0],
         np.zeros(len(part.model.kernel.tallied), np.int64),
         part.model.scratch(),
     )
 
 
-def _counted(done: ModelRun, profiles: Profiles, tally: NDArray[np.int64]) -> dict[str, int]:
+def _counted(done: Part, profiles: Profiles, tally: NDArray[np.int64]) -> dict[str, int]:
     """Rows with each variable that the tables want counted, by the tables' own sentence."""
     by_bit = dict(zip(map(int, done.model.kernel.tallied), map(int, tally), strict=True))
     counts = {}

@@ -26,7 +26,7 @@ def compile_kernels() -> None:
         paths = {role: Path(name) / f"{role}.parquet" for role in tables}
         for role, path in paths.items():
             parquet.write_table(tables[role], path)
-        model.score(paths["members"], paths["diagnoses"], threads=1).table()
+        model.score(paths["members"], paths["diagnoses"], threads=1).write(Path(name) / "scores.parquet")
 
 
 def _with_other_ids(table: pa.Table) -> pa.Table:

@@ -5,6 +5,7 @@ Arrow's own `to_numpy` and `pa.array` import pandas on first use where it is ins
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -126,3 +127,12 @@ def lists_of(
     """An Arrow array of lists: list i is `values[offsets[i]:offsets[i + 1]]`."""
     buffers = [bitmap_of(valid), pa.py_buffer(offsets)]
     return pa.Array.from_buffers(pa.list_(values.type), len(offsets) - 1, buffers, children=[values])
+
+
+def give_back_memory() -> None:
+    """Let the system have the freed memory that Arrow and the C library keep, before much more is asked for."""
+    pa.default_memory_pool().release_unused()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (AttributeError, OSError, TypeError):  # not the C library of GNU
+        pass

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 import hccore
 from hccore import compiled as kernels
+from hccore.arrow import give_back_memory
 from hccore.compile import CompiledModel
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
@@ -346,6 +347,7 @@ def run(
             payments = payments_of(options.payment, parts, people)
     ages = people.ages_at_diagnosis() if any(tables.dated for tables in every) else MemberAges()
     people.forget_rows()
+    give_back_memory()
     state = np.zeros((max(people.n_members, 1), n_words), np.uint64)
 
     counts: dict[str, dict[str, int]] = {}

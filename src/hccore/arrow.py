@@ -5,6 +5,7 @@ Arrow's own `to_numpy` and `pa.array` import pandas on first use where it is ins
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 from collections.abc import Sequence
 from typing import Any
@@ -132,7 +133,5 @@ def lists_of(
 def give_back_memory() -> None:
     """Let the system have the freed memory that Arrow and the C library keep, before much more is asked for."""
     pa.default_memory_pool().release_unused()
-    try:
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # where it is not the C library of GNU
         ctypes.CDLL(None).malloc_trim(0)
-    except (AttributeError, OSError, TypeError):  # not the C library of GNU
-        pass

@@ -7,11 +7,16 @@ wrong usage, 130 when interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import ctypes
 import json
+import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -192,7 +197,30 @@ def _assumed(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 # -------------------------------------------------------------------- commands
 
 
+def _load_ahead() -> None:
+    """Load large libraries beside the imports that need them: the interpreter lock is not held meanwhile."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of NumPy: no matrix here is worth starting threads
+
+    def load() -> None:
+        for package, pattern in _LIBRARIES:
+            spec = PathFinder.find_spec(package)
+            for folder in (spec and spec.submodule_search_locations) or ():
+                for path in Path(folder).glob(pattern):
+                    with contextlib.suppress(OSError):  # importing the package will say what is wrong
+                        ctypes.CDLL(str(path))
+
+    threading.Thread(target=load, daemon=True).start()
+
+
+_LIBRARIES = (
+    ("pyarrow", "libarrow.so.*"),
+    ("pyarrow", "libparquet.so.*"),
+    ("llvmlite", "binding/libllvmlite.so"),
+)
+
+
 def _score(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    _load_ahead()
     from hccore.model import score
     from hccore.output import check_output
 

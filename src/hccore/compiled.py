@@ -8,7 +8,9 @@ the versions of the compiler, the processor. Whatever does not work out is compi
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import functools
 import importlib.util
 import sys
 import threading
@@ -182,16 +184,13 @@ def _map(code: bytes, symbol: str) -> int:
     return address
 
 
+@functools.cache
 def _engine() -> Any:
-    """A new loader of object files."""
+    """The loader of object files."""
     from llvmlite import binding
 
-    try:
+    with contextlib.suppress(RuntimeError):  # llvmlite that needs no initialization says so
         binding.initialize_native_target()
         binding.initialize_native_asmprinter()
-    except RuntimeError:  # llvmlite that needs no initialization says so
-        pass
     machine = binding.Target.from_default_triple().create_target_machine()
-    engine = binding.create_mcjit_compiler(binding.parse_assembly(""), machine)
-    _keep.append(engine)
-    return engine
+    return binding.create_mcjit_compiler(binding.parse_assembly(""), machine)

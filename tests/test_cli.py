@@ -8,12 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.feather as feather
 import pyarrow.parquet as parquet
 import pytest
 
 import hccore
+from hccore import cli
 from hccore.cli import main
 
 V28 = ["--model", "cms_hcc_v28", "--year", "2026"]
@@ -347,3 +349,43 @@ def test_as_a_process(sample: list[str], tmp_path: Path):
     assert failed.returncode == 1
     assert len(failed.stderr.splitlines()) == 1
     assert subprocess.run([*command, "score"], capture_output=True, text=True).returncode == 2
+
+
+# -------------------------------------------------------------------- as a process
+
+
+def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hccore", *arguments]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
+
+
+def test_a_process_says_everything_before_it_ends(sample: list[str], tmp_path: Path):
+    done = process("models", stdout=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") > 20
+    done = process("score", *sample, *V28, "--out", str(tmp_path / "out.csv"), stdout=subprocess.PIPE)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "members scored in" in done.stderr
+    assert len(rows(tmp_path / "out.csv")) == len(rows(Path(sample[0])))
+
+
+def test_a_process_ends_with_the_code_of_its_command(sample: list[str], tmp_path: Path):
+    missing = str(tmp_path / "nothing.csv")
+    assert process("score", missing, missing, *V28, "--out", str(tmp_path / "out.csv")).returncode == 1
+    assert process("score").returncode == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+def test_output_that_cannot_be_written_is_1():
+    with Path("/dev/full").open("w") as full:
+        done = process("models", stdout=full)
+    assert done.returncode == 1
+    assert "hccore: the output cannot be written: No space left on device" in done.stderr
+
+
+def test_libraries_that_cannot_be_loaded_ahead_do_no_harm(
+    sample: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    for number, broken in enumerate([("no such package", "*"), ("hccore", "cli.py"), ("hccore", "nothing*")]):
+        monkeypatch.setattr(cli, "_LIBRARIES", (broken,))
+        assert main(["score", *sample, *V28, "--out", str(tmp_path / f"{number}.csv"), "--quiet"]) == 0

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def command() -> NoReturn:
     """Run one command as the process that this is.
 
-    The process ends here, without the interpreter's tidying up: that takes as long as scoring thousands of members.
+    It ends here, without the interpreter's tidying up, which takes as long as scoring thousands of members.
     """
     try:
         code = main()

@@ -14,7 +14,7 @@ of one member while it is scored (`work_words`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -313,16 +313,16 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
             lasts[-1] = True
         return start, len(words)
 
-    steps = _ladder_rules(rules, tables)
+    rungs = tables.rungs(rules)
     spans, bounds = [], []
-    ladders = {count_of: number for number, count_of in enumerate(dict.fromkeys(r.count_of for r in steps))}
-    top = max((max(rule.low or 0, rule.high or 0) for rule in steps), default=0) + 1
+    ladders = {count_of: number for number, count_of in enumerate(dict.fromkeys(r.count_of for r in rungs))}
+    top = max((max(rule.low or 0, rule.high or 0) for rule in rungs), default=0) + 1
     ladder_sets = np.zeros((len(ladders), top + 1, n_words), np.uint64)
-    for rule in steps:
+    for rule in rungs:
         counts = slice(rule.low or 0, None if rule.high is None else rule.high + 1)
         ladder_sets[ladders[rule.count_of], counts] |= _mask([rule.variable], bits, n_words)
     ladder_parts = [add(count_of) for count_of in ladders]
-    rules = [rule for rule in rules if rule not in steps]
+    rules = [rule for rule in rules if rule not in rungs]
     without = np.zeros((2, (len(rules) + 63) // 64), np.uint64)
     hits = np.zeros((n_words * 64, *without.shape), np.uint64)
     counted_parts: dict[tuple[str, ...], tuple[int, int]] = {}
@@ -357,22 +357,3 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
         np.array(ladder_parts, np.int32).reshape(-1, 2),
         ladder_sets,
     )
-
-
-def _ladder_rules(rules: Sequence[Rule], tables: ModelTables) -> list[Rule]:
-    """Rules of a stage that look at a count alone, which no rule changes, and set what no rule looks at."""
-    cleared = {name for rule in rules for name in tables.members_of(rule.clears)}
-    changed = cleared.union(rule.variable for rule in rules)
-    looked_at = {
-        name
-        for rule in rules
-        for terms in (rule.when, rule.unless, rule.count_of)
-        for name in tables.members_of(terms)
-    }
-    return [
-        rule
-        for rule in rules
-        if rule.count_of and rule.variable and not (rule.when or rule.unless or rule.clears)
-        if changed.isdisjoint(tables.members_of(rule.count_of))
-        if rule.variable not in looked_at | cleared
-    ]

@@ -64,15 +64,29 @@ class _Rule(NamedTuple):
     rule: Rule
 
 
-# Rules to try, each behind a mask that must be hit at least: most are passed over by it.
-_Gated = tuple[tuple[int, _Rule], ...]
+class _Stage(NamedTuple):
+    """The rules of a stage that may fire for a member.
+
+    Attributes
+    ----------
+    ladders : tuple of (mask, list of int)    what is set by how many bits of the mask there are
+    rules : tuple of (gate, _Rule)            to try, each behind a mask that must be hit at least: most are passed
+                                              over by it
+    """
+
+    ladders: tuple[tuple[int, list[int]], ...]
+    rules: tuple[tuple[int, _Rule], ...]
+
+
 _Cleared = Callable[[int, Rule], None]
 
 
-def _run(rules: _Gated, bits: int, cleared: _Cleared | None = None) -> int:
+def _run(stage: _Stage, bits: int, cleared: _Cleared | None = None) -> int:
     """A member's bits after the rules of a stage; `cleared` is told the bits that a rule takes away."""
+    for mask, sets_by_count in stage.ladders:
+        bits |= sets_by_count[(bits & mask).bit_count()]
     counted = count = 0
-    for gate, rule in rules:
+    for gate, rule in stage.rules:
         if bits & gate:
             terms, unless, count_of, low, high, clears, sets, source = rule
             if bits & unless:
@@ -82,7 +96,7 @@ def _run(rules: _Gated, bits: int, cleared: _Cleared | None = None) -> int:
                     break
             else:
                 if count_of:
-                    if count_of != counted:  # the rungs of a ladder count the same
+                    if count_of != counted:  # rules that follow each other often count the same
                         counted, count = count_of, (bits & count_of).bit_count()
                     if not low <= count <= high:
                         continue
@@ -110,8 +124,8 @@ class _Profile(NamedTuple):
 
     bits: int
     accepts: int
-    before: _Gated
-    after: _Gated
+    before: _Stage
+    after: _Stage
     base: int
     worth: Mapping[int, int]
     counts: int
@@ -220,14 +234,17 @@ class SingleScorer:
             name for rule in later for name in (rule.variable, *tables.members_of(rule.clears)) if name
         ]
         self.changing = self.mask((*changed, *(entry.category for entry in self.entries.values())))
-        self.rules = {
-            stage: [self._rule(rule) for rule in later if rule.stage == stage]
-            for stage in ("before", "after")
-        }
+        self.ladders: dict[str, tuple[tuple[int, list[int]], ...]] = {}
+        self.rules: dict[str, list[_Rule]] = {}
+        for stage in ("before", "after"):
+            rules = [rule for rule in later if rule.stage == stage]
+            rungs = tables.rungs(rules)
+            self.ladders[stage] = self._ladders(rungs)
+            self.rules[stage] = [self._rule(rule) for rule in rules if rule not in rungs]
         self._hierarchy()
         self._members: dict[tuple[str, ...], tuple[Callable[[Any], Any], dict[Any, _Member]]] = {}
         self._profiles: dict[Any, _Profile] = {}
-        self._open: dict[int, tuple[_Gated, _Gated]] = {}
+        self._open: dict[int, tuple[_Stage, _Stage]] = {}
         self._worths: dict[int, dict[int, int]] = {}
         self._terms: dict[int, tuple[int, dict[int, Contribution]]] = {}
         self._codes = {
@@ -274,6 +291,15 @@ class SingleScorer:
             rule,
         )
 
+    def _ladders(self, rungs: Sequence[Rule]) -> tuple[tuple[int, list[int]], ...]:
+        """What rules that only count set, by the mask that they count."""
+        sets: dict[int, list[int]] = {}
+        for rung in map(self._rule, rungs):
+            by_count = sets.setdefault(rung.count_of, [0] * (rung.count_of.bit_count() + 1))
+            for count in range(rung.low, min(rung.high + 1, len(by_count))):
+                by_count[count] |= rung.sets
+        return tuple(sets.items())
+
     def _hierarchy(self) -> None:
         """What each parent drops, and the places of the edges."""
         edges = list(self.tables.hierarchy)
@@ -287,14 +313,17 @@ class SingleScorer:
             self.edges_of.setdefault(self.bit[child], []).append(edge)
         self.parents = reduce(operator.or_, self.drops, 0)
 
-    def _open_rules(self, fixed: int) -> tuple[_Gated, _Gated]:
+    def _open_rules(self, fixed: int) -> tuple[_Stage, _Stage]:
         """The rules before and after the hierarchies that variables set for good leave open."""
         found = self._open.get(fixed)
         if found is None:
             if len(self._open) >= _PROFILES:
                 self._open.clear()
             before, after = (
-                tuple(left for rule in self.rules[stage] if (left := self._left_open(rule, fixed)))
+                _Stage(
+                    self.ladders[stage],
+                    tuple(left for rule in self.rules[stage] if (left := self._left_open(rule, fixed))),
+                )
                 for stage in ("before", "after")
             )
             found = self._open[fixed] = (before, after)

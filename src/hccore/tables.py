@@ -206,6 +206,32 @@ class ModelTables:
             found.update(dict.fromkeys(self.groups.get(name, (name,))))
         return tuple(found)
 
+    def rungs(self, rules: Sequence[Rule]) -> list[Rule]:
+        """Rules of a stage that look at a count alone, which no rule changes, and set what no rule looks at.
+
+        They are the rungs of ladders (D1, D2, ... of the payment HCCs), and may run before all other rules.
+
+        Parameters
+        ----------
+        rules : sequence of Rule
+            All rules of the stage.
+        """
+        cleared = {name for rule in rules for name in self.members_of(rule.clears)}
+        changed = cleared.union(rule.variable for rule in rules)
+        looked_at = {
+            name
+            for rule in rules
+            for terms in (rule.when, rule.unless, rule.count_of)
+            for name in self.members_of(terms)
+        }
+        return [
+            rule
+            for rule in rules
+            if rule.count_of and rule.variable and not (rule.when or rule.unless or rule.clears)
+            if changed.isdisjoint(self.members_of(rule.count_of))
+            if rule.variable not in looked_at | cleared
+        ]
+
 
 def _targets_of(books: Iterable[Mapping[str, tuple[CodeTarget, ...]]]) -> tuple[CodeTarget, ...]:
     """The targets of all codes of some systems, each once; codes that lead to the same share them."""

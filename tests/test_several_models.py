@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.dataset as dataset
 import pytest
 from hypothesis import given, strategies as st
 
@@ -135,6 +136,59 @@ def test_programs_of_another_year_leave_the_members() -> None:
 def test_all_segments_are_for_everybody() -> None:
     result = score(everybody(), all_segments=True)
     assert result.table(["ID", "model"]).num_rows == len(MODELS) * len(PEOPLE)
+
+
+SAME_BITS = [("cms_hcc_v24", 2025), ("cms_hcc_v28", 2025), ("esrd_v24", 2025)]
+
+
+@pytest.mark.parametrize("all_segments", [False, True])
+def test_models_whose_codes_set_the_same_bits_share_them(all_segments: bool) -> None:
+    """CMS-HCC V24 and ESRD V24 map codes alike: the state of a member holds what codes set once."""
+    every = score(everybody(), SAME_BITS, all_segments=all_segments)
+    v24, v28, esrd = every._run.parts
+    assert v24.first_word == esrd.first_word != v28.first_word
+    assert every._run.state.shape[1] == v24.model.state_words + v28.model.state_words
+    rows = every.table().to_pylist()
+    for name in ("cms_hcc_v24", "esrd_v24"):
+        apart = score(everybody(), [("cms_hcc_v28", 2025), (name, 2025)], all_segments=all_segments).table()
+        member = apart.schema.names[0]
+        theirs = {row[member]: row for row in apart.to_pylist() if row["model"] == name}
+        # Who has ESRD is left to its model where there is one, and has no score by the other.
+        mine = [row for row in rows if row["model"] == name and row.get("segment", "") is not None]
+        assert len(mine) >= 2
+        for row in mine:
+            assert {key: row[key] for key in apart.schema.names} == theirs[row[member]]
+
+
+def test_the_report_counts_every_row_once_whatever_is_asked_for() -> None:
+    first = score(everybody())
+    report = {key: value for key, value in first.report.items() if key not in ("created", "timings")}
+    assert report["conditional_mappings_not_met"].keys() == {f"{name} {year}" for name, year in MODELS}
+    for ask in (
+        lambda r: r.table(),
+        lambda r: r.scores,
+        lambda r: [r.table(["member_id"]), r.report, r.table()],
+    ):
+        result = score(everybody())
+        ask(result)
+        assert {key: result.report[key] for key in report} == report
+
+
+def test_rows_stand_model_by_model_and_in_files_block_by_block(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hccore.scoring.BLOCK_ROWS", 2)
+    people = dict.fromkeys("abcde", AGED)
+    result = score(people, MODELS[:2])
+    in_frame = [(row["model"], row["member_id"]) for row in result.scores.to_pylist()]
+    assert in_frame == [(name, member) for name, _ in MODELS[:2] for member in "abcde"]
+    for ending in (".parquet", ".csv", ".arrow"):
+        out = tmp_path / f"scores{ending}"
+        result.write(out, columns=["member_id", "model"])
+        rows = dataset.dataset(out, format=ending[1:]).to_table().to_pylist()
+        assert [(row["model"], row["member_id"]) for row in rows] == [
+            (name, member) for block in ("ab", "cd", "e") for name, _ in MODELS[:2] for member in block
+        ]
 
 
 def test_invalid_members_keep_a_row_of_every_model() -> None:

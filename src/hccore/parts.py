@@ -96,20 +96,16 @@ def parts_of(
 def _with_words(parts: Sequence[Part]) -> tuple[list[Part], int]:
     """Give every model its words of a member's state; also returns how many there are in all.
 
-    Models by which no row is scored twice and whose codes set the same bits (CMS-HCC and ESRD of one version)
-    share their words: a state is so much shorter.
+    Models whose codes set the same bits (CMS-HCC and ESRD of one version) share their words: a state is so much
+    shorter.
     """
     found: list[Part] = []
     stop = 0
     for part in parts:
-        first_word = stop
-        for other in found:
-            if other.model.sets_same_bits(part.model) and not (other.scored & part.scored).any():
-                first_word = other.first_word
-                break
-        else:
+        same = next((other for other in found if other.model.sets_same_bits(part.model)), None)
+        found.append(replace(part, first_word=stop if same is None else same.first_word))
+        if same is None:
             stop += part.model.state_words
-        found.append(replace(part, first_word=first_word))
     return found, stop
 
 

@@ -173,9 +173,8 @@ class Result:
         """Payment scores of a block, model by model."""
         from hccore.payment import ModelScores, payment_scores
 
-        raw = np.zeros(
-            (len(every), block.stop - block.start), np.int32
-        )  # by every model, of all of the block
+        # By every model, of all rows of the block.
+        raw = np.zeros((len(every), block.stop - block.start), np.int32)
         for number, done in enumerate(every):
             raw[number, _places(done.rows, block)] = done.scores[:, 0]
         for number, mine in enumerate(every):
@@ -404,7 +403,8 @@ class Result:
             threads = self._run.options.workers
 
             def scores(text: bool) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
-                return self.blocks(columns, text=text, plain=text)
+                # Dictionaries change from model to model, which an Arrow file cannot say.
+                return self.blocks(columns, text=text, plain=not Path(out).name.lower().endswith(".parquet"))
 
             write_batches(paths[0], scores, Path(out), threads)
             for path, wanted, batches in (

@@ -32,7 +32,8 @@ def test_score_in_memory(
         result = model.score(members, diagnoses)
         start = time.perf_counter()
         tables[:] = [pa.table(result.scores)]
-        timings.append({**result.report["timings"], "table of scores": time.perf_counter() - start})
+        took = time.perf_counter() - start
+        timings.append({**result.report["timings"], "table of scores, with scoring": took})
 
     benchmark.pedantic(score, rounds=rounds, warmup_rounds=1)
     measured = timings[-rounds:]

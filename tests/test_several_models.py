@@ -146,8 +146,8 @@ def test_models_whose_codes_set_the_same_bits_share_them(all_segments: bool) -> 
     """CMS-HCC V24 and ESRD V24 map codes alike: the state of a member holds what codes set once."""
     every = score(everybody(), SAME_BITS, all_segments=all_segments)
     v24, v28, esrd = every._run.parts
-    assert v24.first_word == esrd.first_word != v28.first_word
-    assert every._run.state.shape[1] == v24.model.state_words + v28.model.state_words
+    assert v24.first_bit == esrd.first_bit != v28.first_bit
+    assert every._run.state.shape[1] == -(-(v24.model.state_bits + v28.model.state_bits) // 64)
     rows = every.table().to_pylist()
     for name in ("cms_hcc_v24", "esrd_v24"):
         apart = score(everybody(), [("cms_hcc_v28", 2025), (name, 2025)], all_segments=all_segments).table()

@@ -74,6 +74,8 @@ class KernelTables(NamedTuple):
     ----------
     n_categories : int
         Bits [0, n_categories) are categories, the conditional bits follow.
+    own : uint64[state_words]
+        All of these, as a mask.
     conditional_target : int32[n_conditional]
         The variable that each conditional bit stands for.
     hierarchy_parent : int32[n_parents]
@@ -101,6 +103,7 @@ class KernelTables(NamedTuple):
     """
 
     n_categories: int
+    own: Words
     conditional_target: Ints
     hierarchy_parent: Ints
     hierarchy_row: Ints
@@ -161,6 +164,7 @@ class CompiledModel:
     names: tuple[str, ...]
     conditional: tuple[tuple[str, Condition], ...]
     services: tuple[Condition, ...]
+    state_bits: int
     state_words: int
     work_words: int
     codes: Mapping[str, Mapping[str, tuple[tuple[int, int], ...]]]
@@ -264,12 +268,14 @@ def compile_model(tables: ModelTables) -> CompiledModel:
         names=tuple(names),
         conditional=tuple(conditional),
         services=tuple(services),
+        state_bits=n_state,
         state_words=state_words,
         work_words=n_words,
         codes=codes,
         in_segment=in_segment,
         kernel=KernelTables(
             n_categories=len(categories),
+            own=np.array([(1 << min(n_state - start, 64)) - 1 for start in range(0, n_state, 64)], np.uint64),
             conditional_target=np.array([bits[name] for name, _ in conditional], np.int32),
             hierarchy_parent=np.array([bits[parent] for parent in parents], np.int32),
             hierarchy_row=np.array([row_of.get(name, -1) for name in categories], np.int32),

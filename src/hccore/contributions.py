@@ -134,11 +134,10 @@ class _Expander:
 
     def _entry_bits(self, entries: Entries) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The model's bits of each entry: those of entry e are `bit[start[e]:start[e + 1]]`."""
-        word = entries.word - self.done.first_word
-        mine = (word >= 0) & (word < self.done.model.state_words)
-        entry, bit = _set_bits(np.where(mine, entries.mask, np.uint64(0)).reshape(-1, 1))
-        start = np.searchsorted(entry, np.arange(len(word) + 1))
-        return start, bit + word[entry].astype(np.int64) * 64
+        entry, bit = _set_bits(entries.mask.reshape(-1, 1))
+        own = bit + entries.word[entry].astype(np.int64) * 64 - self.done.first_bit
+        mine = (own >= 0) & (own < self.done.model.state_bits)
+        return np.searchsorted(entry[mine], np.arange(len(entries.word) + 1)), own[mine]
 
     def _clearing_rules(self) -> tuple[list[str], dict[int, list[tuple[int, int]]]]:
         """Rules that clear categories.
@@ -169,7 +168,7 @@ class _Expander:
             0,
             n,
             self.run.states(slice(start, stop)),
-            done.first_word,
+            done.first_bit,
             done.of_row[start:stop],
             done.profiles.arrays,
             model.kernel,

@@ -41,10 +41,10 @@ _MOST_DAYS = 1 << 17
 
 
 class ModelCodes(NamedTuple):
-    """What a `CodeTable` needs of one model: its codes, and where its words begin in a member's state."""
+    """What a `CodeTable` needs of one model: its codes, and where its bits begin in a member's state."""
 
     model: CompiledModel
-    first_word: int
+    first_bit: int
 
 
 class EntryArrays(NamedTuple):
@@ -71,7 +71,7 @@ def _effect(
 ) -> dict[tuple[int, int], int]:
     """What a code does: masks by word of the state and condition on the row, whose number `conditions` gives."""
     masks: dict[tuple[int, int], int] = {}
-    for model, first_word in models:
+    for model, first_bit in models:
         tables = model.tables
         year = tables.year if tables.service_year and system == "icd10cm" else None
         for bit, service in model.codes.get(system, {}).get(code, ()):
@@ -79,8 +79,9 @@ def _effect(
             number = -1
             if year is not None or service >= 0:
                 number = conditions.setdefault((year, condition), len(conditions))
-            key = (first_word + (bit >> 6), number)
-            masks[key] = masks.get(key, 0) | 1 << (bit & 63)
+            place = first_bit + bit
+            key = (place >> 6, number)
+            masks[key] = masks.get(key, 0) | 1 << (place & 63)
     return masks
 
 

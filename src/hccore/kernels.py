@@ -1263,26 +1263,38 @@ def apply_hierarchy(work: Any, present: Any, model: Any) -> None:
 
 
 @part_of_kernel
-def find_variables(
-    work: Any,
-    present: Any,
-    remaining: Any,
-    state: Any,
-    row: int,
-    first_word: int,
-    profiles: Any,
-    p: int,
-    model: Any,
-) -> None:
+def own_bits(state: Any, row: int, first_bit: int, model: Any, own: Any) -> None:
+    """A model's bits of a member's state, which may begin anywhere in it.
+
+    Parameters
+    ----------
+    state : uint64[n, all_words]
+    row, first_bit : int
+    model : KernelTables            see `compile.py`
+    own : uint64[state_words]       written
+    """
+    at, shift = first_bit >> 6, np.uint64(first_bit & 63)
+    if shift == 0:
+        for word in range(own.shape[0]):
+            own[word] = state[row, at + word] & model.own[word]
+    else:
+        rest = np.uint64(64) - shift
+        for word in range(own.shape[0]):
+            bits = state[row, at + word] >> shift
+            if at + word + 1 < state.shape[1]:
+                bits |= state[row, at + word + 1] << rest
+            own[word] = bits & model.own[word]
+
+
+@part_of_kernel
+def find_variables(work: Any, present: Any, remaining: Any, profiles: Any, p: int, model: Any) -> None:
     """All variables of one member: conditions, rules, hierarchies, rules.
 
     Parameters
     ----------
     work : uint64[work_words]          written: all variables at the end
-    present : uint64[state_words]      written: the categories before the hierarchies
+    present : uint64[state_words]      what the member's codes set; written: the categories before the hierarchies
     remaining : uint64[state_words]    written: the categories after them
-    state : uint64[n, all_words]       what the members' codes set
-    row, first_word : int              the member, and where the model's words begin in its state
     profiles : ProfileArrays           see `profiles.py`
     p : int                            the member's profile
     model : KernelTables               see `compile.py`
@@ -1294,7 +1306,7 @@ def find_variables(
     last_word = n_categories >> 6
     in_last_word = (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
     for word in range(n_state):
-        bits = state[row, first_word + word] & profiles.accepts[p, word]
+        bits = present[word] & profiles.accepts[p, word]
         if word >= last_word:  # conditional bits count through the variable that they stand for
             keep = in_last_word if word == last_word else np.uint64(0)
             extra = bits & ~keep
@@ -1326,7 +1338,7 @@ def score_members(
     first: int,
     member: Any,
     state: Any,
-    first_word: int,
+    first_bit: int,
     profile: Any,
     profiles: Any,
     model: Any,
@@ -1342,7 +1354,7 @@ def score_members(
     ----------
     first : int
     member : int32[k] or int32[0]       row of each one's state; if empty, they are consecutive from `first` on
-    state : uint64[n, all_words]        member states; this model's words start at `first_word`
+    state : uint64[n, all_words]        member states; this model's bits begin at `first_bit`
     profile : int32[k]                  profile of each row, -1: none, not scored
     profiles : ProfileArrays            see `profiles.py`
     model : KernelTables                see `compile.py`
@@ -1376,8 +1388,9 @@ def score_members(
         if chosen != NOT_SCORED:
             if not consecutive:
                 row = np.int64(member[i])
+            own_bits(state, row, first_bit, model, present)
             for word in range(n_state):
-                bits = state[row, first_word + word]
+                bits = present[word]
                 counts |= bits & profiles.accepts[p, word]
                 failed += popcount(bits & ~profiles.accepts[p, word])
         if chosen == NOT_SCORED or (plain and counts == 0 and chosen >= 0):
@@ -1391,7 +1404,7 @@ def score_members(
                 for s in range(scores.shape[1]):
                     scores[i, s] = 0
             continue
-        find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
+        find_variables(work, present, remaining, profiles, p, model)
         count = 0
         for word in range(n_state):
             count += popcount(remaining[word] & model.counted[word])
@@ -1451,7 +1464,7 @@ def variables_of_members(
     start: int,
     stop: int,
     state: Any,
-    first_word: int,
+    first_bit: int,
     profile: Any,
     profiles: Any,
     model: Any,
@@ -1475,8 +1488,9 @@ def variables_of_members(
         p = profile[row]
         if p < 0 or profiles.to_score[p] == NOT_SCORED:
             continue
+        own_bits(state, row, first_bit, model, present)
         for word in range(found.shape[1]):
-            bits = state[row, first_word + word] & profiles.accepts[p, word]
+            bits = present[word] & profiles.accepts[p, word]
             while bits != 0:
                 target = word * 64 + lowest_bit(bits)
                 bits &= bits - np.uint64(1)
@@ -1484,7 +1498,7 @@ def variables_of_members(
                     target = np.int64(model.conditional_target[target - n_categories])
                 if target < n_categories:
                     found[row - start, target >> 6] |= np.uint64(1) << np.uint64(target & 63)
-        find_variables(work, present, remaining, state, row, first_word, profiles, p, model)
+        find_variables(work, present, remaining, profiles, p, model)
         for word in range(work.shape[0]):
             variables[row - start, word] = work[word]
         for word in range(present.shape[0]):

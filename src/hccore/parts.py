@@ -38,7 +38,7 @@ class Part:
 
     Attributes
     ----------
-    first_word : int                    where the model's words begin in the members' states
+    first_bit : int                     where the model's bits begin in the members' states
     of_row : int32[n]                   profile of each row of the members
     profiles : ModelProfiles
     segment : int16[n_profiles + 1]     the rows' own, -1: none was chosen
@@ -50,7 +50,7 @@ class Part:
     """
 
     model: CompiledModel
-    first_word: int
+    first_bit: int
     of_row: NDArray[np.int32]
     profiles: ModelProfiles
     segment: NDArray[np.int16]
@@ -90,23 +90,23 @@ def parts_of(
     # Rows to which no model applies are in the results of the first one.
     nobody = np.logical_and.reduce([part.absent for part in parts])
     parts[0] = replace(parts[0], away=parts[0].absent & ~nobody)
-    return _with_words(parts)
+    return _with_bits(parts)
 
 
-def _with_words(parts: Sequence[Part]) -> tuple[list[Part], int]:
-    """Give every model its words of a member's state; also returns how many there are in all.
+def _with_bits(parts: Sequence[Part]) -> tuple[list[Part], int]:
+    """Give every model its bits of a member's state; also returns how many words there are in all.
 
-    Models whose codes set the same bits (CMS-HCC and ESRD of one version) share their words: a state is so much
-    shorter.
+    Models whose codes set the same bits (CMS-HCC and ESRD of one version) share them, and the others follow each
+    other closely: a state is read and written at random, and all of them are what a run needs most memory for.
     """
     found: list[Part] = []
     stop = 0
     for part in parts:
         same = next((other for other in found if other.model.sets_same_bits(part.model)), None)
-        found.append(replace(part, first_word=stop if same is None else same.first_word))
+        found.append(replace(part, first_bit=stop if same is None else same.first_bit))
         if same is None:
-            stop += part.model.state_words
-    return found, stop
+            stop += part.model.state_bits
+    return found, (stop + 63) // 64
 
 
 def _part(

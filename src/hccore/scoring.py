@@ -220,7 +220,7 @@ class Run:
             first,
             member,
             self.state,
-            part.first_word,
+            part.first_bit,
             profile.astype(np.int32),
             part.profiles.arrays,
             model.kernel,
@@ -353,11 +353,11 @@ def run(
     counts: dict[str, dict[str, int]] = {}
     code_tables: dict[str, tuple[Source, CodeTable]] = {}
     with watch.stage("codes"):
-        of_words = {part.first_word: part.model for part in parts}
+        of_bits = {part.first_bit: part.model for part in parts}
         for system, source in sources.items():
             table = CodeTable(
                 system,
-                [ModelCodes(model, first) for first, model in of_words.items()],
+                [ModelCodes(model, first) for first, model in of_bits.items()],
                 exact=options.exact_codes,
             )
             code_tables[system] = (source, table)

@@ -195,6 +195,7 @@ ERRORS = [
     (["--out", "out.csv", "--report", "report.txt"], "must be .json"),
     (["--out", "out.csv", "--contributions", "terms"], "the format is told by the ending"),
     (["--out", "out.csv", "--columns", "raw_score,raw"], "there is no column 'raw'"),
+    (["--out", "out.csv", "--columns", "year,model,year"], "year is asked for more than once"),
     (["--out", "out.csv", "--assume", "sexx=M"], "there is no member column 'sexx'"),
 ]
 

@@ -179,6 +179,16 @@ def test_columns_that_nobody_reads_may_be_of_any_type(spark: Any) -> None:
     done.close()
 
 
+def test_spark_reads_the_files_that_one_machine_writes(spark: Any, tmp_path: Path, root: Path) -> None:
+    model = hccore.load_model("cms_hcc_v28", 2026)
+    result = model.score(*(root / "data_samples" / name for name in ("members.csv", "diagnoses.csv")))
+    result.write(tmp_path / "scores.parquet")
+    read = spark.read.parquet(str(tmp_path / "scores.parquet"))
+    rows = [row.asDict() for row in read.orderBy("member_id").collect()]
+    assert rows == result.table().sort_by("member_id").to_pylist()
+    assert read.filter(f"member_id = '{rows[5]['member_id']}'").count() == 1
+
+
 def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     block = re.search(r"## Outgrowing one machine: Spark\n\n((?:    .*\n)+)", readme)

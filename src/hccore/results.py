@@ -132,13 +132,15 @@ class Result:
         Raises
         ------
         InputError
-            If a column is unknown.
+            If a column is unknown or named twice.
         """
         names = self.column_names() if columns is None else list(columns)
         known = {*self.column_names(), *(() if self._run.options.all_segments else EXTRA_COLUMNS)}
         for name in names:
             if name not in known:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
+        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+            raise InputError(f"columns: {', '.join(twice)} is asked for more than once")
         for block in self._run.blocks():
             yield partial(self._block, names, block, text=text, plain=plain)
 

@@ -271,7 +271,7 @@ class Result:
         return self._frame(pa.Table.from_batches(list(self.average_batches())))
 
     def average_batches(self, *, text: bool = False) -> Iterator[pa.RecordBatch]:
-        """The averages in pieces of half a million members (see `averages`)."""
+        """The averages in pieces of a quarter of a million members (see `averages`)."""
         months = self._run.months
         if months is None:
             raise InputError("averages are of monthly scores: give the members a column month")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,14 @@ def test_models_whose_codes_set_the_same_bits_share_them(all_segments: bool) -> 
         assert len(mine) >= 2
         for row in mine:
             assert {key: row[key] for key in apart.schema.names} == theirs[row[member]]
+
+
+def test_models_of_unlike_length_share_no_bits() -> None:
+    """A model with one category more, which no code leads to, would read its neighbour's bits."""
+    v24, esrd = (hccore.load_model(name, 2025).compiled for name in ("cms_hcc_v24", "esrd_v24"))
+    assert v24.sets_same_bits(esrd)
+    assert not v24.sets_same_bits(replace(esrd, state_bits=esrd.state_bits + 1))
+    assert not v24.sets_same_bits(hccore.load_model("cms_hcc_v28", 2025).compiled)
 
 
 def test_the_report_counts_every_row_once_whatever_is_asked_for() -> None:

@@ -119,7 +119,7 @@ def words_of(index: NDArray[Any], words: Sequence[str], valid: NDArray[np.bool_]
     if valid is not None:
         index = np.where(valid, index, 0)
     indices = array_of(index.astype(np.int32, copy=False), valid)
-    return pa.DictionaryArray.from_arrays(indices, texts_of(words), safe=False)
+    return pa.DictionaryArray.from_arrays(indices, texts_of(words))
 
 
 def lists_of(

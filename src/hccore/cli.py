@@ -59,6 +59,7 @@ def command() -> NoReturn:
 
     It ends here, without the interpreter's tidying up, which takes as long as scoring thousands of members.
     """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of NumPy: no matrix here is worth starting threads
     try:
         code = main()
         sys.stdout.flush()
@@ -218,7 +219,6 @@ def _assumed(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 
 def _load_ahead() -> None:
     """Load large libraries beside the imports that need them: the interpreter lock is not held meanwhile."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of NumPy: no matrix here is worth starting threads
 
     def load() -> None:
         for package, pattern in _LIBRARIES:

@@ -178,8 +178,8 @@ class CompiledModel:
 
     def sets_same_bits(self, other: CompiledModel) -> bool:
         """Whether every row of codes sets the same bits of the state by another model."""
-        return (self.state_words, self._served, self.services, self.codes) == (
-            other.state_words,
+        return (self.state_bits, self._served, self.services, self.codes) == (
+            other.state_bits,
             other._served,
             other.services,
             other.codes,

@@ -24,13 +24,14 @@ from hccore.arrow import bytes_of, valid_of, values_of
 from hccore.footers import (
     MAGIC,
     Fields,
-    Part,
+    FilePart,
     moved_chunk,
     take_apart,
     with_row_group,
     write_struct,
     write_varint,
 )
+from hccore.profiles import number_kinds
 
 ID_COLUMNS = ("member_id", "ID")
 _MOST_VALUES = 1 << 18  # that a table is made for
@@ -46,21 +47,21 @@ _SIZE, _DATA_OFFSET, _DICTIONARY_OFFSET = 7, 9, 11  # of ColumnMetaData
 Bools = NDArray[np.bool_]
 
 
-def encode(batches: Iterable[pa.RecordBatch]) -> list[Part]:
+def encode(batches: Iterable[pa.RecordBatch]) -> list[FilePart]:
     """Batches as Parquet files of one row group each, taken apart; none of batches without rows.
 
     A column of ids that several batches have is encoded once.
     """
-    ids: dict[tuple[int, ...], _Chunk | None] = {}
+    ids: dict[tuple[str | int, ...], _Chunk | None] = {}
     return [_encode(batch, ids) for batch in batches if len(batch)]
 
 
-def _encode(batch: pa.RecordBatch, ids: dict[tuple[int, ...], _Chunk | None]) -> Part:
+def _encode(batch: pa.RecordBatch, ids: dict[tuple[str | int, ...], _Chunk | None]) -> FilePart:
     chunks: dict[str, _Chunk | None] = {}
     for name, array in zip(batch.schema.names, batch.columns, strict=True):
         if name in ID_COLUMNS:
             buffers = [0 if buffer is None else buffer.address for buffer in array.buffers()]
-            key = (array.offset, len(array), *buffers)
+            key = (name, array.offset, len(array), *buffers)
             if key not in ids:
                 ids[key] = _chunk(name, array)
             chunks[name] = ids[key]
@@ -99,7 +100,7 @@ def _chunks_by_pyarrow(batch: pa.RecordBatch) -> list[_Chunk]:
     return found
 
 
-def _by_pyarrow(batch: pa.RecordBatch) -> Part:
+def _by_pyarrow(batch: pa.RecordBatch) -> FilePart:
     """A batch as a Parquet file of one row group."""
     import pyarrow.parquet as parquet
 
@@ -238,29 +239,26 @@ def _number(array: pa.Array, valid: Bools) -> _Numbered | None:
     if high - low >= _MOST_VALUES:
         return None
     key -= np.int32(low)
-    seen = np.zeros(high - low + 1, np.uint8)
-    kernels.mark_kinds(key, has, seen)
-    distinct = np.flatnonzero(seen) + low
-    place = np.cumsum(seen, dtype=np.int32) - np.int32(1)
-    kernels.number_kinds(place, has, key, key, np.zeros(len(distinct), np.int64))
-    if len(valid):
-        key = key[valid]
+    number, found, _ = number_kinds([key], high - low + 1, [slice(0, len(key))], has, 1)
+    distinct = found + low
     plain_values = distinct / 1000 if pa.types.is_float64(kind) else distinct.astype(np.int32)
     plain = plain_values.tobytes()
     width = plain_values.itemsize
     physical = _DOUBLE if pa.types.is_float64(kind) else _INT32
-    return _Numbered(key, plain, len(distinct), physical, (plain[:width], plain[-width:]))
+    return _Numbered(
+        number[valid] if len(valid) else number,
+        plain,
+        len(distinct),
+        physical,
+        (plain[:width], plain[-width:]),
+    )
 
 
 def _coded(path: list[str], levels: bytes, rows: int, nulls: int, numbered: _Numbered) -> _Chunk:
     """A chunk of a dictionary and one page of positions in it."""
     width = max(1, (numbered.entries - 1).bit_length())
-    if numbered.entries == 1:
-        run = bytearray()
-        write_varint(run, len(numbered.number) << 1)
-        numbers: Any = bytes(run) + b"\0"
-    else:
-        numbers = _packed(numbered.number, width)
+    once = numbered.entries == 1
+    numbers = _repeated(0, len(numbered.number)) if once else _packed(numbered.number, width)
     head = levels + bytes([width])
     size = len(head) + len(numbers)
     dictionary = _Page([numbered.values], len(numbered.values), numbered.entries)
@@ -346,17 +344,19 @@ def _header(kind: int, full_size: int, size: int, of_kind: int, about: Fields) -
 
 def _levels(valid: Bools, rows: int) -> bytes:
     """Definition levels of a plain column: which values are not null."""
-    run = bytearray()
-    if len(valid) == 0:
-        write_varint(run, rows << 1)
-        return _sized(bytes(run) + b"\1")
-    write_varint(run, (rows + 7) // 8 << 1 | 1)
-    return _sized(bytes(run) + np.packbits(valid, bitorder="little").tobytes())
+    return _sized(_packed(valid.astype(np.int32), 1) if len(valid) else _repeated(1, rows))
 
 
 def _sized(levels: bytes) -> bytes:
     """Levels with their length before them."""
     return len(levels).to_bytes(4, "little") + levels
+
+
+def _repeated(number: int, count: int) -> bytes:
+    """One run of a number below 256, so many times."""
+    run = bytearray()
+    write_varint(run, count << 1)
+    return bytes(run) + bytes([number])
 
 
 def _packed(numbers: NDArray[np.int32], width: int) -> bytes:

@@ -28,7 +28,7 @@ _BLOOM_FILTER = 14
 Fields = dict[int, tuple[int, Any]]  # of a structure: number of the field to its type and value
 
 
-class Part(NamedTuple):
+class FilePart(NamedTuple):
     """A whole Parquet file, taken apart.
 
     Attributes
@@ -48,15 +48,15 @@ class Part(NamedTuple):
         return found
 
 
-def take_apart(file: Any) -> Part:
+def take_apart(file: Any) -> FilePart:
     """A whole Parquet file (anything with a buffer) as a part of another one."""
     data = memoryview(file)
     (length,) = struct.unpack("<I", data[-8:-4])
     footer, _ = _read_struct(bytes(data[-8 - length : -8]), 0)
-    return Part([data[len(MAGIC) : -8 - length]], footer)
+    return FilePart([data[len(MAGIC) : -8 - length]], footer)
 
 
-def with_row_group(footer: Fields, body: list[Any], chunks: list[Fields], rows: int) -> Part:
+def with_row_group(footer: Fields, body: list[Any], chunks: list[Fields], rows: int) -> FilePart:
     """A part with the schema of a footer and one row group of these column chunks."""
     size = sum(map(len, body))
     group: Fields = {
@@ -67,7 +67,7 @@ def with_row_group(footer: Fields, body: list[Any], chunks: list[Fields], rows: 
         6: (_I64, size),
         _ORDINAL: (4, 0),
     }
-    return Part(body, {**footer, _NUM_ROWS: (_I64, rows), _ROW_GROUPS: (_LIST, (_STRUCT, [group]))})
+    return FilePart(body, {**footer, _NUM_ROWS: (_I64, rows), _ROW_GROUPS: (_LIST, (_STRUCT, [group]))})
 
 
 class Joined:
@@ -82,7 +82,7 @@ class Joined:
         self.size = len(MAGIC)
         self._footer: Fields = {}
 
-    def add(self, part: Part) -> list[Any]:
+    def add(self, part: FilePart) -> list[Any]:
         """Take in a part; returns the bytes of it to be written next, in pieces.
 
         Raises

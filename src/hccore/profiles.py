@@ -167,7 +167,7 @@ class Grouping:
         threads : int
         """
         if self._dtype is np.int32:
-            of_row, found, counts = _number_kinds(keys, self._size, rows, valid, threads)
+            of_row, found, counts = number_kinds(keys, self._size, rows, valid, threads)
         else:
             every = np.concatenate(keys)[valid]
             found, inverse, counts = np.unique(every, return_inverse=True, return_counts=True)
@@ -182,10 +182,21 @@ class Grouping:
         return Profiles(of_row, facts, counts)
 
 
-def _number_kinds(
+def number_kinds(
     keys: Sequence[NDArray[np.int32]], size: int, rows: Sequence[slice], valid: Bools, threads: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """Number of each row's kind among those that there are (-1: not valid), the keys of these, and their rows."""
+    """Number of each row's kind among those that there are (-1: not valid), the keys of these, and their rows.
+
+    Parameters
+    ----------
+    keys : sequence of int32[]
+        Of the rows, piece by piece; from 0 to below `size`.
+    size : int
+    rows : sequence of slice
+        The rows of each piece.
+    valid : bool[n]
+    threads : int
+    """
     from hccore import compiled as kernels
 
     seen = np.zeros(size, np.uint8)

@@ -28,10 +28,7 @@ from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_
 from hccore.errors import InputError
 from hccore.members import Bools, People, read_members
 from hccore.parts import Part, applicability, label, parts_of, payments_of
-from hccore.profiles import (
-    EVERY_SEGMENT,
-    Profiles,
-)
+from hccore.profiles import EVERY_SEGMENT, Profiles
 from hccore.sources import Source, open_source
 from hccore.workers import each, in_ranges
 
@@ -39,6 +36,7 @@ if TYPE_CHECKING:
     from hccore.payment import ModelPayment, Payment
 
 Rows = slice | NDArray[np.int64]
+_LARGE = 1 << 26  # bytes for which it is worth looking for freed memory
 BLOCK_ROWS = 1 << 18  # of the members, that are scored and written together; threads hold a few such blocks
 
 
@@ -347,8 +345,10 @@ def run(
             payments = payments_of(options.payment, parts, people)
     ages = people.ages_at_diagnosis() if any(tables.dated for tables in every) else MemberAges()
     people.forget_rows()
-    give_back_memory()
-    state = np.zeros((max(people.n_members, 1), n_words), np.uint64)
+    n_states = max(people.n_members, 1)
+    if 8 * n_states * n_words >= _LARGE:
+        give_back_memory()
+    state = np.zeros((n_states, n_words), np.uint64)
 
     counts: dict[str, dict[str, int]] = {}
     code_tables: dict[str, tuple[Source, CodeTable]] = {}

@@ -23,6 +23,8 @@ from hccore.compiled import BLOCK, NOT_SCORED, SLACK
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+AHEAD = 24  # rows whose memory is fetched while others are treated
+LINE_WORDS = 8  # of 64 bits, that come into the cache together
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 _KERNELS: dict[str, Any] = {}
 
@@ -105,6 +107,29 @@ def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> A
         return context.get_dummy_value()
 
     return types.void(array, types.intp, types.intp, types.uint64), codegen
+
+
+@intrinsic
+def fetch(typingctx: Any, array: Any, place: Any) -> Any:
+    """Have the memory at a place of an array brought near, without waiting for it.
+
+    For places anywhere in a large array: a load is waited for, and while it is, the processor looks only a few rows
+    ahead. The place must lie in the array.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        array_type = signature.args[0]
+        struct = context.make_array(array_type)(context, builder, args[0])
+        places = cgutils.unpack_tuple(builder, args[1])
+        pointer = cgutils.get_item_pointer(context, builder, array_type, struct, places)
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], fnty=kind)
+        hints = [ir.Constant(number, hint) for hint in (0, 3, 1)]  # for reading, into all caches, data
+        builder.call(prefetch, [builder.bitcast(pointer, byte), *hints])
+        return context.get_dummy_value()
+
+    return types.void(array, types.UniTuple(types.intp, len(place))), codegen
 
 
 @intrinsic
@@ -375,7 +400,7 @@ def find_members(
 ) -> None:
     """Member rows of some rows of a batch, by id.
 
-    In blocks and in steps, so that the waits for memory of many rows overlap.
+    In blocks and in steps: what a step needs of the table is fetched in the one before, for many rows at once.
 
     Parameters
     ----------
@@ -406,6 +431,8 @@ def find_members(
                 known = number >= 0 or by_number
                 if place < 0 or place >= dense.shape[0] or not known:
                     place = np.int64(-1)
+                else:
+                    fetch(dense, (place,))
                 slot[j - first] = place
             for j in range(first, last):
                 place = slot[j - first]
@@ -418,8 +445,10 @@ def find_members(
                 else:
                     low, high = pack_id(data, offsets[i], offsets[i + 1] - gap)
                 slot[j - first] = np.int64(mix(low + mix(high)) & size_mask)
+                fetch(slots, (slot[j - first],))
             for j in range(first, last):
                 member[j] = slots[slot[j - first]]
+                fetch(keys, (max(member[j], 0), 0))
             for j in range(first, last):
                 i = row[j] - first_row
                 start = np.int64(0)
@@ -537,7 +566,7 @@ def mark_icd10(offsets: Any, data: Any, gap: int, number: int, found: Any) -> No
 
 
 @kernel
-def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> np.uint64:
+def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> None:
     """Set the bits of each row's code in its member's state.
 
     Parameters
@@ -547,30 +576,26 @@ def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> np.
         Which conditions on dated rows the row meets, a bit each; empty if no code has one.
     entries : EntryArrays                see `diagnoses.py`
     state : uint64[n_members, n_words]   changed, atomically
-
-    Returns
-    -------
-    uint64
-        Of no meaning; it keeps the first step of each block, which only fetches memory, from being left out.
     """
     dated = met.shape[0] > 0
-    fetched = np.uint64(0)
-    for first in range(0, member.shape[0], BLOCK):
-        last = min(member.shape[0], first + BLOCK)
-        for j in range(first, last):
-            fetched |= state[member[j], entries.word[entries.start[code[j]]]]
-            fetched |= state[member[j], entries.word[entries.start[code[j] + 1] - 1]]
-        for j in range(first, last):
-            row = member[j]
-            for entry in range(entries.start[code[j]], entries.start[code[j] + 1]):
-                if dated and entries.service[entry] >= 0:
-                    if not (met[j] >> np.uint64(entries.service[entry])) & np.uint64(1):
-                        continue
-                word = entries.word[entry]
-                mask = entries.mask[entry]
-                if state[row, word] & mask != mask:
-                    atomic_or(state, row, word, mask)
-    return fetched
+    n = member.shape[0]
+    for coming in range(n + AHEAD):
+        if coming < n:
+            for word in range(0, state.shape[1], LINE_WORDS):
+                fetch(state, (member[coming], word))
+            fetch(state, (member[coming], state.shape[1] - 1))
+        j = coming - AHEAD
+        if j < 0:
+            continue
+        row = member[j]
+        for entry in range(entries.start[code[j]], entries.start[code[j] + 1]):
+            if dated and entries.service[entry] >= 0:
+                if not (met[j] >> np.uint64(entries.service[entry])) & np.uint64(1):
+                    continue
+            word = entries.word[entry]
+            mask = entries.mask[entry]
+            if state[row, word] & mask != mask:
+                atomic_or(state, row, word, mask)
 
 
 # -------------------------------------------------------------------- Parquet pages

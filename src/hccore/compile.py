@@ -128,12 +128,16 @@ class Scratch(NamedTuple):
     present : uint64[state_words]    categories before the hierarchies
     remaining : uint64[state_words]  categories after them
     total : int64[n_segments]        scores
+    memo : uint64[2^k, 2 + 2 * state_words]
+        Results of members with few categories, at hashed places: the kind of profile and 1 (0: nothing), the score
+        beyond the profile's own and the number of payment HCCs, what the codes set, the categories that remain.
     """
 
     work: Words
     present: Words
     remaining: Words
     total: NDArray[np.int64]
+    memo: Words
 
 
 @dataclass(frozen=True)
@@ -190,13 +194,20 @@ class CompiledModel:
         """The year in which services must have been rendered; None: they may have been at any time."""
         return self.tables.year if self.tables.service_year else None
 
-    def scratch(self) -> Scratch:
-        """New scratch arrays for a kernel."""
+    def scratch(self, remembered: int = 1) -> Scratch:
+        """New scratch arrays for a kernel.
+
+        Parameters
+        ----------
+        remembered : int
+            Results to remember, a power of two: worth it for one that scores many members of one run.
+        """
         return Scratch(
             np.zeros(self.work_words, np.uint64),
             np.zeros(self.state_words, np.uint64),
             np.zeros(self.state_words, np.uint64),
             np.zeros(len(self.tables.segments), np.int64),
+            np.zeros((remembered, 2 + 2 * self.state_words), np.uint64),
         )
 
     def mask(self, names: Iterable[str], n_words: int | None = None) -> Words:

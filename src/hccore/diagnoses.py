@@ -426,14 +426,14 @@ def _select(
         rows.words.numbers = numbers
     code_of, index = rows.words.numbers, rows.word
     row, code = np.empty(len(index) + 1, np.int32), np.empty(len(index) + 1, np.int32)
-    k = kernels.select_codes(code_of, index, row, code)
-    others = len(index) - k
-    for reason, number in NOT_A_CODE.items():
-        if reason != "not_in_model" and (code_of == number).any():
-            found = int(np.count_nonzero(code_of[index] == number))
-            counts[COUNTED.index(reason)] += found
-            others -= found
-    counts[COUNTED.index("not_in_model")] += others
+    others = np.zeros(1, np.int64)
+    k = kernels.select_codes(code_of, index, NOT_A_CODE["not_in_model"], row, code, others)
+    counts[COUNTED.index("not_in_model")] += len(index) - k - int(others[0])
+    if others[0]:
+        numbers = code_of[index]
+        for reason, number in NOT_A_CODE.items():
+            if reason != "not_in_model":
+                counts[COUNTED.index(reason)] += np.count_nonzero(numbers == number)
     return row[:k], code[:k]
 
 

@@ -23,6 +23,7 @@ from hccore.compiled import BLOCK, NOT_SCORED, SLACK
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+FEW_BITS = 3  # of a member whose result is remembered: with more, hardly two members are alike
 AHEAD = 24  # rows whose memory is fetched while others are treated
 LINE_WORDS = 8  # of 64 bits, that come into the cache together
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
@@ -361,7 +362,7 @@ def index_keys(missing: Any, table: Any, duplicate_of: Any) -> None:
 
 
 @kernel
-def select_codes(code_of: Any, code_index: Any, row: Any, code: Any) -> int:
+def select_codes(code_of: Any, code_index: Any, usual: int, row: Any, code: Any, others: Any) -> int:
     """Rows whose code is in a model.
 
     The code is looked at before the member: most rows carry no payment code and need no member.
@@ -370,7 +371,9 @@ def select_codes(code_of: Any, code_index: Any, row: Any, code: Any) -> int:
     ----------
     code_of : int32[n_distinct]      code number, negative for values that do not count
     code_index : int32[n]            distinct value of each row
+    usual : int                      the negative number that most values that do not count have
     row, code : int32[n]             written, the first k: position in the batch, and code number
+    others : int64[1]                written: rows with another negative number
 
     Returns
     -------
@@ -378,11 +381,14 @@ def select_codes(code_of: Any, code_index: Any, row: Any, code: Any) -> int:
         k
     """
     k = 0
+    not_usual = 0
     for i in range(code_index.shape[0]):
         number = code_of[code_index[i]]
         row[k] = i
         code[k] = number
         k += np.int64(number >= 0)
+        not_usual += np.int64(number != usual)
+    others[0] = not_usual - k
     return k
 
 
@@ -1399,7 +1405,7 @@ def score_members(
     coefficients, divisors, base = model.coefficients, model.divisors, profiles.base
     n_segments = coefficients.shape[1]
     n_state = profiles.accepts.shape[1]
-    work, present, remaining, total = scratch
+    work, present, remaining, total, memo = scratch
     plain = tally.shape[0] == 0
     consecutive = member.shape[0] == 0
     lists = hccs.shape[0] > 0
@@ -1409,6 +1415,7 @@ def score_members(
         if p >= 0:
             chosen = np.int64(profiles.to_score[p])
         counts = np.uint64(0)
+        n_bits = 0
         row = first + i
         if chosen != NOT_SCORED:
             if not consecutive:
@@ -1416,6 +1423,7 @@ def score_members(
             own_bits(state, row, first_bit, model, present)
             for word in range(n_state):
                 bits = present[word]
+                n_bits += popcount(bits)
                 counts |= bits & profiles.accepts[p, word]
                 failed += popcount(bits & ~profiles.accepts[p, word])
         if chosen == NOT_SCORED or (plain and counts == 0 and chosen >= 0):
@@ -1429,6 +1437,24 @@ def score_members(
                 for s in range(scores.shape[1]):
                     scores[i, s] = 0
             continue
+        place = np.int64(-1)
+        if plain and chosen >= 0 and n_bits <= FEW_BITS:
+            kind = np.uint64(profiles.kind[p]) + np.uint64(1)
+            place = place_in_memo(kind, present, memo)
+            known = memo[place, 0] == kind
+            for word in range(n_state):
+                known &= memo[place, 2 + word] == present[word]
+            if known:
+                result = np.int64(memo[place, 1])
+                scores[i, 0] = divided(base[p, chosen] + (result >> 16), divisors[chosen])
+                n_hccs[i] = result & 0xFFFF
+                if lists:
+                    for word in range(n_state):
+                        hccs[i, word] = memo[place, 2 + n_state + word]
+                continue
+            memo[place, 0] = kind
+            for word in range(n_state):
+                memo[place, 2 + word] = present[word]
         find_variables(work, present, remaining, profiles, p, model)
         count = 0
         for word in range(n_state):
@@ -1440,18 +1466,39 @@ def score_members(
             bit = model.tallied[number]
             tally[number] += np.int64((work[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
         if chosen >= 0:
-            sum_ = np.int64(base[p, chosen])
+            sum_ = np.int64(0)
             for word in range(work.shape[0]):
                 bits = work[word]
                 while bits != 0:
                     sum_ += coefficients[word * 64 + lowest_bit(bits), chosen]
                     bits &= bits - np.uint64(1)
-            scores[i, 0] = divided(sum_, divisors[chosen])
+            scores[i, 0] = divided(base[p, chosen] + sum_, divisors[chosen])
+            if place >= 0:
+                memo[place, 1] = np.uint64((sum_ << 16) | count)
+                for word in range(n_state):
+                    memo[place, 2 + n_state + word] = remaining[word]
         else:
             add_segments(work, base, p, model, total)
             for s in range(n_segments):
                 scores[i, s] = total[s]
     return failed
+
+
+@part_of_kernel
+def place_in_memo(kind: np.uint64, own: Any, memo: Any) -> int:
+    """The row of the memo in which a member's result may stand; other members share it.
+
+    Parameters
+    ----------
+    kind : uint64              of the member's profile, and 1, so that none is 0
+    own : uint64[state_words]  what the member's codes set
+    memo : uint64[2^k, 2 + 2 * state_words]
+    """
+    mixed = kind
+    for word in range(own.shape[0]):
+        mixed = (mixed ^ own[word]) * np.uint64(0x9E3779B97F4A7C15)
+        mixed ^= mixed >> np.uint64(32)
+    return np.int64(mixed & np.uint64(memo.shape[0] - 1))
 
 
 @part_of_kernel
@@ -1508,7 +1555,7 @@ def variables_of_members(
     scratch : Scratch                              see `compile.py`
     """
     n_categories = model.n_categories
-    work, present, remaining, _ = scratch
+    work, present, remaining, _, _ = scratch
     for row in range(start, stop):
         p = profile[row]
         if p < 0 or profiles.to_score[p] == NOT_SCORED:

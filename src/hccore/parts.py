@@ -177,7 +177,8 @@ def _part(
                     "segment", f"facts for which {label(tables)} has no segment", profiles.rows_of(without)
                 )
             valid &= ~without
-    by_model.arrays.to_score[:] = np.where(valid, EVERY_SEGMENT if all_segments else segment, NOT_SCORED)
+    to_score = np.where(valid, EVERY_SEGMENT if all_segments else segment, NOT_SCORED)
+    by_model = replace(by_model, arrays=by_model.arrays.with_segments(to_score))
 
     def with_nobody(some: Bools) -> Bools:
         return np.append(some, False)

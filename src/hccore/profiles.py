@@ -229,6 +229,8 @@ class ProfileArrays(NamedTuple):
     base : int32[n_profiles, n_segments]       score of the variables that depend on the member alone, thousandths
     accepts : uint64[n_profiles, state_words]  categories, and conditional bits whose condition is met
     member_bits : uint64[n_profiles, work_words]   member variables that rules look at
+    kind : int32[n_profiles]                   which profiles are alike but for `base`: to all of them, the same codes
+                                               add the same
     demographic : int32[n_profiles, n_segments]    its part of kind `demographic`, after the segment's divisor
     without_codes : int32[n_profiles, n_segments]  score of members without any code that counts; the kernels
                                                    fill it
@@ -238,8 +240,16 @@ class ProfileArrays(NamedTuple):
     base: NDArray[np.int32]
     accepts: Words
     member_bits: Words
+    kind: NDArray[np.int32]
     demographic: NDArray[np.int32]
     without_codes: NDArray[np.int32]
+
+    def with_segments(self, to_score: NDArray[Any]) -> ProfileArrays:
+        """The same profiles with the segment to score, and their kinds."""
+        alike = np.column_stack([to_score.astype(np.int64).view(np.uint64), self.accepts, self.member_bits])
+        number: dict[bytes, int] = {}
+        kind = [number.setdefault(row.tobytes(), len(number)) for row in alike]
+        return self._replace(to_score=to_score.astype(np.int16), kind=np.array(kind, np.int32))
 
 
 @dataclass(frozen=True)
@@ -317,7 +327,8 @@ def model_profiles(
             part = demographic[:, number] * np.int64(1000)
             demographic[:, number] = round_quotient(part, candidate.divisor)
     to_score = np.full(n_profiles, EVERY_SEGMENT, np.int16)
-    arrays = ProfileArrays(to_score, base, accepts, member_bits, demographic, np.zeros_like(base))
+    kind = np.zeros(n_profiles, np.int32)
+    arrays = ProfileArrays(to_score, base, accepts, member_bits, kind, demographic, np.zeros_like(base))
     return ModelProfiles(segment, applies, multiplier, variables, arrays)
 
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import hccore
 from hccore import compiled as kernels
 from hccore.arrow import give_back_memory
-from hccore.compile import CompiledModel
+from hccore.compile import CompiledModel, Scratch
 from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.members import Bools, People, read_members
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hccore.payment import ModelPayment, Payment
 
 Rows = slice | NDArray[np.int64]
+_REMEMBERED = 1 << 13  # results of members with few categories, by model and thread: they stay in its cache
 _LARGE = 1 << 26  # bytes for which it is worth looking for freed memory
 BLOCK_ROWS = 1 << 18  # of the members, that are scored and written together; threads hold a few such blocks
 
@@ -140,6 +141,7 @@ class Run:
         self._lock = threading.Lock()
         self._counted: set[int] = set()  # blocks that are in the counts
         self._lost = [0] * len(parts)
+        self._idle: list[list[Scratch]] = []  # scratch arrays by model, that no thread is using
         self._tallies = [np.zeros(len(part.model.kernel.tallied), np.int64) for part in parts]
         # Models with rows of the same members share what is looked up for them.
         self._same_rows = [
@@ -174,6 +176,10 @@ class Run:
             Whether to say which categories remain.
         """
         start = time.perf_counter()
+        with self._lock:
+            scratch = self._idle.pop() if self._idle else None
+        if scratch is None:
+            scratch = [part.model.scratch(_REMEMBERED) for part in self.parts]
         done: list[Scored] = []
         lost: list[int] = []
         tallies = [np.zeros_like(tally) for tally in self._tallies]
@@ -182,10 +188,11 @@ class Run:
                 rows, profile, _, *_ = done[same]
             else:
                 rows, profile = _rows_in(part, block)
-            scored, failed = self._score(part, rows, profile, tallies[number], hccs=hccs)
+            scored, failed = self._score(part, rows, profile, tallies[number], scratch[number], hccs=hccs)
             done.append(scored)
             lost.append(failed)
         with self._lock:
+            self._idle.append(scratch)
             self._watch.add("score", time.perf_counter() - start)
             if block.start not in self._counted:
                 self._counted.add(block.start)
@@ -198,10 +205,17 @@ class Run:
         """Scores of all of some rows by one model, in thousandths."""
         profile = part.of_row[rows].astype(np.intp)
         tally = np.zeros(len(part.model.kernel.tallied), np.int64)
-        return self._score(part, rows, profile, tally, hccs=False)[0].scores
+        return self._score(part, rows, profile, tally, part.model.scratch(), hccs=False)[0].scores
 
     def _score(
-        self, part: Part, rows: Rows, profile: NDArray[np.intp], tally: NDArray[np.int64], *, hccs: bool
+        self,
+        part: Part,
+        rows: Rows,
+        profile: NDArray[np.intp],
+        tally: NDArray[np.int64],
+        scratch: Scratch,
+        *,
+        hccs: bool,
     ) -> tuple[Scored, int]:
         model, n = part.model, len(profile)
         first, member = 0, np.zeros(0, np.int32)
@@ -226,7 +240,7 @@ class Run:
             n_hccs,
             remaining,
             tally,
-            model.scratch(),
+            scratch,
         )
         return Scored(rows, profile, part.scored[profile], scores, n_hccs, remaining), failed
 

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from hccore.arrow import thousandths_of
 from hccore.encoding import _chunk, encode
 from hccore.footers import MAGIC, Joined
 
@@ -32,11 +34,11 @@ def write(batches: list[pa.RecordBatch], path: Path) -> Path:
 
 
 def plain(batch: pa.RecordBatch) -> pa.Table:
-    """What is read back: words as text."""
+    """What is read back: values as they are."""
     table = pa.Table.from_batches([batch])
     for number, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
-            table = table.set_column(number, field.name, table[field.name].cast(pa.string()))
+            table = table.set_column(number, field.name, table[field.name].cast(field.type.value_type))
         elif pa.types.is_list(field.type) and pa.types.is_dictionary(field.type.value_type):
             table = table.set_column(number, field.name, table[field.name].cast(pa.list_(pa.string())))
     return table
@@ -44,6 +46,11 @@ def plain(batch: pa.RecordBatch) -> pa.Table:
 
 def words(numbers: list[int | None]) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), pa.array(WORDS))
+
+
+def scores(thousandths: list[int | None]) -> pa.Array:
+    valid = np.array([number is not None for number in thousandths], np.bool_)
+    return thousandths_of(np.array([number or 0 for number in thousandths], np.int64), valid)
 
 
 def lists(values: list[list[int] | None]) -> pa.Array:
@@ -65,9 +72,7 @@ def batch_of(rows: int, *, nulls: bool) -> pa.RecordBatch:
             "model": words([2] * rows),
             "segment": words([some(DRAW.randrange(4)) for _ in range(rows)]),
             "year": pa.array([2026] * rows, pa.int16()),
-            "raw_score": pa.array(
-                [some(DRAW.randrange(-50, 9_000) / 1000) for _ in range(rows)], pa.float64()
-            ),
+            "raw_score": scores([some(DRAW.randrange(-50, 9_000)) for _ in range(rows)]),
             "factor": pa.array([some(DRAW.random()) for _ in range(rows)], pa.float64()),
             "nothing": pa.nulls(rows, pa.float64()),
             "count": pa.array([some(DRAW.randrange(20)) for _ in range(rows)], pa.int16()),
@@ -109,7 +114,7 @@ def test_the_columns_of_scores_are_written_here():
     here = [
         name for name, array in zip(batch.schema.names, batch.columns, strict=True) if _chunk(name, array)
     ]
-    assert here == ["member_id", "model", "segment", "year", "raw_score", "count", "hccs"]
+    assert here == ["member_id", "model", "segment", "year", "raw_score", "nothing", "count", "hccs"]
 
 
 def test_the_footer_says_what_pyarrow_would_say(tmp_path: Path):
@@ -149,6 +154,29 @@ def test_any_numbers_come_back_to_the_bit(
     back = pq.read_table(path)["raw_score"].to_pylist()
     assert list(map(repr, back)) == list(map(repr, numbers))
     assert list(map(repr, polars.read_parquet(path)["raw_score"].to_list())) == list(map(repr, numbers))
+
+
+@settings(max_examples=200)
+@given(
+    thousandths=st.lists(
+        st.one_of(st.none(), st.integers(-3_000, 9_000), st.sampled_from([0, 10**6, -(10**6), 2**31 - 1])),
+        min_size=1,
+        max_size=60,
+    )
+)
+def test_scores_are_the_doubles_nearest_to_their_thousandths(
+    thousandths: list[int | None], tmp_path_factory: pytest.TempPathFactory
+):
+    path = write(
+        [pa.record_batch({"raw_score": scores(thousandths)})], tmp_path_factory.mktemp("s") / "s.parquet"
+    )
+    wanted = [None if number is None else number / 1000 for number in thousandths]
+    assert list(map(repr, pq.read_table(path)["raw_score"].to_pylist())) == list(map(repr, wanted))
+    assert list(map(repr, polars.read_parquet(path)["raw_score"].to_list())) == list(map(repr, wanted))
+    statistics = pq.read_metadata(path).row_group(0).column(0).statistics
+    known = [number for number in wanted if number is not None]
+    if known:
+        assert (statistics.min, statistics.max) == (min(known), max(known))
 
 
 @settings(max_examples=200)

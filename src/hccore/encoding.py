@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import compiled as kernels
-from hccore.arrow import bytes_of, valid_of, values_of
+from hccore.arrow import MOST_NUMBERS, bytes_of, valid_of, values_of
 from hccore.footers import (
     MAGIC,
     Fields,
@@ -31,10 +31,8 @@ from hccore.footers import (
     write_struct,
     write_varint,
 )
-from hccore.profiles import number_kinds
 
 ID_COLUMNS = ("member_id", "ID")
-_MOST_VALUES = 1 << 18  # that a table is made for
 _PAGE_ROWS = 1 << 16  # of ids
 _I32, _I64, _BINARY, _LIST, _STRUCT = 5, 6, 8, 9, 12  # types of Thrift's compact protocol
 _INT32, _DOUBLE, _BYTE_ARRAY = 1, 5, 6  # physical types
@@ -165,14 +163,16 @@ class _Numbered(NamedTuple):
 
     Attributes
     ----------
-    number : int32[n]             of the values that are not null
+    key : int32[n]                what stands for each value that is not null
+    number_of : int32[keys]       its position
     values : bytes                the distinct ones, PLAIN
     entries : int                 how many
     kind : int                    physical type
     bounds : (bytes, bytes) or None   the least and the greatest, PLAIN
     """
 
-    number: NDArray[np.int32]
+    key: NDArray[np.int32]
+    number_of: NDArray[np.int32]
     values: bytes
     entries: int
     kind: int
@@ -181,9 +181,11 @@ class _Numbered(NamedTuple):
 
 def _chunk(name: str, array: pa.Array) -> _Chunk | None:
     """A column, or None: it is for pyarrow."""
-    if len(array) == 0 or array.null_count == len(array):
-        return None
     kind = array.type
+    if len(array) == 0:
+        return None
+    if array.null_count == len(array):
+        return _nulls(name, len(array)) if pa.types.is_float64(_values_kind(kind)) else None
     if name in ID_COLUMNS:
         if array.null_count or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return None
@@ -204,61 +206,74 @@ def _chunk(name: str, array: pa.Array) -> _Chunk | None:
     has = valid if len(valid) else np.ones(len(array), np.bool_)
     if offsets[0] or (offsets[1:] != offsets[:-1])[~has].any():  # elements that are in no list
         return None
-    levels = np.empty((2, len(array) + len(array.values)), np.int32)
-    count = kernels.list_levels(offsets, has, *levels)
-    both = b"".join(_sized(_packed(levels[which][:count], width)) for which, width in ((0, 1), (1, 2)))
+    most = len(array) + len(array.values)
+    packed = [np.empty((most + 7) // 8 * width + kernels.SLACK, np.uint8) for width in (1, 2)]
+    count = kernels.list_levels(offsets, has, *packed)
+    both = b"".join(
+        _sized(_run(count, width, levels)) for width, levels in zip((1, 2), packed, strict=True)
+    )
     return _coded([name, "list", "element"], both, count, count - len(array.values), numbered)
 
 
+def _values_kind(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _nulls(name: str, rows: int) -> _Chunk:
+    """A chunk of doubles without a single one."""
+    levels = _sized(_repeated(0, rows))
+    page = _Page([levels], len(levels), rows)
+    return _whole([name], _DOUBLE, _UNCOMPRESSED, None, [page], rows, None)
+
+
 def _number(array: pa.Array, valid: Bools) -> _Numbered | None:
-    """Values by number, where they are small whole numbers by nature."""
+    """Values by number: those of a dictionary, and whole numbers that are near each other."""
     kind = array.type
-    if pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type):
-        index = values_of(array.indices, null=0)
-        words = array.dictionary.to_pylist()
-        if None in words or len(words) > _MOST_VALUES:
+    if pa.types.is_dictionary(kind):
+        key = values_of(array.indices, null=0).astype(np.int32, copy=False)
+        if len(valid):
+            key = key[valid]
+        distinct = array.dictionary
+        if distinct.null_count or len(distinct) > MOST_NUMBERS:
             return None
-        encoded = [word.encode() for word in words]
-        plain = b"".join(len(word).to_bytes(4, "little") + word for word in encoded)
-        numbers = (index[valid] if len(valid) else index).astype(np.int32, copy=False)
-        return _Numbered(np.ascontiguousarray(numbers), plain, len(words), _BYTE_ARRAY, None)
-    has = valid if len(valid) else np.ones(len(array), np.bool_)
-    if pa.types.is_float64(kind):
-        key = np.empty(len(array), np.int32)
-        bounds = np.zeros(2, np.int64)
-        if not kernels.thousandths(values_of(array, null=0), has, key, bounds):
-            return None
-        low, high = bounds.tolist()
-    elif kind in (pa.int16(), pa.int32()):
-        values = values_of(array, null=0).astype(np.int32)
-        some = values[valid] if len(valid) else values
-        low, high = int(some.min()), int(some.max())
-        key = values
-    else:
+        if pa.types.is_string(kind.value_type):
+            encoded = [word.encode() for word in distinct.to_pylist()]
+            plain = b"".join(len(word).to_bytes(4, "little") + word for word in encoded)
+            every = np.arange(len(encoded), dtype=np.int32)
+            return _Numbered(key, every, plain, len(encoded), _BYTE_ARRAY, None)
+        if pa.types.is_float64(kind.value_type):
+            return _of_those_in_use(key, values_of(distinct), _DOUBLE)
         return None
-    if high - low >= _MOST_VALUES:
+    if kind not in (pa.int16(), pa.int32()):
         return None
-    key -= np.int32(low)
-    number, found, _ = number_kinds([key], high - low + 1, [slice(0, len(key))], has, 1)
-    distinct = found + low
-    plain_values = distinct / 1000 if pa.types.is_float64(kind) else distinct.astype(np.int32)
-    plain = plain_values.tobytes()
-    width = plain_values.itemsize
-    physical = _DOUBLE if pa.types.is_float64(kind) else _INT32
-    return _Numbered(
-        number[valid] if len(valid) else number,
-        plain,
-        len(distinct),
-        physical,
-        (plain[:width], plain[-width:]),
-    )
+    values = values_of(array, null=0)
+    if len(valid):
+        values = values[valid]
+    low, high = int(values.min()), int(values.max())
+    if high - low >= MOST_NUMBERS:
+        return None
+    key = values.astype(np.int32) - np.int32(low)
+    return _of_those_in_use(key, np.arange(low, high + 1, dtype=np.int32), _INT32)
+
+
+def _of_those_in_use(key: NDArray[np.int32], values: NDArray[Any], kind: int) -> _Numbered:
+    """Numbers by their position among those of some ascending values that there are."""
+    seen = np.zeros(len(values), np.uint8)
+    kernels.mark_kinds(key, np.zeros(0, np.bool_), seen)
+    number_of = np.cumsum(seen, dtype=np.int32) - np.int32(1)
+    used = values[seen.view(np.bool_)]
+    return _Numbered(key, number_of, used.tobytes(), len(used), kind, (used[0].tobytes(), used[-1].tobytes()))
 
 
 def _coded(path: list[str], levels: bytes, rows: int, nulls: int, numbered: _Numbered) -> _Chunk:
     """A chunk of a dictionary and one page of positions in it."""
     width = max(1, (numbered.entries - 1).bit_length())
-    once = numbered.entries == 1
-    numbers = _repeated(0, len(numbered.number)) if once else _packed(numbered.number, width)
+    if numbered.entries == 1:
+        numbers = _repeated(0, len(numbered.key))
+    else:
+        packed = np.empty((len(numbered.key) + 7) // 8 * width + kernels.SLACK, np.uint8)
+        kernels.pack_bits(numbered.key, numbered.number_of, width, packed)
+        numbers = _run(len(numbered.key), width, packed)
     head = levels + bytes([width])
     size = len(head) + len(numbers)
     dictionary = _Page([numbered.values], len(numbered.values), numbered.entries)
@@ -344,7 +359,9 @@ def _header(kind: int, full_size: int, size: int, of_kind: int, about: Fields) -
 
 def _levels(valid: Bools, rows: int) -> bytes:
     """Definition levels of a plain column: which values are not null."""
-    return _sized(_packed(valid.astype(np.int32), 1) if len(valid) else _repeated(1, rows))
+    if len(valid) == 0:
+        return _sized(_repeated(1, rows))
+    return _sized(_run(rows, 1, np.packbits(valid, bitorder="little")))
 
 
 def _sized(levels: bytes) -> bytes:
@@ -359,10 +376,9 @@ def _repeated(number: int, count: int) -> bytes:
     return bytes(run) + bytes([number])
 
 
-def _packed(numbers: NDArray[np.int32], width: int) -> bytes:
-    """One bit-packed run."""
+def _run(count: int, width: int, packed: NDArray[np.uint8]) -> bytes:
+    """One run of numbers that are packed already."""
+    eights = (count + 7) // 8
     run = bytearray()
-    write_varint(run, (len(numbers) + 7) // 8 << 1 | 1)
-    packed = np.empty((len(numbers) + 7) // 8 * width + 8, np.uint8)
-    size = kernels.pack_bits(numbers, width, packed)
-    return bytes(run) + packed[:size].tobytes()
+    write_varint(run, eights << 1 | 1)
+    return bytes(run) + packed[: eights * width].tobytes()

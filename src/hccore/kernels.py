@@ -1155,11 +1155,12 @@ def mark_kinds(key: Any, valid: Any, seen: Any) -> None:
     Parameters
     ----------
     key : int32[n]         number of each row's kind
-    valid : bool[n]        rows to look at
+    valid : bool[n]        rows to look at; bool[0]: all
     seen : uint8[kinds]    written: 1 for those that there are
     """
+    every = valid.shape[0] == 0
     for row in range(key.shape[0]):
-        if valid[row]:
+        if every or valid[row]:
             seen[key[row]] = 1
 
 
@@ -1606,67 +1607,60 @@ def find_droppers(before: Any, model: Any, scratch: Any, dropper: Any) -> None:
                     dropped &= dropped - np.uint64(1)
 
 
-@kernel
-def thousandths(values: Any, valid: Any, found: Any, bounds: Any) -> bool:
-    """Numbers with three decimals at most as whole thousandths; False as soon as one is none.
+class PackedBits(NamedTuple):
+    """Bits on their way into bytes, the lowest first.
 
-    Parameters
+    Attributes
     ----------
-    values : float64[n]
-    valid : bool[n]       values to look at
-    found : int32[n]      written; 0 in the other places
-    bounds : int64[2]     written: the least and the greatest; the greatest is less if there are none
+    held : uint64    those that are not written yet
+    filled : int     how many
+    place : int      where they will be written
     """
-    low, high = np.int64(np.iinfo(np.int32).max), np.int64(np.iinfo(np.int32).min)
-    for i in range(values.shape[0]):
-        found[i] = 0
-        if valid[i]:
-            value = values[i]
-            if not -2e6 < value < 2e6:
-                return False
-            whole = np.int64(np.rint(value * 1000.0))
-            # The sign of zero would be lost, too.
-            if whole / 1000.0 != value or (whole == 0 and 1.0 / value < 0.0):
-                return False
-            found[i] = whole
-            low, high = min(low, whole), max(high, whole)
-    bounds[0], bounds[1] = low, high
-    return True
+
+    held: Any
+    filled: Any
+    place: Any
+
+
+@part_of_kernel
+def append_bits(packed: Any, value: int, width: int, out: Any) -> Any:
+    """Add the bits of a number below 2^width; width is at most 32."""
+    held = packed.held | (np.uint64(value) << np.uint64(packed.filled))
+    filled = packed.filled + width
+    place = packed.place
+    if filled >= 32:
+        for byte in range(4):
+            out[place + byte] = np.uint8((held >> np.uint64(8 * byte)) & np.uint64(255))
+        held >>= np.uint64(32)
+        filled -= 32
+        place += 4
+    return PackedBits(held, filled, place)
+
+
+@part_of_kernel
+def append_rest(packed: Any, out: Any) -> None:
+    """Write the bits that are left, and zeros: the last of eight numbers may be none, but readers look at it."""
+    held = packed.held
+    for byte in range(SLACK):
+        out[packed.place + byte] = np.uint8(held & np.uint64(255))
+        held >>= np.uint64(8)
 
 
 @kernel
-def pack_bits(values: Any, width: int, packed: Any) -> int:
+def pack_bits(values: Any, number_of: Any, width: int, out: Any) -> None:
     """Numbers of a few bits each, one behind the other, the lowest bits first (Parquet's bit-packed runs).
 
     Parameters
     ----------
-    values : int32[n]                  not negative, below 2^width
-    width : int                        at most 24
-    packed : uint8[]                   written; for n rounded up to a whole number of eights, and 8 bytes more
-
-    Returns
-    -------
-    int
-        Bytes written.
+    values : int32[n]
+    number_of : int32[values]    what to write for each value: not negative, below 2^width
+    width : int                  at most 24
+    out : uint8[]                written; there must be room for SLACK bytes more
     """
-    place = 0
-    held = np.uint64(0)
-    filled = 0
+    packed = PackedBits(np.uint64(0), 0, 0)
     for i in range(values.shape[0]):
-        held |= np.uint64(values[i]) << np.uint64(filled)
-        filled += width
-        if filled >= 32:
-            for byte in range(4):
-                packed[place + byte] = np.uint8((held >> np.uint64(8 * byte)) & np.uint64(255))
-            place += 4
-            held >>= np.uint64(32)
-            filled -= 32
-    size: int = (values.shape[0] + 7) // 8 * width
-    while place < size:
-        packed[place] = np.uint8(held & np.uint64(255))
-        held >>= np.uint64(8)
-        place += 1
-    return size
+        packed = append_bits(packed, np.int64(number_of[values[i]]), width, out)
+    append_rest(packed, out)
 
 
 @kernel
@@ -1755,33 +1749,39 @@ def least_and_greatest(offsets: Any, data: Any, places: Any) -> None:
 
 @kernel
 def list_levels(offsets: Any, valid: Any, repetition: Any, definition: Any) -> int:
-    """Repetition and definition levels of lists without nulls in them (Parquet's nested columns).
+    """Repetition and definition levels of lists without nulls in them (Parquet's nested columns), bit-packed.
 
     Parameters
     ----------
     offsets : int32[n + 1]    list i has offsets[i + 1] - offsets[i] elements
     valid : bool[n]           the others are null (and have no elements)
-    repetition, definition : int32[n + elements]   written: 0 at the first element of a list, else 1; and 3 for an
-                                                   element, 1 for an empty list, 0 for a null
+    repetition : uint8[]      written, a bit for each level: 0 at the first element of a list, else 1
+    definition : uint8[]      written, two bits for each: 3 for an element, 1 for an empty list, 0 for a null
 
     Returns
     -------
     int
-        How many levels there are.
+        How many levels there are; at most n + elements, for which there must be room, and for SLACK bytes more.
     """
-    place = 0
+    levels = 0
+    packed_r = PackedBits(np.uint64(0), 0, 0)
+    packed_d = PackedBits(np.uint64(0), 0, 0)
     for i in range(valid.shape[0]):
-        count = offsets[i + 1] - offsets[i]
-        repetition[place] = 0
-        if count == 0:
-            definition[place] = np.int32(valid[i])
-            place += 1
-        else:
-            for element in range(count):
-                repetition[place + element] = np.int32(element > 0)
-                definition[place + element] = 3
-            place += count
-    return place
+        count = np.int64(offsets[i + 1] - offsets[i])
+        left = max(count, np.int64(1))
+        levels += left
+        first = np.int64(1)
+        while left > 0:
+            step = min(left, np.int64(16))
+            ones = (np.int64(1) << step) - 1
+            twos = (np.int64(1) << (2 * step)) - 1 if count > 0 else np.int64(valid[i])
+            packed_r = append_bits(packed_r, ones - first, step, repetition)
+            packed_d = append_bits(packed_d, twos, 2 * step, definition)
+            left -= step
+            first = np.int64(0)
+    append_rest(packed_r, repetition)
+    append_rest(packed_d, definition)
+    return levels
 
 
 @kernel

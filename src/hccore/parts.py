@@ -64,11 +64,11 @@ class Part:
         """Demographic scores of rows of some profiles in thousandths, in the chosen segment."""
         arrays, every = self.profiles.arrays, np.arange(len(self.segment) - 1)
         of_profile = arrays.demographic[every, np.maximum(self.segment[:-1], 0)]
-        return np.append(of_profile, np.int32(0))[profile]
+        return np.append(of_profile, np.int32(0)).take(profile)
 
     def multiplier(self, profile: NDArray[np.intp]) -> NDArray[np.int32]:
         """Thousandths by which scores are multiplied; 1000 for profiles without a multiplier."""
-        return np.append(self.profiles.multiplier, np.int32(1000))[profile]
+        return np.append(self.profiles.multiplier, np.int32(1000)).take(profile)
 
 
 def parts_of(

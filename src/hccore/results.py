@@ -13,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import compiled as kernels
-from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, values_of, words_of
+from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, thousandths_of, values_of, words_of
 from hccore.compile import CompiledModel
 from hccore.errors import InputError
 from hccore.members import Months
@@ -210,16 +210,16 @@ class Result:
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
                 steps = multiplied(raw[:, 0], part.multiplier(profile))
-                return _decimals(steps, scored) if text else array_of(steps / 1000, scored)
+                return _decimals(steps, scored) if text else thousandths_of(steps, scored)
             if paid is None:
                 return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
             steps, has = paid.column(name)
-            return _decimals(steps, has) if text else array_of(steps / 1000, has)
+            return _decimals(steps, has) if text else thousandths_of(steps, has)
         own = np.maximum(part.segment[profile], 0)
         if name == "MODEL":
             return words_of(own, [segment.population for segment in tables.segments], scored)
         if name == "CSR_FACTOR":
-            return array_of(part.multiplier(profile) / 1000, scored)
+            return thousandths_of(part.multiplier(profile), scored)
         thousandths: NDArray[Any]
         if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
             thousandths = raw[np.arange(n), own]
@@ -240,7 +240,7 @@ class Result:
                 exists |= applies[:, column]
                 thousandths = np.where(applies[:, column], raw[:, column], thousandths)
             scored = scored & exists
-        return _decimals(thousandths, scored) if text else array_of(thousandths / 1000, scored)
+        return _decimals(thousandths, scored) if text else thousandths_of(thousandths, scored)
 
     @staticmethod
     def _segment_column(name: str, part: Part, profile: NDArray[np.intp]) -> pa.Array:
@@ -251,7 +251,7 @@ class Result:
         else:
             words = [*(segment.reason for segment in segments), "given with the member"]
             number = np.where(part.chosen, np.int32(len(segments)), number)
-        return words_of(number[profile], words, has[profile])
+        return words_of(number.take(profile), words, has.take(profile))
 
     # ---------------------------------------------------------------- averages over months
 
@@ -490,9 +490,9 @@ def _hcc_lists(model: CompiledModel, done: Scored) -> pa.Array:
 
 
 def _plain(array: pa.Array) -> pa.Array:
-    """Words as text, where they are kept as numbers in a dictionary."""
+    """Values as they are, where they are kept as numbers in a dictionary."""
     if pa.types.is_dictionary(array.type):
-        return array.cast(pa.string())
+        return array.cast(array.type.value_type)
     if pa.types.is_list(array.type) and pa.types.is_dictionary(array.type.value_type):
         return array.cast(pa.list_(pa.string()))
     return array

@@ -148,7 +148,7 @@ def test_models_whose_codes_set_the_same_bits_share_them(all_segments: bool) -> 
     every = score(everybody(), SAME_BITS, all_segments=all_segments)
     v24, v28, esrd = every._run.parts
     assert v24.first_bit == esrd.first_bit != v28.first_bit
-    assert every._run.state.shape[1] == -(-(v24.model.state_bits + v28.model.state_bits) // 64)
+    assert every._run.states.whole().shape[1] == -(-(v24.model.state_bits + v28.model.state_bits) // 64)
     rows = every.table().to_pylist()
     for name in ("cms_hcc_v24", "esrd_v24"):
         apart = score(everybody(), [("cms_hcc_v28", 2025), (name, 2025)], all_segments=all_segments).table()
@@ -186,7 +186,7 @@ def test_the_report_counts_every_row_once_whatever_is_asked_for() -> None:
 def test_rows_stand_model_by_model_and_in_files_block_by_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hccore.scoring.BLOCK_ROWS", 2)
+    monkeypatch.setattr("hccore.scoring.BLOCK_BITS", 1)
     people = dict.fromkeys("abcde", AGED)
     result = score(people, MODELS[:2])
     in_frame = [(row["model"], row["member_id"]) for row in result.scores.to_pylist()]

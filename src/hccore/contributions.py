@@ -167,7 +167,7 @@ class _Expander:
         kernels.variables_of_members(
             0,
             n,
-            self.run.states(slice(start, stop)),
+            self.run.states_of(slice(start, stop)),
             done.first_bit,
             done.of_row[start:stop],
             done.profiles.arrays,

@@ -209,9 +209,7 @@ def _chunk(name: str, array: pa.Array) -> _Chunk | None:
     most = len(array) + len(array.values)
     packed = [np.empty((most + 7) // 8 * width + kernels.SLACK, np.uint8) for width in (1, 2)]
     count = kernels.list_levels(offsets, has, *packed)
-    both = b"".join(
-        _sized(_run(count, width, levels)) for width, levels in zip((1, 2), packed, strict=True)
-    )
+    both = b"".join(_sized(_run(count, width, levels)) for width, levels in zip((1, 2), packed, strict=True))
     return _coded([name, "list", "element"], both, count, count - len(array.values), numbered)
 
 

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from hccore.compiled import BLOCK, NOT_SCORED, SLACK
+from hccore.compiled import NOT_SCORED, SLACK
 
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.
@@ -114,8 +114,8 @@ def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> A
 def fetch(typingctx: Any, array: Any, place: Any) -> Any:
     """Have the memory at a place of an array brought near, without waiting for it.
 
-    For places anywhere in a large array: a load is waited for, and while it is, the processor looks only a few rows
-    ahead. The place must lie in the array.
+    For places anywhere in a large array: a load is waited for, and while it is, the processor looks only a few
+    rows ahead. The place must lie in the array.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -583,25 +583,83 @@ def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> Non
     entries : EntryArrays                see `diagnoses.py`
     state : uint64[n_members, n_words]   changed, atomically
     """
-    dated = met.shape[0] > 0
     n = member.shape[0]
     for coming in range(n + AHEAD):
         if coming < n:
-            for word in range(0, state.shape[1], LINE_WORDS):
-                fetch(state, (member[coming], word))
-            fetch(state, (member[coming], state.shape[1] - 1))
+            fetch_state(state, member[coming])
         j = coming - AHEAD
-        if j < 0:
+        if j >= 0:
+            set_entries(
+                np.int64(member[j]), code[j], met[j] if met.shape[0] > 0 else np.uint64(0), entries, state
+            )
+
+
+@part_of_kernel
+def fetch_state(state: Any, row: int) -> None:
+    """Have a member's state brought near."""
+    for word in range(0, state.shape[1], LINE_WORDS):
+        fetch(state, (row, word))
+    fetch(state, (row, state.shape[1] - 1))
+
+
+@part_of_kernel
+def set_entries(row: int, code: int, met: np.uint64, entries: Any, state: Any) -> None:
+    """Set the bits of a code in one member's state."""
+    for entry in range(entries.start[code], entries.start[code + 1]):
+        service = entries.service[entry]
+        if service >= 0 and not (met >> np.uint64(service)) & np.uint64(1):
             continue
-        row = member[j]
-        for entry in range(entries.start[code[j]], entries.start[code[j] + 1]):
-            if dated and entries.service[entry] >= 0:
-                if not (met[j] >> np.uint64(entries.service[entry])) & np.uint64(1):
-                    continue
-            word = entries.word[entry]
-            mask = entries.mask[entry]
-            if state[row, word] & mask != mask:
-                atomic_or(state, row, word, mask)
+        word = entries.word[entry]
+        mask = entries.mask[entry]
+        if state[row, word] & mask != mask:
+            atomic_or(state, row, word, mask)
+
+
+@kernel
+def note_rows(
+    member: Any, code: Any, first_code: int, block_bits: int, code_bits: int, starts: Any, notes: Any
+) -> None:
+    """Note which codes the members have, by block of 2^block_bits members.
+
+    Parameters
+    ----------
+    member, code : int32[k]
+    first_code : int              number of the first code of the table that these are of
+    starts : int64[n_blocks + 2]  all 0; written: the notes of block b are [starts[b], starts[b + 1])
+    notes : uint32[k]             written: the member's position in the block, and in the low bits the code
+    """
+    for j in range(member.shape[0]):
+        starts[(member[j] >> block_bits) + 2] += 1
+    for block in range(2, starts.shape[0]):
+        starts[block] += starts[block - 1]
+    in_block = (1 << block_bits) - 1
+    for j in range(member.shape[0]):
+        block = member[j] >> block_bits
+        notes[starts[block + 1]] = ((member[j] & in_block) << code_bits) | (code[j] + first_code)
+        starts[block + 1] += 1
+
+
+@kernel
+def set_noted(starts: Any, notes: Any, block_bits: int, code_bits: int, entries: Any, state: Any) -> None:
+    """Set the bits of noted codes in the members' states.
+
+    Parameters
+    ----------
+    starts, notes                        see `note_rows`; the first block is that of the state's first members
+    entries : EntryArrays                see `diagnoses.py`; without conditions on rows
+    state : uint64[n_members, n_words]   changed, atomically
+    """
+    of_code = (1 << code_bits) - 1
+    for block in range(starts.shape[0] - 1):
+        first_row = np.int64(block) << block_bits
+        first, last = starts[block], starts[block + 1]
+        for coming in range(first, last + AHEAD):
+            if coming < last:
+                fetch_state(state, first_row + (np.int64(notes[coming]) >> code_bits))
+            j = coming - AHEAD
+            if j >= first:
+                note = np.int64(notes[j])
+                set_entries(first_row + (note >> code_bits), note & of_code, np.uint64(0), entries, state)
 
 
 # -------------------------------------------------------------------- Parquet pages

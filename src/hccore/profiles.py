@@ -229,8 +229,8 @@ class ProfileArrays(NamedTuple):
     base : int32[n_profiles, n_segments]       score of the variables that depend on the member alone, thousandths
     accepts : uint64[n_profiles, state_words]  categories, and conditional bits whose condition is met
     member_bits : uint64[n_profiles, work_words]   member variables that rules look at
-    kind : int32[n_profiles]                   which profiles are alike but for `base`: to all of them, the same codes
-                                               add the same
+    kind : int32[n_profiles]                       which profiles are alike but for `base`: to all of them, the
+                                                   same codes add the same
     demographic : int32[n_profiles, n_segments]    its part of kind `demographic`, after the segment's divisor
     without_codes : int32[n_profiles, n_segments]  score of members without any code that counts; the kernels
                                                    fill it

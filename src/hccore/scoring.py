@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,12 +25,13 @@ import hccore
 from hccore import compiled as kernels
 from hccore.arrow import give_back_memory
 from hccore.compile import CompiledModel, Scratch
-from hccore.diagnoses import CodeBatch, CodeTable, MemberAges, ModelCodes, read_codes
+from hccore.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
 from hccore.members import Bools, People, read_members
 from hccore.parts import Part, applicability, label, parts_of, payments_of
 from hccore.profiles import EVERY_SEGMENT, Profiles
 from hccore.sources import Source, open_source
+from hccore.states import States
 from hccore.workers import each, in_ranges
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
 Rows = slice | NDArray[np.int64]
 _REMEMBERED = 1 << 13  # results of members with few categories, by model and thread: they stay in its cache
 _LARGE = 1 << 26  # bytes for which it is worth looking for freed memory
-BLOCK_ROWS = 1 << 18  # of the members, that are scored and written together; threads hold a few such blocks
+BLOCK_BITS = 18  # 2^18 rows of the members are scored and written together; threads hold a few such blocks
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ class Run:
     ----------
     ids : pyarrow.ChunkedArray        of each row of the members
     index : MemberIndex               finds a member
-    state : uint64[members, words]    what the members' codes set
+    states : States                   what the members' codes set
     months : Months or None           None: a row is a member
     codes : mapping of code system to (Source, CodeTable)
     """
@@ -120,7 +122,7 @@ class Run:
         people: People,
         ages: MemberAges,
         parts: Sequence[Part],
-        state: NDArray[np.uint64],
+        states: States,
         codes: Mapping[str, tuple[Source, CodeTable]],
         payments: tuple[ModelPayment, ...],
         library: str,
@@ -132,7 +134,7 @@ class Run:
         self.profiles = people.profiles
         self.ages = ages
         self.parts = tuple(parts)
-        self.state = state
+        self.states = states
         self.codes = codes
         self.payments = payments
         self.library = library
@@ -140,6 +142,7 @@ class Run:
         self._watch = watch
         self._lock = threading.Lock()
         self._counted: set[int] = set()  # blocks that are in the counts
+        self._without_codes = 0
         self._lost = [0] * len(parts)
         self._idle: list[list[Scratch]] = []  # scratch arrays by model, that no thread is using
         self._tallies = [np.zeros(len(part.model.kernel.tallied), np.int64) for part in parts]
@@ -156,14 +159,15 @@ class Run:
             return np.arange(rows.start, rows.stop)
         return np.maximum(self.months.person[rows], 0)
 
-    def states(self, rows: slice) -> NDArray[np.uint64]:
-        """What the codes of some rows' members set, a row each: a view, or a copy where rows are months."""
-        return self.state[rows] if self.months is None else self.state[self.person(rows)]
+    def states_of(self, rows: slice) -> NDArray[np.uint64]:
+        """What the codes of any rows' members set, a row each: a view, or a copy where rows are months."""
+        every = self.states.whole()
+        return every[rows] if self.months is None else every[self.person(rows)]
 
     def blocks(self) -> list[slice]:
         """The rows of the members, in pieces to be scored one by one."""
         n = len(self.ids)
-        return [slice(start, min(n, start + BLOCK_ROWS)) for start in range(0, n, BLOCK_ROWS)]
+        return [slice(start, min(n, start + (1 << BLOCK_BITS))) for start in range(0, n, 1 << BLOCK_BITS)]
 
     def score_block(self, block: slice, *, hccs: bool) -> list[Scored]:
         """Score the rows of a block by every model.
@@ -180,6 +184,8 @@ class Run:
             scratch = self._idle.pop() if self._idle else None
         if scratch is None:
             scratch = [part.model.scratch(_REMEMBERED) for part in self.parts]
+        first_member = block.start if self.months is None else 0
+        state = self.states.of_block(block) if self.months is None else self.states.whole()
         done: list[Scored] = []
         lost: list[int] = []
         tallies = [np.zeros_like(tally) for tally in self._tallies]
@@ -188,14 +194,19 @@ class Run:
                 rows, profile, _, *_ = done[same]
             else:
                 rows, profile = _rows_in(part, block)
-            scored, failed = self._score(part, rows, profile, tallies[number], scratch[number], hccs=hccs)
+            scored, failed = self._score(
+                part, rows, profile, state, first_member, tallies[number], scratch[number], hccs=hccs
+            )
             done.append(scored)
             lost.append(failed)
+        # Members of whom there are months are counted all at once, in the report.
+        without_codes = 0 if self.months is not None else kernels.count_empty(state)
         with self._lock:
             self._idle.append(scratch)
             self._watch.add("score", time.perf_counter() - start)
             if block.start not in self._counted:
                 self._counted.add(block.start)
+                self._without_codes += without_codes
                 for number, tally in enumerate(self._tallies):
                     self._lost[number] += lost[number]
                     tally += tallies[number]
@@ -205,13 +216,16 @@ class Run:
         """Scores of all of some rows by one model, in thousandths."""
         profile = part.of_row[rows].astype(np.intp)
         tally = np.zeros(len(part.model.kernel.tallied), np.int64)
-        return self._score(part, rows, profile, tally, part.model.scratch(), hccs=False)[0].scores
+        state = self.states.whole()
+        return self._score(part, rows, profile, state, 0, tally, part.model.scratch(), hccs=False)[0].scores
 
     def _score(
         self,
         part: Part,
         rows: Rows,
         profile: NDArray[np.intp],
+        state: NDArray[np.uint64],
+        first_member: int,
         tally: NDArray[np.int64],
         scratch: Scratch,
         *,
@@ -222,16 +236,16 @@ class Run:
         if self.months is not None:
             member = self.months.person[rows]
         elif isinstance(rows, slice):
-            first = rows.start
+            first = rows.start - first_member
         else:
-            member = rows.astype(np.int32)
+            member = (rows - first_member).astype(np.int32)
         scores = np.empty((n, len(model.segment_names) if self.options.all_segments else 1), np.int32)
         n_hccs = np.empty(n, np.int16)
         remaining = np.empty((n if hccs else 0, model.state_words), np.uint64)
         failed = kernels.score_members(
             first,
             member,
-            self.state,
+            state,
             part.first_bit,
             profile.astype(np.int32),
             part.profiles.arrays,
@@ -248,13 +262,22 @@ class Run:
         """The run report; blocks that nobody has asked for yet are scored for it."""
         waiting = [block for block in self.blocks() if block.start not in self._counted]
         each(waiting, self.options.workers, lambda block: len(self.score_block(block, hccs=False)))
+        without_codes = self._without_codes
+        if self.months is not None:
+            without_codes = _without_codes(
+                self.states.whole()[: len(self.months.first)], self.options.workers
+            )
         counted = {}
         for part, tally in zip(self.parts, self._tallies, strict=True):
             if of_model := _counted(part, self.profiles, tally):
                 counted[label(part.model.tables)] = of_model
         return {
             **self._about,
-            "members": {**self._about["members"], "counted": counted},
+            "members": {
+                **self._about["members"],
+                "without_model_codes": without_codes,
+                "counted": counted,
+            },
             "conditional_mappings_not_met": {
                 label(part.model.tables): lost for part, lost in zip(self.parts, self._lost, strict=True)
             },
@@ -362,36 +385,30 @@ def run(
     n_states = max(people.n_members, 1)
     if 8 * n_states * n_words >= _LARGE:
         give_back_memory()
-    state = np.zeros((n_states, n_words), np.uint64)
-
+    of_bits = {part.first_bit: part.model for part in parts}
+    books = [ModelCodes(model, first) for first, model in of_bits.items()]
+    tables = {system: CodeTable(system, books, exact=options.exact_codes) for system in sources}
+    states = States(
+        n_states,
+        n_words,
+        [table.effects for table in tables.values()],
+        block_bits=BLOCK_BITS,
+        by_block=people.months is None and not any(table.dated for table in tables.values()),
+    )
     counts: dict[str, dict[str, int]] = {}
-    code_tables: dict[str, tuple[Source, CodeTable]] = {}
     with watch.stage("codes"):
-        of_bits = {part.first_bit: part.model for part in parts}
-        for system, source in sources.items():
-            table = CodeTable(
-                system,
-                [ModelCodes(model, first) for first, model in of_bits.items()],
-                exact=options.exact_codes,
-            )
-            code_tables[system] = (source, table)
-
-            def use(batch: CodeBatch, table: CodeTable = table) -> None:
-                kernels.set_codes(*batch, table.effects, state)
-
+        for number, (system, source) in enumerate(sources.items()):
             counted = read_codes(
                 source,
-                table,
+                tables[system],
                 people.index,
-                use,
+                partial(states.add, number),
                 threads=options.workers,
                 ages=ages,
                 progress=None if progress is None else (lambda rows: progress("codes", rows)),
             )
             counts[source.name.split(" ")[0]] = counted.as_report()
 
-    with watch.stage("score"):
-        without_codes = _without_codes(state[: people.n_members], options.workers)
     about: dict[str, Any] = {
         "hccore": hccore.__version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -420,7 +437,7 @@ def run(
             "rows": n,
             **({} if people.months is None else {"members": people.n_members, "member_months": n}),
             "scored": {label(part.model.tables): profiles.count(part.scored[:-1]) for part in parts},
-            "without_model_codes": without_codes,
+            "without_model_codes": 0,
             "assumed": people.assumed,
             "blanks": people.blanks,
             "problems": problems.as_report(),
@@ -443,8 +460,9 @@ def run(
             for part, payment in zip(parts, payments, strict=True)
             if payment.frailty is not None
         }
+    code_tables = {system: (source, tables[system]) for system, source in sources.items()}
     return Run(
-        options, people, ages, parts, state, code_tables, payments, member_source.library, about, watch
+        options, people, ages, parts, states, code_tables, payments, member_source.library, about, watch
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow as pa
@@ -122,6 +123,26 @@ def contributions_of(result: hccore.Result) -> dict[str, dict[tuple[object, ...]
         assert key not in mine
         mine[key] = set(row["codes"])
     return found
+
+
+@every_model
+@pytest.mark.parametrize("remembered", [1, 2, scoring._REMEMBERED])
+def test_results_that_are_remembered_are_those_of_members_alike(
+    model: Model, remembered: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Few codes and many members: results are found again, and in a short memo they drive each other out."""
+    monkeypatch.setattr(scoring, "_REMEMBERED", remembered)
+    random = Random(7)
+    codes = random.sample(code_pool(model.tables), 8)
+    people = [
+        (facts, random.sample(codes, random.randint(0, 3)))
+        for facts, _ in random_people(model.tables, 300, seed=3)
+    ]
+    for (facts, mine), row in zip(people, score(model, people).scores.to_pylist(), strict=True):
+        if row["raw_score"] is not None:
+            explained = model.explain(facts, mine)
+            assert thousandths(row["raw_score"]) == explained.score
+            assert row["hccs"] == trace(model.tables, facts, mine).hccs(model.tables)
 
 
 @every_model

@@ -583,15 +583,23 @@ def set_codes(member: Any, code: Any, met: Any, entries: Any, state: Any) -> Non
     entries : EntryArrays                see `diagnoses.py`
     state : uint64[n_members, n_words]   changed, atomically
     """
+    dated = met.shape[0] > 0
     n = member.shape[0]
     for coming in range(n + AHEAD):
         if coming < n:
             fetch_state(state, member[coming])
         j = coming - AHEAD
-        if j >= 0:
-            set_entries(
-                np.int64(member[j]), code[j], met[j] if met.shape[0] > 0 else np.uint64(0), entries, state
-            )
+        if j < 0:
+            continue
+        row = member[j]
+        for entry in range(entries.start[code[j]], entries.start[code[j] + 1]):
+            if dated and entries.service[entry] >= 0:
+                if not (met[j] >> np.uint64(entries.service[entry])) & np.uint64(1):
+                    continue
+            word = entries.word[entry]
+            mask = entries.mask[entry]
+            if state[row, word] & mask != mask:
+                atomic_or(state, row, word, mask)
 
 
 @part_of_kernel
@@ -600,19 +608,6 @@ def fetch_state(state: Any, row: int) -> None:
     for word in range(0, state.shape[1], LINE_WORDS):
         fetch(state, (row, word))
     fetch(state, (row, state.shape[1] - 1))
-
-
-@part_of_kernel
-def set_entries(row: int, code: int, met: np.uint64, entries: Any, state: Any) -> None:
-    """Set the bits of a code in one member's state."""
-    for entry in range(entries.start[code], entries.start[code + 1]):
-        service = entries.service[entry]
-        if service >= 0 and not (met >> np.uint64(service)) & np.uint64(1):
-            continue
-        word = entries.word[entry]
-        mask = entries.mask[entry]
-        if state[row, word] & mask != mask:
-            atomic_or(state, row, word, mask)
 
 
 @kernel
@@ -640,14 +635,14 @@ def note_rows(
 
 
 @kernel
-def set_noted(starts: Any, notes: Any, block_bits: int, code_bits: int, entries: Any, state: Any) -> None:
-    """Set the bits of noted codes in the members' states.
+def set_noted(starts: Any, notes: Any, block_bits: int, code_bits: int, masks: Any, state: Any) -> None:
+    """Set the bits of noted codes in the members' states, which no other thread may be using.
 
     Parameters
     ----------
     starts, notes                        see `note_rows`; the first block is that of the state's first members
-    entries : EntryArrays                see `diagnoses.py`; without conditions on rows
-    state : uint64[n_members, n_words]   changed, atomically
+    masks : uint64[n_codes, n_words]     what each code sets
+    state : uint64[n_members, n_words]   changed
     """
     of_code = (1 << code_bits) - 1
     for block in range(starts.shape[0] - 1):
@@ -659,7 +654,9 @@ def set_noted(starts: Any, notes: Any, block_bits: int, code_bits: int, entries:
             j = coming - AHEAD
             if j >= first:
                 note = np.int64(notes[j])
-                set_entries(first_row + (note >> code_bits), note & of_code, np.uint64(0), entries, state)
+                row, code = first_row + (note >> code_bits), note & of_code
+                for word in range(state.shape[1]):
+                    state[row, word] |= masks[code, word]
 
 
 # -------------------------------------------------------------------- Parquet pages

@@ -1,9 +1,9 @@
 """What the codes of every member set: a row of bits for each, their state.
 
 Rows of codes reach the members in any order, and an array of all states is far larger than any cache. So while
-codes are read, what a row sets is only noted, by block of members, in four bytes. A block's states are put together
-when it is scored, and are given up then. Notes that would take half as much memory as all states are put together
-for good; after that bits are set where they belong at once.
+codes are read, what a row sets is only noted, by block of members, in four bytes. The states of a block are put
+together when it is scored, and are given up then. Notes that would take half as much memory as all states are put
+together for good; after that bits are set where they belong at once.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from hccore import compiled as kernels
 from hccore.diagnoses import CodeBatch, EntryArrays
 
 _NOTE_BITS = 32
+_BLOCK_BITS = 16  # of members whose states fit into the cache
 
 
 class _Notes(NamedTuple):
@@ -45,10 +46,10 @@ class States:
     effects : sequence of EntryArrays
         What the codes do, for each table of codes.
     block_bits : int
-        A block is 2^block_bits members.
+        States will be asked for by 2^block_bits members.
     by_block : bool
-        Whether states will be asked for block by block. They must not be if there are conditions on rows: an
-        effect must be the same for every row.
+        Whether that is all that will be asked for. It must not be if there are conditions on rows: what is noted
+        is the same for every row of a code.
     """
 
     def __init__(
@@ -56,15 +57,17 @@ class States:
     ) -> None:
         self._shape = (n_members, n_words)
         self._effects = list(effects)
-        self._every = _joined(effects)
         self._first = np.cumsum([0, *(len(one.start) - 1 for one in effects)]).tolist()
-        self._block_bits = block_bits
+        self._block_bits = min(block_bits, _BLOCK_BITS)
         self._effect_bits = max(self._first[-1] - 1, 1).bit_length()
         self._notes: list[_Notes] = []
         self._n_notes = 0
         self._lock = threading.Lock()
         self._whole: NDArray[np.uint64] | None = None
-        if not by_block or n_members <= 1 << block_bits or block_bits + self._effect_bits > _NOTE_BITS:
+        self._masks = np.concatenate(
+            [np.zeros((0, n_words), np.uint64), *(_masks(one, n_words) for one in effects)]
+        )
+        if not by_block or n_members <= 1 << block_bits or self._block_bits + self._effect_bits > _NOTE_BITS:
             self._whole = np.zeros(self._shape, np.uint64)
 
     def add(self, table: int, batch: CodeBatch) -> None:
@@ -77,18 +80,31 @@ class States:
         sizes = (self._block_bits, self._effect_bits)
         kernels.note_rows(batch.member, batch.code, self._first[table], *sizes, starts, notes)
         with self._lock:
-            self._keep(_Notes(starts[:-1], notes))
+            kept = self._keep(_Notes(starts[:-1], notes))
+        if not kept:
+            self.add(table, batch)
 
     def of_block(self, block: slice) -> NDArray[np.uint64]:
-        """The states of the members of a block, uint64[members, n_words]; not to be written to."""
+        """The states of the members of a block, uint64[members, n_words]; not to be written to.
+
+        Parameters
+        ----------
+        block : slice
+            Beginning at a multiple of 2^block_bits.
+        """
         if self._whole is not None:
             return self._whole[block]
-        number = block.start >> self._block_bits
-        notes = [some.notes[some.starts[number] : some.starts[number + 1]] for some in self._notes]
         state = np.zeros((block.stop - block.start, self._shape[1]), np.uint64)
-        if notes:
-            together = np.concatenate(notes)
-            self._set(_Notes(np.array([0, len(together)], np.int64), together), state)
+        if self._notes:
+            numbers = range(block.start >> self._block_bits, (block.stop - 1 >> self._block_bits) + 1)
+            edges = slice(numbers.start, numbers.stop + 1)
+            starts = np.sum([some.starts[edges] - some.starts[numbers.start] for some in self._notes], axis=0)
+            parts = [
+                some.notes[some.starts[number] : some.starts[number + 1]]
+                for number in numbers
+                for some in self._notes
+            ]
+            self._set(_Notes(starts, np.concatenate(parts)), state)
         return state
 
     def whole(self) -> NDArray[np.uint64]:
@@ -98,15 +114,16 @@ class States:
                 self._whole = self._put_together()
             return self._whole
 
-    def _keep(self, noted: _Notes) -> None:
-        if self._whole is not None:  # another thread has just put all notes together
-            self._set(noted, self._whole)
-            return
+    def _keep(self, noted: _Notes) -> bool:
+        """Keep notes; False: another thread has just put all of them together."""
+        if self._whole is not None:
+            return False
         self._notes.append(noted)
         self._n_notes += len(noted.notes)
         n_members, n_words = self._shape
         if _NOTE_BITS * self._n_notes > 64 * n_members * n_words // 2:
             self._whole = self._put_together()
+        return True
 
     def _put_together(self) -> NDArray[np.uint64]:
         whole = np.zeros(self._shape, np.uint64)
@@ -115,17 +132,12 @@ class States:
         return whole
 
     def _set(self, noted: _Notes, state: NDArray[np.uint64]) -> None:
-        kernels.set_noted(noted.starts, noted.notes, self._block_bits, self._effect_bits, self._every, state)
+        kernels.set_noted(noted.starts, noted.notes, self._block_bits, self._effect_bits, self._masks, state)
 
 
-def _joined(effects: Sequence[EntryArrays]) -> EntryArrays:
-    """The effects of several tables, one after the other."""
-    starts = [np.zeros(1, np.int32)]
-    for one in effects:
-        starts.append(one.start[1:] + starts[-1][-1])
-    return EntryArrays(
-        np.concatenate(starts),
-        np.concatenate([np.zeros(0, np.int32), *(one.word for one in effects)]),
-        np.concatenate([np.zeros(0, np.uint64), *(one.mask for one in effects)]),
-        np.concatenate([np.zeros(0, np.int16), *(one.service for one in effects)]),
-    )
+def _masks(effects: EntryArrays, n_words: int) -> NDArray[np.uint64]:
+    """The bits that each effect sets, whatever its row: uint64[n_effects, n_words]."""
+    masks = np.zeros((len(effects.start) - 1, n_words), np.uint64)
+    owner = np.repeat(np.arange(len(masks)), np.diff(effects.start))
+    np.bitwise_or.at(masks, (owner, effects.word), effects.mask)
+    return masks

@@ -139,7 +139,7 @@ def test_arguments():
         Kernel("no_such_kernel")(STATE)
 
 
-def test_one_signature_of_each_kernel():
+def test_one_signature_of_each_kernel_and_size_of_model():
     """Every further one would be compiled too, in the midst of a run."""
     samples = samples_folder()
     files = (samples / "members.csv", samples / "diagnoses.csv")
@@ -152,7 +152,16 @@ def test_one_signature_of_each_kernel():
                 result.contributions()
     kernels = [one for one in vars(compiled).values() if isinstance(one, Kernel) and one.signatures]
     assert {"score_members", "set_codes", "find_members", "list_bits"} <= {one.name for one in kernels}
-    assert {one.name: len(one.signatures) for one in kernels} == {one.name: 1 for one in kernels}
+    sizes = {(2, 3), (3, 3)}
+    of_models = ("score_members", "variables_of_members", "find_droppers")
+    expected = {one.name: len(sizes) if one.name in of_models else 1 for one in kernels}
+    assert {one.name: len(one.signatures) for one in kernels} == expected
+
+
+def test_models_come_in_few_sizes():
+    """For each of them, kernels are compiled once more."""
+    every = [hccore.load_model(name, year).compiled for name, year in hccore.models()]
+    assert {(one.state_words, one.work_words) for one in every} == {(2, 3), (3, 3), (4, 6)}
 
 
 SECOND_RUN = """

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from hccore.conditions import Condition
 from hccore.tables import CodeTarget, ModelTables, Rule
 
+_WORDS_AT_ONCE = 3  # kernels are compiled for the number of words: models have few different ones
 Words = NDArray[np.uint64]
 Ints = NDArray[np.int32]
 
@@ -53,6 +54,8 @@ class RuleArrays(NamedTuple):
         HCCs): they stand for the rules that say so one by one.
     ladder_sets : uint64[n_ladders, counts, work_words]
         What is set by each count; the last one stands for all that are higher.
+    work_width : tuple
+        As many entries as `work_words` (see `KernelTables`).
     """
 
     spans: Ints
@@ -65,6 +68,7 @@ class RuleArrays(NamedTuple):
     hits: Words
     ladders: Ints
     ladder_sets: Words
+    work_width: tuple[int, ...]
 
 
 class KernelTables(NamedTuple):
@@ -100,6 +104,9 @@ class KernelTables(NamedTuple):
         The payment HCCs: categories that are not drugs.
     tallied : int32[n_tallied]
         Bits of variables whose members the run report counts.
+    state_width, work_width : tuple
+        As many entries as `state_words` and `work_words`: the length of a tuple is part of its type, so kernels
+        are compiled for it. Loops over two or three words are much quicker if the number is known then.
     """
 
     n_categories: int
@@ -117,6 +124,8 @@ class KernelTables(NamedTuple):
     divisors: Ints
     counted: Words
     tallied: Ints
+    state_width: tuple[int, ...]
+    work_width: tuple[int, ...]
 
 
 class Scratch(NamedTuple):
@@ -252,7 +261,7 @@ def compile_model(tables: ModelTables) -> CompiledModel:
             bits[name] = len(names)
             names.append(name)
 
-    n_words = (len(names) + 63) // 64
+    n_words = -(-len(names) // (64 * _WORDS_AT_ONCE)) * _WORDS_AT_ONCE
     n_segments = len(tables.segments)
     coefficients = np.zeros((len(names), n_segments), np.int32)
     in_segment = np.zeros((len(names), n_segments), np.bool_)
@@ -300,6 +309,8 @@ def compile_model(tables: ModelTables) -> CompiledModel:
             divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
             counted=_mask(counted, bits, state_words),
             tallied=np.array([bits[name] for name in tables.counted if name in bits], np.int32),
+            state_width=(0,) * state_words,
+            work_width=(0,) * n_words,
         ),
     )
 
@@ -373,4 +384,5 @@ def _rule_arrays(rules: list[Rule], tables: ModelTables, bits: Mapping[str, int]
         hits,
         np.array(ladder_parts, np.int32).reshape(-1, 2),
         ladder_sets,
+        (0,) * n_words,
     )

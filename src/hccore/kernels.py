@@ -87,6 +87,8 @@ def _type_of(arg: Any) -> Any:
     """The type that stands for an argument: all arrays may be written to, all numbers have 64 bits."""
     if isinstance(arg, np.ndarray):
         return types.Array(numba.from_dtype(arg.dtype), arg.ndim, "C")
+    if type(arg) is tuple:  # stands for a number that is known when the kernel is compiled: its length
+        return types.UniTuple(types.int64, len(arg))
     if isinstance(arg, tuple):
         parts = tuple(map(_type_of, arg))
         if all(part == parts[0] for part in parts):
@@ -1252,20 +1254,23 @@ def run_rules(work: Any, rules: Any) -> None:
     rules : RuleArrays           see `compile.py`; equal masks of `count_of` share their parts, so that a count
                                  is taken once for a run of rules that ask for the same one
     """
-    spans, bounds, part_word, part_mask, part_last, without, looked_at, hits, ladders, ladder_sets = rules
+    spans, bounds, part_word, part_mask, part_last, without, looked_at, hits, ladders, ladder_sets = rules[
+        :10
+    ]
+    n_words = len(rules.work_width)
     for ladder in range(ladders.shape[0]):
         count = 0
         for part in range(ladders[ladder, 0], ladders[ladder, 1]):
             count += popcount(work[part_word[part]] & part_mask[part])
         count = min(count, ladder_sets.shape[1] - 1)
-        for word in range(work.shape[0]):
+        for word in range(n_words):
             work[word] |= ladder_sets[ladder, count, word]
     counted = -1
     count = 0
     for rule_word in range(without.shape[1]):
         # Of the first two terms of most rules the member has nothing: these rules are not even looked at.
         begun, followed = without[0, rule_word], without[1, rule_word]
-        for word in range(work.shape[0]):
+        for word in range(n_words):
             bits = work[word] & looked_at[word]
             while bits != 0:
                 bit = word * 64 + lowest_bit(bits)
@@ -1328,7 +1333,7 @@ def apply_hierarchy(work: Any, present: Any, model: Any) -> None:
         `sequential_hierarchy`: a category that is already dropped drops nothing (CMS's SAS macros read the live
         flags); otherwise it does (CMS's Python programs read the flags before any hierarchy).
     """
-    n_words = present.shape[0]
+    n_words = len(model.state_width)
     found = 0
     droppable = np.uint64(0)
     for word in range(n_words):
@@ -1362,11 +1367,11 @@ def own_bits(state: Any, row: int, first_bit: int, model: Any, own: Any) -> None
     """
     at, shift = first_bit >> 6, np.uint64(first_bit & 63)
     if shift == 0:
-        for word in range(own.shape[0]):
+        for word in range(len(model.state_width)):
             own[word] = state[row, at + word] & model.own[word]
     else:
         rest = np.uint64(64) - shift
-        for word in range(own.shape[0]):
+        for word in range(len(model.state_width)):
             bits = state[row, at + word] >> shift
             if at + word + 1 < state.shape[1]:
                 bits |= state[row, at + word + 1] << rest
@@ -1386,9 +1391,9 @@ def find_variables(work: Any, present: Any, remaining: Any, profiles: Any, p: in
     p : int                            the member's profile
     model : KernelTables               see `compile.py`
     """
-    n_state = present.shape[0]
+    n_state = len(model.state_width)
     n_categories = model.n_categories
-    for word in range(work.shape[0]):
+    for word in range(len(model.work_width)):
         work[word] = profiles.member_bits[p, word]
     last_word = n_categories >> 6
     in_last_word = (np.uint64(1) << np.uint64(n_categories & 63)) - np.uint64(1)
@@ -1460,7 +1465,7 @@ def score_members(
     failed = 0
     coefficients, divisors, base = model.coefficients, model.divisors, profiles.base
     n_segments = coefficients.shape[1]
-    n_state = profiles.accepts.shape[1]
+    n_state = len(model.state_width)
     work, present, remaining, total, memo = scratch
     plain = tally.shape[0] == 0
     consecutive = member.shape[0] == 0
@@ -1496,7 +1501,7 @@ def score_members(
         place = np.int64(-1)
         if plain and chosen >= 0 and n_bits <= FEW_BITS:
             kind = np.uint64(profiles.kind[p]) + np.uint64(1)
-            place = place_in_memo(kind, present, memo)
+            place = place_in_memo(kind, present, model, memo)
             known = memo[place, 0] == kind
             for word in range(n_state):
                 known &= memo[place, 2 + word] == present[word]
@@ -1523,7 +1528,7 @@ def score_members(
             tally[number] += np.int64((work[bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1))
         if chosen >= 0:
             sum_ = np.int64(0)
-            for word in range(work.shape[0]):
+            for word in range(len(model.work_width)):
                 bits = work[word]
                 while bits != 0:
                     sum_ += coefficients[word * 64 + lowest_bit(bits), chosen]
@@ -1541,7 +1546,7 @@ def score_members(
 
 
 @part_of_kernel
-def place_in_memo(kind: np.uint64, own: Any, memo: Any) -> int:
+def place_in_memo(kind: np.uint64, own: Any, model: Any, memo: Any) -> int:
     """The row of the memo in which a member's result may stand; other members share it.
 
     Parameters
@@ -1551,7 +1556,7 @@ def place_in_memo(kind: np.uint64, own: Any, memo: Any) -> int:
     memo : uint64[2^k, 2 + 2 * state_words]
     """
     mixed = kind
-    for word in range(own.shape[0]):
+    for word in range(len(model.state_width)):
         mixed = (mixed ^ own[word]) * np.uint64(0x9E3779B97F4A7C15)
         mixed ^= mixed >> np.uint64(32)
     return np.int64(mixed & np.uint64(memo.shape[0] - 1))
@@ -1576,7 +1581,7 @@ def add_segments(work: Any, base: Any, p: int, model: Any, total: Any) -> None:
     """
     for s in range(total.shape[0]):
         total[s] = base[p, s]
-    for word in range(work.shape[0]):
+    for word in range(len(model.work_width)):
         bits = work[word]
         while bits != 0:
             bit = word * 64 + lowest_bit(bits)

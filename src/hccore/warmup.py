@@ -5,13 +5,18 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as compute
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
+from hccore.columns import COLUMNS
 from hccore.demo import MODEL, YEAR, samples_folder
-from hccore.model import load_model, models
+from hccore.diagnoses import CodeBatch, CodeTable, ModelCodes
+from hccore.model import Model, load_model, models
+from hccore.profiles import columns_of
+from hccore.states import States
 
 
 def compile_kernels() -> None:
@@ -27,6 +32,34 @@ def compile_kernels() -> None:
         for role, path in paths.items():
             parquet.write_table(tables[role], path)
         model.score(paths["members"], paths["diagnoses"], threads=1).write(Path(name) / "scores.parquet")
+    _by_block(model)
+    _other_widths(model)
+
+
+def _by_block(model: Model) -> None:
+    """What only runs with many members do."""
+    effects = CodeTable("icd10cm", [ModelCodes(model.compiled, 0)]).effects
+    states = States(2, model.compiled.state_words, [effects], block_bits=0, by_block=True)
+    row = np.zeros(1, np.int32)
+    states.add(0, CodeBatch(row, row, np.zeros(0, np.uint64)))
+    states.of_block(slice(0, 1))
+
+
+def _other_widths(model: Model) -> None:
+    """Score one member by a model of every size that kernels are compiled for; `model` is done already."""
+    done = {_widths(model)}
+    for name, year in models():
+        other = load_model(name, year)
+        if _widths(other) not in done:
+            done.add(_widths(other))
+            columns = sorted(columns_of(other.tables, segments=True))
+            member = pa.table({"member_id": ["A"], **{column: [COLUMNS[column].low] for column in columns}})
+            nothing = {column: pa.array([], pa.string()) for column in ("member_id", "icd10", "service_date")}
+            other.score(member, pa.table(nothing), on_invalid="null", threads=1).contributions()
+
+
+def _widths(model: Model) -> tuple[int, int]:
+    return model.compiled.state_words, model.compiled.work_words
 
 
 def _with_other_ids(table: pa.Table) -> pa.Table:

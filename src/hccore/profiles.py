@@ -247,8 +247,12 @@ class ProfileArrays(NamedTuple):
     def with_segments(self, to_score: NDArray[Any]) -> ProfileArrays:
         """The same profiles with the segment to score, and their kinds."""
         alike = np.column_stack([to_score.astype(np.int64).view(np.uint64), self.accepts, self.member_bits])
+        text, width = alike.tobytes(), alike.itemsize * alike.shape[1]
         number: dict[bytes, int] = {}
-        kind = [number.setdefault(row.tobytes(), len(number)) for row in alike]
+        kind = [
+            number.setdefault(text[place : place + width], len(number))
+            for place in range(0, len(text), width)
+        ]
         return self._replace(to_score=to_score.astype(np.int16), kind=np.array(kind, np.int32))
 
 
@@ -292,13 +296,7 @@ def model_profiles(
     tables = compiled.tables
     variables = _member_variables(tables, facts, n_profiles)
     scored = [name for name in variables if name in tables.coefficients]
-    base = _scores_of(tables, variables, n_profiles, scored)
-    demographic = _scores_of(
-        tables,
-        variables,
-        n_profiles,
-        [name for name in scored if tables.variables[name].kind == "demographic"],
-    )
+    base, demographic = _scores_of(tables, variables, n_profiles, scored)
     member_bits = np.zeros((n_profiles, compiled.work_words), np.uint64)
     for name, is_set in variables.items():
         bit = compiled.bits.get(name)
@@ -334,16 +332,20 @@ def model_profiles(
 
 def _scores_of(
     tables: ModelTables, variables: Mapping[str, Bools], n_profiles: int, names: Sequence[str]
-) -> NDArray[np.int32]:
-    """Sum of the coefficients of those of some variables that are set, int32[n_profiles, n_segments]."""
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Sums of the coefficients of those of some variables that are set, int32[n_profiles, n_segments].
+
+    Of all of them, and of those of kind `demographic`.
+    """
+    n_segments = len(tables.segments)
     if not names:
-        return np.zeros((n_profiles, len(tables.segments)), np.int32)
+        return np.zeros((n_profiles, n_segments), np.int32), np.zeros((n_profiles, n_segments), np.int32)
     is_set = np.stack([variables[name] for name in names], axis=1).astype(np.float64)
-    coefficients = np.array(
-        [[value or 0 for value in tables.coefficients[name]] for name in names], np.float64
-    )
+    every = np.array([[value or 0 for value in tables.coefficients[name]] for name in names], np.float64)
+    demographic = np.array([[tables.variables[name].kind == "demographic"] for name in names])
     # Whole numbers far below 2^53 are exact as floats, and NumPy multiplies these many times faster.
-    return (is_set @ coefficients).astype(np.int32)
+    sums = (is_set @ np.hstack([every, every * demographic])).astype(np.int32)
+    return np.ascontiguousarray(sums[:, :n_segments]), np.ascontiguousarray(sums[:, n_segments:])
 
 
 def _member_variables(

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+LARGE = 1 << 26  # bytes for which it is worth giving back memory
 MOST_NUMBERS = 1 << 18  # that a dictionary is made for
 _NO_BYTES = np.zeros(0, np.uint8)
 _TYPES = {
@@ -89,6 +90,18 @@ def one_chunk(values: Any) -> Any:
             return values.chunk(0)
         return pa.concat_arrays(values.chunks) if values.num_chunks else pa.nulls(0, values.type)
     return values
+
+
+def own_copy(array: pa.Array) -> pa.Array:
+    """The same array in memory of its own, so that nothing else is kept with it that the reader has freed."""
+    simple = (pa.types.is_primitive, pa.types.is_string, pa.types.is_large_string, pa.types.is_binary)
+    if array.offset or not any(fits(array.type) for fits in simple):
+        return array
+    copies = [
+        None if buffer is None else pa.py_buffer(np.frombuffer(buffer, np.uint8).copy())
+        for buffer in array.buffers()
+    ]
+    return pa.Array.from_buffers(array.type, len(array), copies, array.null_count)
 
 
 def array_of(values: NDArray[Any], valid: NDArray[np.bool_] | None = None) -> pa.Array:

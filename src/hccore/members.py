@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import values_of
+from hccore.arrow import own_copy, values_of
 from hccore.coding import ALL_VALID, Coded, Coder, code_values, joined, look_up
 from hccore.columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date, parse_month
 from hccore.diagnoses import MemberAges
@@ -315,8 +315,9 @@ def read_members(
             for name in kept_ages
             if name in facts
         }
-        kept = [header for header in (plan.id, plan.month) if header is not None]
-        return _Piece(batch.select(kept), key, coded, both, ages)
+        names = [header for header in (plan.id, plan.month) if header is not None]
+        kept = pa.RecordBatch.from_arrays([own_copy(column[name]) for name in names], names)
+        return _Piece(kept, key, coded, both, ages)
 
     try:
         pieces = source.read(plan.headers(), code, threads, words=[header for header, _ in coders.values()])

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 import hccore
 from hccore import compiled as kernels
-from hccore.arrow import give_back_memory
+from hccore.arrow import LARGE, give_back_memory
 from hccore.compile import CompiledModel, Scratch
 from hccore.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.errors import InputError
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 Rows = slice | NDArray[np.int64]
 _REMEMBERED = 1 << 13  # results of members with few categories, by model and thread: they stay in its cache
-_LARGE = 1 << 26  # bytes for which it is worth looking for freed memory
 BLOCK_BITS = 18  # 2^18 rows of the members are scored and written together; threads hold a few such blocks
 
 
@@ -383,7 +382,7 @@ def run(
     ages = people.ages_at_diagnosis() if any(tables.dated for tables in every) else MemberAges()
     people.forget_rows()
     n_states = max(people.n_members, 1)
-    if 8 * n_states * n_words >= _LARGE:
+    if 8 * n_states * n_words >= LARGE:
         give_back_memory()
     of_bits = {part.first_bit: part.model for part in parts}
     books = [ModelCodes(model, first) for first, model in of_bits.items()]

@@ -8,6 +8,7 @@ together for good; after that bits are set where they belong at once.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -16,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore import compiled as kernels
+from hccore.arrow import LARGE, give_back_memory
 from hccore.diagnoses import CodeBatch, EntryArrays
 
 _NOTE_BITS = 32
+_STEPS = 8
 _BLOCK_BITS = 16  # of members whose states fit into the cache
 
 
@@ -126,9 +129,18 @@ class States:
         return True
 
     def _put_together(self) -> NDArray[np.uint64]:
+        """All states, some blocks after others, so that their notes are freed while the next ones are filled."""
         whole = np.zeros(self._shape, np.uint64)
-        while self._notes:
-            self._set(self._notes.pop(), whole)
+        n_blocks = ((self._shape[0] - 1) >> self._block_bits) + 1
+        for first, stop in itertools.pairwise(n_blocks * step // _STEPS for step in range(_STEPS + 1)):
+            for number, some in enumerate(self._notes):
+                end = some.starts[stop - first]
+                now = _Notes(some.starts[: stop - first + 1], some.notes[:end])
+                self._set(now, whole[first << self._block_bits :])
+                self._notes[number] = _Notes(some.starts[stop - first :] - end, some.notes[end:].copy())
+            if whole.nbytes >= LARGE:
+                give_back_memory()
+        self._notes = []
         return whole
 
     def _set(self, noted: _Notes, state: NDArray[np.uint64]) -> None:

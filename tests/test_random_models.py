@@ -118,6 +118,7 @@ def test_kernels_equal_the_reference_on_any_model(random: Random):
         ({"age": random.randint(0, 90), "sex": random.randint(1, 2)}, some(random, codes, 6))
         for _ in range(12)
     ]
+    people *= 2  # so that results are remembered and found again
     tables = model.tables
     everything = model.score(*tables_of(people), all_segments=True).scores.to_pylist()
     result = model.score(*tables_of(people))

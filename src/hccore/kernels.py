@@ -1254,10 +1254,10 @@ def run_rules(work: Any, rules: Any) -> None:
     rules : RuleArrays           see `compile.py`; equal masks of `count_of` share their parts, so that a count
                                  is taken once for a run of rules that ask for the same one
     """
-    spans, bounds, part_word, part_mask, part_last, without, looked_at, hits, ladders, ladder_sets = rules[
-        :10
-    ]
-    n_words = len(rules.work_width)
+    spans, bounds, part_word, part_mask, part_last, without, looked_at, hits, ladders, ladder_sets, width = (
+        rules
+    )
+    n_words = len(width)
     for ladder in range(ladders.shape[0]):
         count = 0
         for part in range(ladders[ladder, 0], ladders[ladder, 1]):

@@ -62,6 +62,7 @@ class States:
         self._effects = list(effects)
         self._first = np.cumsum([0, *(len(one.start) - 1 for one in effects)]).tolist()
         self._block_bits = min(block_bits, _BLOCK_BITS)
+        self._n_blocks = ((n_members - 1) >> self._block_bits) + 1
         self._effect_bits = max(self._first[-1] - 1, 1).bit_length()
         self._notes: list[_Notes] = []
         self._n_notes = 0
@@ -78,8 +79,7 @@ class States:
         if self._whole is not None:
             kernels.set_codes(*batch, self._effects[table], self._whole)
             return
-        n_blocks = ((self._shape[0] - 1) >> self._block_bits) + 1
-        starts, notes = np.zeros(n_blocks + 2, np.int64), np.empty(len(batch.member), np.uint32)
+        starts, notes = np.zeros(self._n_blocks + 2, np.int64), np.empty(len(batch.member), np.uint32)
         sizes = (self._block_bits, self._effect_bits)
         kernels.note_rows(batch.member, batch.code, self._first[table], *sizes, starts, notes)
         with self._lock:
@@ -95,19 +95,20 @@ class States:
         block : slice
             Beginning at a multiple of 2^block_bits.
         """
-        if self._whole is not None:
-            return self._whole[block]
+        first = block.start >> self._block_bits
+        stop = ((block.stop - 1) >> self._block_bits) + 1
+        with self._lock:
+            if self._whole is not None:
+                return self._whole[block]
+            starts = np.zeros(stop - first + 1, np.int64)
+            parts = [np.zeros(0, np.uint32)]
+            for some in self._notes:
+                starts += some.starts[first : stop + 1] - some.starts[first]
+            for number in range(first, stop):
+                parts += [some.notes[some.starts[number] : some.starts[number + 1]] for some in self._notes]
+            notes = np.concatenate(parts)
         state = np.zeros((block.stop - block.start, self._shape[1]), np.uint64)
-        if self._notes:
-            numbers = range(block.start >> self._block_bits, (block.stop - 1 >> self._block_bits) + 1)
-            edges = slice(numbers.start, numbers.stop + 1)
-            starts = np.sum([some.starts[edges] - some.starts[numbers.start] for some in self._notes], axis=0)
-            parts = [
-                some.notes[some.starts[number] : some.starts[number + 1]]
-                for number in numbers
-                for some in self._notes
-            ]
-            self._set(_Notes(starts, np.concatenate(parts)), state)
+        self._set(_Notes(starts, notes), state)
         return state
 
     def whole(self) -> NDArray[np.uint64]:
@@ -131,8 +132,7 @@ class States:
     def _put_together(self) -> NDArray[np.uint64]:
         """All states, some blocks after others, so that their notes are freed while the next ones are filled."""
         whole = np.zeros(self._shape, np.uint64)
-        n_blocks = ((self._shape[0] - 1) >> self._block_bits) + 1
-        for first, stop in itertools.pairwise(n_blocks * step // _STEPS for step in range(_STEPS + 1)):
+        for first, stop in itertools.pairwise(self._n_blocks * step // _STEPS for step in range(_STEPS + 1)):
             for number, some in enumerate(self._notes):
                 end = some.starts[stop - first]
                 now = _Notes(some.starts[: stop - first + 1], some.notes[:end])

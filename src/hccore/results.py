@@ -482,9 +482,13 @@ def _hcc_lists(model: CompiledModel, done: Scored) -> pa.Array:
     shown = model.mask(
         (name for name in model.tables.categories if variables[name].number), model.state_words
     )
-    offsets = np.empty(len(done.hccs) + 1, np.int32)
-    bits = np.empty(kernels.list_bits(done.hccs, shown, offsets, np.zeros(0, np.int16)), np.int16)
-    if len(bits):
+    offsets = np.zeros(len(done.hccs) + 1, np.int32)
+    if np.array_equal(shown, model.kernel.counted):
+        total = int(done.n_hccs.sum(dtype=np.int64))
+    else:
+        total = kernels.list_bits(done.hccs, shown, offsets, np.zeros(0, np.int16))
+    bits = np.empty(total, np.int16)
+    if total:
         kernels.list_bits(done.hccs, shown, offsets, bits)
     return lists_of(offsets, words_of(bits, numbers), done.scored)
 

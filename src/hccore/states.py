@@ -68,11 +68,11 @@ class States:
         self._n_notes = 0
         self._lock = threading.Lock()
         self._whole: NDArray[np.uint64] | None = None
-        self._masks = np.concatenate(
-            [np.zeros((0, n_words), np.uint64), *(_masks(one, n_words) for one in effects)]
-        )
+        self._masks = np.zeros((0, n_words), np.uint64)
         if not by_block or n_members <= 1 << block_bits or self._block_bits + self._effect_bits > _NOTE_BITS:
             self._whole = np.zeros(self._shape, np.uint64)
+        else:  # what is noted are positions in it
+            self._masks = np.concatenate([self._masks, *(_masks_of(one, n_words) for one in effects)])
 
     def add(self, table: int, batch: CodeBatch) -> None:
         """Take in some rows of one of the tables of codes; threads may do so at the same time."""
@@ -147,7 +147,7 @@ class States:
         kernels.set_noted(noted.starts, noted.notes, self._block_bits, self._effect_bits, self._masks, state)
 
 
-def _masks(effects: EntryArrays, n_words: int) -> NDArray[np.uint64]:
+def _masks_of(effects: EntryArrays, n_words: int) -> NDArray[np.uint64]:
     """The bits that each effect sets, whatever its row: uint64[n_effects, n_words]."""
     masks = np.zeros((len(effects.start) - 1, n_words), np.uint64)
     owner = np.repeat(np.arange(len(masks)), np.diff(effects.start))

@@ -1,0 +1,102 @@
+"""Member ids with more digits than a 64-bit number holds are told apart and found like any others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import hccore
+
+WIDTHS = [17, 18, 19, 20, 21, 25, 38, 60]
+PREFIXES = ["", "M", "MEMBER-"]
+# What numbers may differ by without a difference in their last 63 or 64 bits, or in their first digits.
+FAR = [1 << 63, 1 << 64, 1 << 65, 3 << 64, 10**18, 10**19]
+
+forms = pytest.mark.parametrize(
+    ("prefix", "width"), [(prefix, width) for prefix in PREFIXES for width in WIDTHS]
+)
+
+
+def ids_of(prefix: str, width: int, numbers: list[int]) -> list[str]:
+    return [f"{prefix}{number:0{width}d}" for number in numbers if number < 10**width]
+
+
+def score(
+    members: list[str], codes: list[tuple[str, str]], files: Path | None = None
+) -> tuple[dict[str, list[str]], dict[str, int]]:
+    """The categories of every member, and the counts of the diagnoses; from tables, or from Parquet files."""
+    rows: list[object] = [
+        pa.table(
+            {
+                "member_id": members,
+                "age": [70] * len(members),
+                "sex": ["F"] * len(members),
+                "orec": [0] * len(members),
+                "dual_status": ["none"] * len(members),
+            }
+        ),
+        pa.table({"member_id": [id_ for id_, _ in codes], "icd10": [code for _, code in codes]}),
+    ]
+    if files is not None:
+        for number, table in enumerate(rows):
+            path = files / f"{number}.parquet"
+            pq.write_table(table, path, use_dictionary=number == 0)
+            rows[number] = path
+    result = hccore.load_model("cms_hcc_v28", 2026).score(*rows)
+    table = result.table(["member_id", "hccs"])
+    return dict(zip(*table.to_pydict().values(), strict=True)), result.report["codes"]["diagnoses"]
+
+
+@forms
+@pytest.mark.parametrize("as_files", [False, True], ids=["tables", "files"])
+def test_ids_that_differ_beyond_64_bits_are_different_members(
+    prefix: str, width: int, as_files: bool, tmp_path: Path
+):
+    near = list(range(5))
+    members = ids_of(prefix, width, [*near, *(number + far for far in FAR for number in near)])
+    if width > 20:
+        members += ids_of(prefix, width, [number + (1 << 64) * 10 ** (width - 20) for number in near])
+    assert len({*members}) == len(members)
+    every_other = members[::2]
+    found, counts = score(members, [(id_, "C50A0") for id_ in every_other], tmp_path if as_files else None)
+    assert list(found) == members
+    assert {id_ for id_, hccs in found.items() if hccs} == {*every_other}
+    assert counts["used"] == len(every_other)
+    assert counts["unknown_member"] == 0
+
+
+@forms
+@pytest.mark.parametrize("as_files", [False, True], ids=["tables", "files"])
+def test_an_id_that_differs_from_a_members_beyond_64_bits_is_nobody(
+    prefix: str, width: int, as_files: bool, tmp_path: Path
+):
+    """The members alone are numbers of a small range, such as are looked up directly."""
+    near = list(range(40, 60))
+    members = ids_of(prefix, width, near)
+    strangers = ids_of(prefix, width, [number + far for far in FAR for number in near])
+    codes = [(id_, "C50A0") for id_ in strangers] + [(members[3], "C50A0")]
+    found, counts = score(members, codes, tmp_path if as_files else None)
+    assert {id_ for id_, hccs in found.items() if hccs} == {members[3]}
+    assert counts["unknown_member"] == len(strangers)
+    assert counts["used"] == 1
+
+
+@pytest.mark.parametrize("width", [19, 20, 25])
+def test_long_numbers_that_are_one_apart_are_different_members(width: int):
+    """The least difference: it is lost where a number is taken for a floating-point one."""
+    last = 10**width - 1
+    members = [str(last - number) for number in range(50)]
+    found, _ = score(members, [(id_, "C50A0") for id_ in members[1::2]])
+    assert [bool(hccs) for hccs in found.values()] == [False, True] * 25
+
+
+@pytest.mark.parametrize("width", [19, 20, 25])
+def test_the_same_long_id_twice_is_said_to_be_a_duplicate(width: int):
+    """And an id that differs beyond 64 bits is not."""
+    members = ids_of("", width, [7, 8, 7 + (1 << 64), 7 + (1 << 63)])
+    score(members, [(members[0], "C50A0")])
+    with pytest.raises(hccore.InputError, match="member_id"):
+        score([*members, members[0]], [(members[0], "C50A0")])

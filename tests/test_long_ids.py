@@ -68,6 +68,21 @@ def test_ids_that_differ_beyond_64_bits_are_different_members(
     assert counts["unknown_member"] == 0
 
 
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("width", [width for width in WIDTHS if width > 19])
+@pytest.mark.parametrize("as_files", [False, True], ids=["tables", "files"])
+def test_members_whose_numbers_have_the_same_last_64_bits_are_different_members(
+    prefix: str, width: int, as_files: bool, tmp_path: Path
+):
+    """In 64 bits each of them would be one of five numbers, and a duplicate."""
+    numbers = [number + (times << 64) for times in range(5) for number in range(5)]
+    members = ids_of(prefix, width, numbers)
+    assert len(members) == 25
+    found, counts = score(members, [(id_, "C50A0") for id_ in members[::2]], tmp_path if as_files else None)
+    assert [bool(hccs) for hccs in found.values()] == [True, False] * 12 + [True]
+    assert (counts["used"], counts["unknown_member"]) == (13, 0)
+
+
 @forms
 @pytest.mark.parametrize("as_files", [False, True], ids=["tables", "files"])
 def test_an_id_that_differs_from_a_members_beyond_64_bits_is_nobody(

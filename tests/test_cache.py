@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hccore import Model, TableError, cache, tables
+from hccore import Model, TableError, tables
+from hccore.base import cache
 from hccore.compile import CompiledModel
 from hccore.tables import ModelTables, available_models, mappings_root, read_folder
 from tests.support import GOLDEN

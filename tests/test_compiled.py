@@ -15,7 +15,8 @@ import pytest
 from pyarrow import csv
 
 import hccore
-from hccore import cache, compiled
+from hccore import compiled
+from hccore.base import cache
 from hccore.compiled import Kernel
 from hccore.demo import samples_folder
 

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, strategies as st
 
 from hccore import compiled as kernels
-from hccore.arrow import bytes_of, texts_of
+from hccore.base.arrow import bytes_of, texts_of
 from hccore.codes import clean_code, looks_like
 from hccore.columns import EPOCH
 from hccore.diagnoses import calendar_days, years_between

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hccore.arrow import thousandths_of
+from hccore.base.arrow import thousandths_of
 from hccore.encoding import _chunk, encode
 from hccore.footers import MAGIC, Joined
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies as st
 
+from hccore.base.errors import TableError
 from hccore.columns import COLUMNS
 from hccore.conditions import parse_condition, possible_facts
-from hccore.errors import TableError
 from hccore.importer import import_all, import_package, releases
 from hccore.importer.common import Region, SourceRow, age_condition, catalogue, parse_ages
 from hccore.tables import ModelTables, load_tables, mappings_root, read_folder

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from hccore.base.errors import InputError, TableError, UnknownModelError
 from hccore.columns import EPOCH, parse_date
 from hccore.conditions import parse_condition, parse_row_condition
-from hccore.errors import InputError, TableError, UnknownModelError
 from hccore.importer import import_package, releases
 from hccore.reference import multiplied, multiplier_of, score_of, segments_of, trace_member
 from hccore.tables import load_tables, mappings_root, read_folder

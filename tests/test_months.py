@@ -19,10 +19,10 @@ from hypothesis import given, strategies as st
 
 import hccore
 import hccore.members
-from hccore import workers
+from hccore.base import threads as workers
+from hccore.base.errors import InputError
 from hccore.cli import main
 from hccore.columns import parse_month
-from hccore.errors import InputError
 from tests.test_several_models import AGED, CODES, diagnoses, status
 
 V28 = [("cms_hcc_v28", 2026)]

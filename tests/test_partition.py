@@ -23,8 +23,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 import hccore
+from hccore.base.errors import HccoreError, InputError, MissingFactorError, UnknownModelError
 from hccore.conditions import parse_condition, parse_row_condition
-from hccore.errors import HccoreError, InputError, MissingFactorError, UnknownModelError
 from hccore.partition import Job, prepare
 from hccore.tables import mappings_root
 from tests.support import GOLDEN

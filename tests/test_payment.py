@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 import hccore
+from hccore.base.errors import InputError, MissingFactorError, TableError, UnknownModelError
+from hccore.base.rounding import round_quotient
 from hccore.cli import main
-from hccore.errors import InputError, MissingFactorError, TableError, UnknownModelError
 from hccore.factors import KINDS, Factors
 from hccore.payment import Payment, adjust, blend, normalize
-from hccore.rounding import round_quotient
 from hccore.tables import available_models, load_tables, mappings_root
 
 # -------------------------------------------------------------------- the same in plain Python

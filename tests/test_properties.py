@@ -14,7 +14,8 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 import hccore
-from hccore import Model, contributions, load_model, results, scoring, sources, workers
+from hccore import Model, contributions, load_model, results, scoring, sources
+from hccore.base import threads as workers
 from hccore.codes import clean_code
 from hccore.columns import COLUMNS, MAX_AGE, age_on
 from hccore.members import ages_on

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 import hccore
+from hccore.base.errors import InputError, TableError
 from hccore.cli import main
-from hccore.errors import InputError, TableError
 from hccore.importer.common import catalogue
 from hccore.reference import choose_segment, score_of
 from hccore.tables import available_models, load_tables, mappings_root, read_folder

@@ -22,10 +22,10 @@ from hypothesis import Phase, assume, given, settings, strategies as st
 
 import hccore
 from hccore import Model, load_model, single
+from hccore.base.errors import InputError, NoSegmentError, TableError
 from hccore.cli import main
 from hccore.codes import clean_code
 from hccore.columns import COLUMNS, parse_date
-from hccore.errors import InputError, NoSegmentError, TableError
 from hccore.explanation import Explanation, explain
 from hccore.tables import SYSTEMS, available_models
 from tests.support import GOLDEN, read_csv

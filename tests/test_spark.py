@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import hccore
-from hccore.errors import InputError, UnknownModelError
+from hccore.base.errors import InputError, UnknownModelError
 from tests.test_partition import CASES, V28, Case, assert_same, faulty, ids_of_two_types, in_one_piece, sample
 
 # Said by pyspark at every Arrow function while pandas is newer than itself; no pandas is used here.

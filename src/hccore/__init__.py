@@ -12,7 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from hccore.base.version import __version__
 
 _PUBLIC = {
     "Model": "hccore.model",
@@ -21,19 +21,19 @@ _PUBLIC = {
     "score": "hccore.model",
     "Result": "hccore.results",
     "Explanation": "hccore.explanation",
-    "HccoreError": "hccore.errors",
+    "HccoreError": "hccore.base.errors",
     "Factors": "hccore.factors",
-    "InputError": "hccore.errors",
-    "MissingFactorError": "hccore.errors",
-    "OutputError": "hccore.errors",
-    "TableError": "hccore.errors",
-    "UnknownModelError": "hccore.errors",
+    "InputError": "hccore.base.errors",
+    "MissingFactorError": "hccore.base.errors",
+    "OutputError": "hccore.base.errors",
+    "TableError": "hccore.base.errors",
+    "UnknownModelError": "hccore.base.errors",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
-    from hccore.errors import (
+    from hccore.base.errors import (
         HccoreError as HccoreError,
         InputError as InputError,
         MissingFactorError as MissingFactorError,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from hccore import __version__
-from hccore.errors import HccoreError, InputError, NoSegmentError
+from hccore.base.errors import HccoreError, InputError, NoSegmentError
 
 if TYPE_CHECKING:
     from hccore.explanation import Explanation
@@ -489,7 +489,7 @@ def _demo(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> N
 
 
 def _warmup(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
-    from hccore.cache import VARIABLE, folder
+    from hccore.base.cache import VARIABLE, folder
     from hccore.warmup import check_tables, compile_kernels
 
     if folder() is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import values_of
+from hccore.base.arrow import values_of
 
 ALL_VALID = np.zeros(0, np.bool_)
 _MAX_SPAN = 1024

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from hccore import cache
+from hccore.base import cache
 
 BLOCK = 1024  # rows that a kernel treats together
 NOT_SCORED = -2  # in the place of the segment of a profile

@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import compiled as kernels
-from hccore.arrow import array_of, lists_of, one_chunk, texts_of, words_of
+from hccore.base.arrow import array_of, lists_of, one_chunk, texts_of, words_of
 from hccore.diagnoses import CodeBatch, EntryArrays, read_codes
 from hccore.parts import Part
 from hccore.reference import in_words

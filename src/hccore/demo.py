@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from hccore.errors import InputError
+from hccore.base.errors import InputError
 from hccore.model import load_model
 from hccore.sources import rows_of_member
 

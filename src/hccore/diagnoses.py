@@ -16,13 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import bytes_of, texts_of, valid_of
+from hccore.base.arrow import bytes_of, texts_of, valid_of
+from hccore.base.errors import InputError, TableError
 from hccore.codes import clean_code, looks_like
 from hccore.coding import code_values
 from hccore.columns import parse_date
 from hccore.compile import CompiledModel
 from hccore.conditions import Condition
-from hccore.errors import InputError, TableError
 from hccore.ids import NO_ID, MemberIndex
 from hccore.sources import ID_COLUMN, CodeRows, PagedIds, Source, Words, need_column, run_tasks
 from hccore.tables import ALWAYS_ROW

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hccore.base.errors import InputError, NoSegmentError
 from hccore.columns import COLUMNS, EPOCH, MAX_AGE, Column, age_on, parse_date
 from hccore.conditions import Condition
-from hccore.errors import InputError, NoSegmentError
 from hccore.reference import (
     Coded,
     Trace,

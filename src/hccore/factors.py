@@ -16,7 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hccore.errors import InputError, MissingFactorError, TableError
+from hccore.base.errors import InputError, MissingFactorError, TableError
 from hccore.tables import mappings_root
 
 BLEND_WEIGHT = "blend_weight"

@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import bytes_of, one_chunk, valid_of, values_of
-from hccore.errors import InputError
-from hccore.workers import each
+from hccore.base.arrow import bytes_of, one_chunk, valid_of, values_of
+from hccore.base.errors import InputError
+from hccore.base.threads import each
 
 if TYPE_CHECKING:
     from hccore.sources import PagedIds

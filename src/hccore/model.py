@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hccore.base.errors import InputError, UnknownModelError
 from hccore.columns import COLUMNS
-from hccore.errors import InputError, UnknownModelError
 from hccore.tables import ModelTables, available_models, load_tables, read_folder
 
 if TYPE_CHECKING:

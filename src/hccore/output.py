@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from hccore.base.errors import OutputError
+from hccore.base.threads import in_order
 from hccore.encoding import encode
-from hccore.errors import OutputError
 from hccore.footers import MAGIC, Joined
-from hccore.workers import in_order
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
 

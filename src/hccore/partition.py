@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow as pa
 
 import hccore
+from hccore.base.errors import HccoreError, InputError, MissingFactorError
 from hccore.columns import COLUMNS, parse_month
-from hccore.errors import HccoreError, InputError, MissingFactorError
 from hccore.factors import FactorKey, Factors
 from hccore.model import Model, load_model
 from hccore.sources import ALIASES

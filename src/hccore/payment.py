@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hccore.errors import InputError
+from hccore.base.errors import InputError
+from hccore.base.rounding import Ints, round_quotient
 from hccore.factors import (
     BLEND_WEIGHT,
     CODING_ADJUSTMENT,
@@ -32,7 +33,6 @@ from hccore.factors import (
     Factors,
     check_programs,
 )
-from hccore.rounding import Ints, round_quotient
 from hccore.tables import ModelTables
 
 Bools = NDArray[np.bool_]

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hccore.base.rounding import round_quotient
+from hccore.base.threads import each
 from hccore.compile import CompiledModel, Words
 from hccore.conditions import Condition
-from hccore.rounding import round_quotient
 from hccore.tables import ModelTables
-from hccore.workers import each
 
 Bools = NDArray[np.bool_]
 _DENSE_KEYS = 1 << 24

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hccore.base.errors import InputError
 from hccore.columns import EPOCH, age_on, date_number
-from hccore.errors import InputError
 from hccore.tables import CodeTarget, ModelTables, Multiplier, Rule, Segment
 
 Coded = str | tuple[str, int]

@@ -13,15 +13,15 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import compiled as kernels
-from hccore.arrow import array_of, bitmap_of, lists_of, one_chunk, thousandths_of, values_of, words_of
+from hccore.base.arrow import array_of, bitmap_of, lists_of, one_chunk, thousandths_of, values_of, words_of
+from hccore.base.errors import InputError
+from hccore.base.rounding import multiplied, round_quotient
+from hccore.base.threads import in_order
 from hccore.compile import CompiledModel
-from hccore.errors import InputError
 from hccore.members import Months
 from hccore.output import whole_files, write_batches
 from hccore.parts import Part
-from hccore.rounding import multiplied, round_quotient
 from hccore.scoring import Rows, Run, Scored
-from hccore.workers import in_order
 
 if TYPE_CHECKING:
     from hccore.payment import PaymentScores

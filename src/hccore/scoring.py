@@ -21,18 +21,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-import hccore
 from hccore import compiled as kernels
-from hccore.arrow import LARGE, give_back_memory
+from hccore.base.arrow import LARGE, give_back_memory
+from hccore.base.errors import InputError
+from hccore.base.threads import each, in_ranges
+from hccore.base.version import __version__
 from hccore.compile import CompiledModel, Scratch
 from hccore.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes
-from hccore.errors import InputError
 from hccore.members import Bools, People, read_members
 from hccore.parts import Part, applicability, label, parts_of, payments_of
 from hccore.profiles import EVERY_SEGMENT, Profiles
 from hccore.sources import Source, open_source
 from hccore.states import States
-from hccore.workers import each, in_ranges
 
 if TYPE_CHECKING:
     from hccore.payment import ModelPayment, Payment
@@ -409,7 +409,7 @@ def run(
             counts[source.name.split(" ")[0]] = counted.as_report()
 
     about: dict[str, Any] = {
-        "hccore": hccore.__version__,
+        "hccore": __version__,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
+from hccore.base.errors import InputError
 from hccore.codes import clean_code
 from hccore.columns import COLUMNS, EPOCH, age_on, date_number, parse_date
 from hccore.conditions import Condition
-from hccore.errors import InputError
 from hccore.explanation import (
     BIRTH_COLUMNS,
     GIVEN,

@@ -24,9 +24,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.arrow import bytes_of, valid_of, values_of
+from hccore.base.arrow import bytes_of, valid_of, values_of
+from hccore.base.errors import InputError
 from hccore.columns import COLUMNS
-from hccore.errors import InputError
 from hccore.pages import Pages, chunk_of, read_pages
 
 BATCH_ROWS = 1 << 20

@@ -17,7 +17,7 @@ from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, functions as F  # noqa: N812 - as everybody calls it
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema, to_arrow_type
 
-from hccore.errors import InputError
+from hccore.base.errors import InputError
 from hccore.model import Model
 from hccore.partition import Job, is_read, prepare
 from hccore.sources import ID_COLUMN, need_column, open_source

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore import compiled as kernels
-from hccore.arrow import LARGE, give_back_memory
+from hccore.base.arrow import LARGE, give_back_memory
 from hccore.diagnoses import CodeBatch, EntryArrays
 
 _NOTE_BITS = 32

@@ -20,7 +20,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hccore import cache
+from hccore.base import cache
+from hccore.base.errors import TableError, UnknownModelError
 from hccore.columns import COLUMNS
 from hccore.conditions import (
     Condition,
@@ -29,7 +30,6 @@ from hccore.conditions import (
     parse_row_condition,
     possible_facts,
 )
-from hccore.errors import TableError, UnknownModelError
 
 FORMAT = 1
 FAMILIES = ("cms_hcc", "esrd", "rxhcc", "hhs_hcc")

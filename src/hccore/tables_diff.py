@@ -23,8 +23,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
+from hccore.base.errors import UnknownModelError
 from hccore.conditions import Condition, possible_facts
-from hccore.errors import UnknownModelError
 from hccore.tables import (
     CODED_KINDS,
     STAGES,

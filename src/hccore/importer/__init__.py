@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hccore.errors import TableError
+from hccore.base.errors import TableError
 from hccore.importer import hhs, medicare
 from hccore.importer.common import catalogue_entry
 

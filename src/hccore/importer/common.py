@@ -23,7 +23,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hccore.errors import TableError
+from hccore.base.errors import TableError
 from hccore.tables import FORMAT, mappings_root, read_folder
 
 # CMS's packages hold sample inputs and outputs below folders of these names: not tables.

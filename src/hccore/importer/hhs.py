@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from hccore.errors import TableError
+from hccore.base.errors import TableError
 from hccore.importer.common import (
     CMS_SEXES,
     Entry,

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from hccore.errors import TableError
+from hccore.base.errors import TableError
 from hccore.importer.common import (
     CMS_SEXES,
     Entry,

@@ -13,7 +13,10 @@ import stat
 import sys
 from pathlib import Path
 
+from hccore.base.version import __version__
+
 VARIABLE = "HCCORE_CACHE_DIR"
+_PACKAGE = Path(__file__).resolve().parents[1]
 _DIGEST_SIZE = hashlib.sha256().digest_size
 _KEPT = 4  # keys of one name: a few installations, or tables beside the packaged ones, may take turns
 
@@ -100,11 +103,10 @@ def sources(*modules: str) -> bytes:
     OSError
         If there is no source, as in some frozen applications.
     """
-    from hccore import __version__
-
     found = hashlib.sha256(f"{__version__} {sys.version} {sys.byteorder}".encode())
     for module in modules:
-        source = Path(__file__).with_name(f"{module}.py").read_bytes()
+        place = _PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+        source = place.read_bytes()
         found.update(hashlib.sha256(source).digest())
     return found.digest()
 

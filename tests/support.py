@@ -9,10 +9,10 @@ from random import Random
 
 import pyarrow as pa
 
-from hccore.columns import COLUMNS, age_on, parse_date
 from hccore.profiles import columns_of
 from hccore.reference import Trace, choose_segment, score_of, trace_member
-from hccore.tables import ModelTables
+from hccore.tables.member_columns import COLUMNS, age_on, parse_date
+from hccore.tables.schema import ModelTables
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hccore import Model, TableError, tables
+from hccore import Model, TableError
 from hccore.base import cache
 from hccore.compile import CompiledModel
-from hccore.tables import ModelTables, available_models, mappings_root, read_folder
+from hccore.tables import schema as tables
+from hccore.tables.schema import ModelTables, available_models, mappings_root, read_folder
 from tests.support import GOLDEN
 from tests.tiny import TINY, write_tiny
 
@@ -365,7 +366,7 @@ def test_tables_load_whatever_the_cache_is_like(
 def test_two_processes_load_at_once(folder: Path, tmp_path: Path) -> None:
     write_tiny(tmp_path)
     program = (
-        "from hccore.tables import _load, load_tables\n"
+        "from hccore.tables.schema import _load, load_tables\n"
         "for _ in range(50):\n"
         "    _load.cache_clear()\n"
         f"    assert load_tables('tiny', 2026, {str(tmp_path)!r}).title == 'Tiny'\n"

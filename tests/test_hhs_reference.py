@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from hccore.codes import clean_code
-from hccore.columns import COLUMNS, parse_date
 from hccore.reference import (
     Coded,
     Trace,
@@ -27,7 +25,9 @@ from hccore.reference import (
     segments_of,
     trace_member,
 )
-from hccore.tables import ModelTables, load_tables
+from hccore.tables.code_systems import clean_code
+from hccore.tables.member_columns import COLUMNS, parse_date
+from hccore.tables.schema import ModelTables, load_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 YEARS = range(2021, 2027)

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 from hccore.base.errors import TableError
-from hccore.columns import COLUMNS
-from hccore.conditions import parse_condition, possible_facts
-from hccore.importer import import_all, import_package, releases
-from hccore.importer.common import Region, SourceRow, age_condition, catalogue, parse_ages
-from hccore.tables import ModelTables, load_tables, mappings_root, read_folder
+from hccore.tables.conditions import parse_condition, possible_facts
+from hccore.tables.importer import import_all, import_package, releases
+from hccore.tables.importer.common import Region, SourceRow, age_condition, catalogue, parse_ages
+from hccore.tables.member_columns import COLUMNS
+from hccore.tables.schema import ModelTables, load_tables, mappings_root, read_folder
 
 Files = dict[str, list[list[str]]]
 CE_BANDS = [

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from hccore.base.errors import InputError, TableError, UnknownModelError
-from hccore.columns import EPOCH, parse_date
-from hccore.conditions import parse_condition, parse_row_condition
-from hccore.importer import import_package, releases
 from hccore.reference import multiplied, multiplier_of, score_of, segments_of, trace_member
-from hccore.tables import load_tables, mappings_root, read_folder
+from hccore.tables.conditions import parse_condition, parse_row_condition
+from hccore.tables.importer import import_package, releases
+from hccore.tables.member_columns import EPOCH, parse_date
+from hccore.tables.schema import load_tables, mappings_root, read_folder
 from tests.support import read_csv
 
 Files = dict[str, list[list[str]]]

@@ -22,7 +22,7 @@ import hccore.members
 from hccore.base import threads as workers
 from hccore.base.errors import InputError
 from hccore.cli import main
-from hccore.columns import parse_month
+from hccore.tables.member_columns import parse_month
 from tests.test_several_models import AGED, CODES, diagnoses, status
 
 V28 = [("cms_hcc_v28", 2026)]

@@ -21,7 +21,7 @@ from hccore.base.rounding import round_quotient
 from hccore.cli import main
 from hccore.factors import KINDS, Factors
 from hccore.payment import Payment, adjust, blend, normalize
-from hccore.tables import available_models, load_tables, mappings_root
+from hccore.tables.schema import available_models, load_tables, mappings_root
 
 # -------------------------------------------------------------------- the same in plain Python
 

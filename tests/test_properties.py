@@ -16,10 +16,10 @@ from hypothesis import example, given, settings, strategies as st
 import hccore
 from hccore import Model, contributions, load_model, results, scoring, sources
 from hccore.base import threads as workers
-from hccore.codes import clean_code
-from hccore.columns import COLUMNS, MAX_AGE, age_on
 from hccore.members import ages_on
 from hccore.profiles import columns_of
+from hccore.tables.code_systems import clean_code
+from hccore.tables.member_columns import COLUMNS, MAX_AGE, age_on
 from tests.support import (
     EDGES,
     Person,

@@ -30,7 +30,7 @@ from benchmarks.population import MODEL, YEAR, make_population, write_population
 from hccore import diagnoses as diagnoses_module, scoring, sources
 from hccore.cli import main
 from hccore.ids import index_members
-from hccore.tables import load_tables
+from hccore.tables.schema import load_tables
 
 MEMBERS = 400
 FIRST_ID = 100_000_001

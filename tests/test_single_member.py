@@ -24,10 +24,10 @@ import hccore
 from hccore import Model, load_model, single
 from hccore.base.errors import InputError, NoSegmentError, TableError
 from hccore.cli import main
-from hccore.codes import clean_code
-from hccore.columns import COLUMNS, parse_date
 from hccore.explanation import Explanation, explain
-from hccore.tables import SYSTEMS, available_models
+from hccore.tables.code_systems import clean_code
+from hccore.tables.member_columns import COLUMNS, parse_date
+from hccore.tables.schema import SYSTEMS, available_models
 from tests.support import GOLDEN, read_csv
 from tests.test_random_models import make_model
 

@@ -10,7 +10,7 @@ import pytest
 
 import hccore
 from hccore import TableError, UnknownModelError, load_model
-from hccore.tables import available_models, load_tables, read_folder
+from hccore.tables.schema import available_models, load_tables, read_folder
 from tests.tiny import TINY, write_tiny
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from hccore import tables as model_tables
 from hccore.base.errors import OutputError, TableError, UnknownModelError
 from hccore.cli import main
-from hccore.tables import ModelTables, load_tables, mappings_root, read_folder
+from hccore.tables import schema as model_tables
+from hccore.tables.schema import ModelTables, load_tables, mappings_root, read_folder
 from hccore.tables_diff import (
     Change,
     diff_tables,

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hccore.conditions import Condition
-from hccore.tables import CodeTarget, ModelTables, Rule
+from hccore.tables.conditions import Condition
+from hccore.tables.schema import CodeTarget, ModelTables, Rule
 
 _WORDS_AT_ONCE = 3  # kernels are compiled for the number of words: models have few different ones
 Words = NDArray[np.uint64]

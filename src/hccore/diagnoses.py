@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from hccore.base.arrow import bytes_of, texts_of, valid_of
 from hccore.base.errors import InputError, TableError
-from hccore.codes import clean_code, looks_like
 from hccore.coding import code_values
-from hccore.columns import parse_date
 from hccore.compile import CompiledModel
-from hccore.conditions import Condition
 from hccore.ids import NO_ID, MemberIndex
 from hccore.sources import ID_COLUMN, CodeRows, PagedIds, Source, Words, need_column, run_tasks
-from hccore.tables import ALWAYS_ROW
+from hccore.tables.code_systems import clean_code, looks_like
+from hccore.tables.conditions import Condition
+from hccore.tables.member_columns import parse_date
+from hccore.tables.schema import ALWAYS_ROW
 
 NOT_A_CODE = {"blank_code": -1, "not_in_model": -2, "malformed_code": -3, "icd9_code": -4}
 COUNTED = (

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hccore.base.errors import InputError, NoSegmentError
-from hccore.columns import COLUMNS, EPOCH, MAX_AGE, Column, age_on, parse_date
-from hccore.conditions import Condition
 from hccore.reference import (
     Coded,
     Trace,
@@ -23,7 +21,9 @@ from hccore.reference import (
     score_of,
     trace_member,
 )
-from hccore.tables import ModelTables, Segment, shared_with
+from hccore.tables.conditions import Condition
+from hccore.tables.member_columns import COLUMNS, EPOCH, MAX_AGE, Column, age_on, parse_date
+from hccore.tables.schema import ModelTables, Segment, shared_with
 
 DatedCode = str | tuple[str, int | None]
 BIRTH_COLUMNS = ("birth_date", "dob", "date_of_birth")

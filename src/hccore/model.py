@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hccore.base.errors import InputError, UnknownModelError
-from hccore.columns import COLUMNS
-from hccore.tables import ModelTables, available_models, load_tables, read_folder
+from hccore.tables.member_columns import COLUMNS
+from hccore.tables.schema import ModelTables, available_models, load_tables, read_folder
 
 if TYPE_CHECKING:
     from hccore.compile import CompiledModel

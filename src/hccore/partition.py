@@ -21,10 +21,10 @@ import pyarrow as pa
 
 import hccore
 from hccore.base.errors import HccoreError, InputError, MissingFactorError
-from hccore.columns import COLUMNS, parse_month
 from hccore.factors import FactorKey, Factors
 from hccore.model import Model, load_model
 from hccore.sources import ALIASES
+from hccore.tables.member_columns import COLUMNS, parse_month
 
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")
 _READ = {"month", *(alias for name, aliases in ALIASES.items() for alias in (name, *aliases))}

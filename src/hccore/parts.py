@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hccore.columns import MAX_AGE
 from hccore.compile import CompiledModel
 from hccore.compiled import NOT_SCORED
 from hccore.members import SEGMENT, YEAR, Bools, People, Problems, years_of
@@ -24,7 +23,8 @@ from hccore.profiles import (
     columns_of,
     model_profiles,
 )
-from hccore.tables import ModelTables, shared_with
+from hccore.tables.member_columns import MAX_AGE
+from hccore.tables.schema import ModelTables, shared_with
 
 if TYPE_CHECKING:
     from hccore.payment import ModelPayment, Payment

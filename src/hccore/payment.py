@@ -33,7 +33,7 @@ from hccore.factors import (
     Factors,
     check_programs,
 )
-from hccore.tables import ModelTables
+from hccore.tables.schema import ModelTables
 
 Bools = NDArray[np.bool_]
 MILLION = 1_000_000

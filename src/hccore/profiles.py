@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from hccore.base.rounding import round_quotient
 from hccore.base.threads import each
 from hccore.compile import CompiledModel, Words
-from hccore.conditions import Condition
-from hccore.tables import ModelTables
+from hccore.tables.conditions import Condition
+from hccore.tables.schema import ModelTables
 
 Bools = NDArray[np.bool_]
 _DENSE_KEYS = 1 << 24

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hccore.base.errors import InputError
-from hccore.columns import EPOCH, age_on, date_number
-from hccore.tables import CodeTarget, ModelTables, Multiplier, Rule, Segment
+from hccore.tables.member_columns import EPOCH, age_on, date_number
+from hccore.tables.schema import CodeTarget, ModelTables, Multiplier, Rule, Segment
 
 Coded = str | tuple[str, int]
 

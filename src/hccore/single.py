@@ -15,9 +15,6 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from hccore.base.errors import InputError
-from hccore.codes import clean_code
-from hccore.columns import COLUMNS, EPOCH, age_on, date_number, parse_date
-from hccore.conditions import Condition
 from hccore.explanation import (
     BIRTH_COLUMNS,
     GIVEN,
@@ -33,7 +30,10 @@ from hccore.explanation import (
     no_segment,
 )
 from hccore.reference import choose_segment, coefficient_of, divide_half_away, in_words, member_variables
-from hccore.tables import SYSTEMS, CodeTarget, ModelTables, Rule, Segment
+from hccore.tables.code_systems import clean_code
+from hccore.tables.conditions import Condition
+from hccore.tables.member_columns import COLUMNS, EPOCH, age_on, date_number, parse_date
+from hccore.tables.schema import SYSTEMS, CodeTarget, ModelTables, Rule, Segment
 
 # How much is remembered at most; a full store is emptied and filled again.
 _MEMBERS = 1 << 16

@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 
 from hccore.base.arrow import bytes_of, valid_of, values_of
 from hccore.base.errors import InputError
-from hccore.columns import COLUMNS
 from hccore.pages import Pages, chunk_of, read_pages
+from hccore.tables.member_columns import COLUMNS
 
 BATCH_ROWS = 1 << 20
 ID_COLUMN = "member_id"

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from hccore.base.errors import UnknownModelError
-from hccore.conditions import Condition, possible_facts
-from hccore.tables import (
+from hccore.tables.conditions import Condition, possible_facts
+from hccore.tables.schema import (
     CODED_KINDS,
     STAGES,
     SYSTEMS,

@@ -11,12 +11,12 @@ import pyarrow.compute as compute
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
-from hccore.columns import COLUMNS
 from hccore.demo import MODEL, YEAR, samples_folder
 from hccore.diagnoses import CodeBatch, CodeTable, ModelCodes
 from hccore.model import Model, load_model, models
 from hccore.profiles import columns_of
 from hccore.states import States
+from hccore.tables.member_columns import COLUMNS
 
 
 def compile_kernels() -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from hccore.base.errors import TableError
-from hccore.importer import hhs, medicare
-from hccore.importer.common import catalogue_entry
+from hccore.tables.importer import hhs, medicare
+from hccore.tables.importer.common import catalogue_entry
 
 __all__ = ["import_all", "import_package", "releases"]
 

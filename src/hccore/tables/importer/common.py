@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hccore.base.errors import TableError
-from hccore.tables import FORMAT, mappings_root, read_folder
+from hccore.tables.schema import FORMAT, mappings_root, read_folder
 
 # CMS's packages hold sample inputs and outputs below folders of these names: not tables.
 SAMPLE_FOLDERS = frozenset({"user_defined", "output", "__macosx"})

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hccore.base.errors import TableError
-from hccore.importer.common import (
+from hccore.tables.importer.common import (
     CMS_SEXES,
     Entry,
     ModelFolder,

@@ -22,14 +22,15 @@ from typing import Any, NamedTuple
 
 from hccore.base import cache
 from hccore.base.errors import TableError, UnknownModelError
-from hccore.columns import COLUMNS
-from hccore.conditions import (
+from hccore.base.packaged import packaged_folder
+from hccore.tables.conditions import (
     Condition,
     ConditionError,
     parse_condition,
     parse_row_condition,
     possible_facts,
 )
+from hccore.tables.member_columns import COLUMNS
 
 FORMAT = 1
 FAMILIES = ("cms_hcc", "esrd", "rxhcc", "hhs_hcc")
@@ -249,11 +250,10 @@ def shared_with(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str,
 
 def mappings_root() -> Path:
     """The folder of the packaged tables, found from this file and never from the current directory."""
-    here = Path(__file__).resolve().parent
-    for candidate in (here / "hcc_mappings", here.parent.parent / "hcc_mappings"):
-        if candidate.is_dir():
-            return candidate
-    raise TableError("the packaged tables are missing from this installation; install hccore again", here)
+    folder = packaged_folder("hcc_mappings")
+    if folder is None:
+        raise TableError("the packaged tables are missing from this installation; install hccore again")
+    return folder
 
 
 def available_models(root: Path | None = None) -> list[tuple[str, int]]:
@@ -328,7 +328,7 @@ def _load(folder: Path) -> ModelTables:
 def _code() -> bytes | None:
     """What cached tables depend on beside the files; None: not known."""
     try:
-        return cache.sources("tables", "conditions", "columns")
+        return cache.sources("tables.schema", "tables.conditions", "tables.member_columns")
     except OSError:
         return None
 

@@ -16,7 +16,7 @@ from types import CodeType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from hccore.columns import COLUMNS, ROW_COLUMNS, Column, parse_date
+from hccore.tables.member_columns import COLUMNS, ROW_COLUMNS, Column, parse_date
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hccore.base.errors import TableError
-from hccore.importer.common import (
+from hccore.tables.importer.common import (
     CMS_SEXES,
     Entry,
     Interval,

@@ -15,10 +15,10 @@ import pytest
 from pyarrow import csv
 
 import hccore
-from hccore import compiled
 from hccore.base import cache
-from hccore.compiled import Kernel
 from hccore.demo import samples_folder
+from hccore.kernels import dispatch as compiled
+from hccore.kernels.dispatch import Kernel
 
 STATE = np.array([[0, 0], [1, 0], [0, 0], [0, 4]], np.uint64)
 
@@ -33,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels that are compiled in a test."""
-    from hccore import kernels
+    from hccore.kernels import functions as kernels
 
     names: list[str] = []
     original = kernels.compile_kernel

@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
-from hccore import compiled as kernels, pages
+from hccore import pages
 from hccore.ids import MemberIndex, index_members
+from hccore.kernels import dispatch as kernels
 from hccore.sources import CodeRows, PagedIds, open_source
 
 ROWS = 5_000

@@ -342,7 +342,7 @@ def test_bytes_of_ids_beyond_2_gib(texts: list[str]):
 
 def test_state_of_more_than_2_31_words(people: People, tmp_path: Path):
     """Member row times words of the state: beyond 2^31 for 127 million members with 17 words (a sparse file)."""
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     rows, words = (1 << 31) // 17 + 10, 17
     try:

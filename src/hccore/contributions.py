@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore import compiled as kernels
 from hccore.base.arrow import array_of, lists_of, one_chunk, texts_of, words_of
 from hccore.diagnoses import CodeBatch, EntryArrays, read_codes
+from hccore.kernels import dispatch as kernels
 from hccore.parts import Part
 from hccore.reference import in_words
 from hccore.scoring import Run

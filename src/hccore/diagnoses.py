@@ -192,7 +192,7 @@ class CodeTable:
         int32[n + 1]
             The last one is that of a null.
         """
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         packed, found, missing = self._spellings.find(words)
         if missing and self.system == "icd10cm":  # most are codes that pay nowhere, written as they should be
@@ -245,7 +245,7 @@ class _Spellings:
 
     def find(self, words: Words) -> tuple[NDArray[np.uint64], NDArray[np.int32], int]:
         """The texts packed, what they are (0: not known), and how many are not known."""
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         packed, found = np.empty((len(words), 2), np.uint64), np.empty(len(words), np.int32)
         missing: int = kernels.look_up_texts(
@@ -255,7 +255,7 @@ class _Spellings:
 
     def keep(self, packed: NDArray[np.uint64], numbers: NDArray[np.int32]) -> None:
         """Remember spellings, in a longer table if this one is more than half full."""
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         if 2 * (self._count + len(numbers)) > len(self.values):
             keys, values = self.keys, self.values
@@ -416,7 +416,7 @@ def _select(
     codes: CodeTable, rows: CodeRows, counts: NDArray[np.int64], lock: threading.Lock, *, by_code: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rows whose code is in a model, and their effects (or codes); the others are counted."""
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     if rows.words.numbers is None:
         with lock:

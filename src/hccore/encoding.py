@@ -19,7 +19,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore import compiled as kernels
 from hccore.base.arrow import MOST_NUMBERS, bytes_of, valid_of, values_of
 from hccore.footers import (
     MAGIC,
@@ -31,6 +30,7 @@ from hccore.footers import (
     write_struct,
     write_varint,
 )
+from hccore.kernels import dispatch as kernels
 
 ID_COLUMNS = ("member_id", "ID")
 _PAGE_ROWS = 1 << 16  # of ids

@@ -108,7 +108,7 @@ class MemberIndex:
         int32[k]
             -1 for unknown members, NO_ID for empty texts.
         """
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         if pa.types.is_dictionary(ids.type):
             distinct = ids.dictionary
@@ -165,7 +165,7 @@ def index_members(ids: pa.ChunkedArray, name: str, threads: int = 1) -> MemberIn
     InputError
         If ids are neither text nor whole numbers, or there are more than 2^31 - 1 members.
     """
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     ids = plain_ids(ids, name)
     n = len(ids)
@@ -211,7 +211,7 @@ def _note_missing(chunk: pa.Array, rows: slice, missing: NDArray[np.bool_]) -> _
     Ids that are a prefix and digits are so whichever of them is looked at first: the prefix ends before the last
     digits, so pieces may find it each for itself.
     """
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     batch = id_batch(chunk)
     if len(valid := valid_of(chunk)):
@@ -262,7 +262,7 @@ def _index_numbers(
     Threads fill it without looking whether a place is taken: fewer places than ids tell that there are duplicates.
     Then they are looked for row by row.
     """
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     def fill(piece: tuple[pa.Array, slice], duplicate_of: NDArray[np.int32]) -> None:
         chunk, rows = piece

@@ -138,7 +138,7 @@ class Pages:
 
     def body(self) -> NDArray[np.uint8]:
         """Room for any one page."""
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         largest = max(int(part[:, _FULL].max(initial=0)) for part in (self.table, self.dictionary))
         body: NDArray[np.uint8] = _scratch.take("body", largest + kernels.SLACK, np.uint8)
@@ -149,7 +149,7 @@ class Pages:
 
         None if not every page points into them, or they cannot be read here.
         """
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         if len(self.dictionary) == 0 or (self.table[:, _ENCODING] != _DICTIONARY).any() or self.chunk.width:
             return None
@@ -162,7 +162,7 @@ class Pages:
 
     def indices(self, first: int, stop: int) -> NDArray[np.int32] | None:
         """Dictionary positions of the rows [first, stop); None: some cannot be read here."""
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         firsts = np.concatenate([[0], np.cumsum(self.table[:, _VALUES])])
         low = int(np.searchsorted(firsts, first, side="right")) - 1
@@ -201,7 +201,7 @@ class Pages:
         of_dictionary: NDArray[np.int32],
         table: Any,
     ) -> NDArray[np.int32] | None:
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         most = int(pages[:, _VALUES].max(initial=0)) + 1
         member = np.empty(len(row), np.int32)
@@ -231,7 +231,7 @@ def read_pages(chunk: Chunk, role: str) -> Pages | None:
     role : str
         Chunks of different roles may be in use at the same time in one thread; of one role only the last.
     """
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     data = _scratch.take(f"chunk of {role}", chunk.size + kernels.SLACK, np.uint8)
     with chunk.path.open("rb", buffering=0) as file:
@@ -263,7 +263,7 @@ def read_pages(chunk: Chunk, role: str) -> Pages | None:
 
 def _unpack(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:
     """The pages decompressed by pyarrow, one behind the other; `table` is changed to say so."""
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     unpacker = pa.Codec(codec) if codec else None
     out = np.empty(int(table[:, _FULL].sum()) + kernels.SLACK, np.uint8)

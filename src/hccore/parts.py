@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore.compile import CompiledModel
-from hccore.compiled import NOT_SCORED
+from hccore.kernels.dispatch import NOT_SCORED
 from hccore.members import SEGMENT, YEAR, Bools, People, Problems, years_of
 from hccore.profiles import (
     EVERY_SEGMENT,

@@ -139,7 +139,7 @@ class Grouping:
 
     def add(self, key: NDArray[Any], name: str, fact: NDArray[np.int16] | int) -> None:
         """Add what one more fact adds to keys."""
-        from hccore import compiled as kernels
+        from hccore.kernels import dispatch as kernels
 
         if name not in self._steps:
             return
@@ -197,7 +197,7 @@ def number_kinds(
     valid : bool[n]
     threads : int
     """
-    from hccore import compiled as kernels
+    from hccore.kernels import dispatch as kernels
 
     seen = np.zeros(size, np.uint8)
     each(range(len(rows)), threads, lambda piece: kernels.mark_kinds(keys[piece], valid[rows[piece]], seen))

@@ -21,13 +21,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore import compiled as kernels
 from hccore.base.arrow import LARGE, give_back_memory
 from hccore.base.errors import InputError
 from hccore.base.threads import each, in_ranges
 from hccore.base.version import __version__
 from hccore.compile import CompiledModel, Scratch
 from hccore.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes
+from hccore.kernels import dispatch as kernels
 from hccore.members import Bools, People, read_members
 from hccore.parts import Part, applicability, label, parts_of, payments_of
 from hccore.profiles import EVERY_SEGMENT, Profiles

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from hccore import compiled as kernels
 from hccore.base.arrow import LARGE, give_back_memory
 from hccore.diagnoses import CodeBatch, EntryArrays
+from hccore.kernels import dispatch as kernels
 
 _NOTE_BITS = 32
 _STEPS = 8

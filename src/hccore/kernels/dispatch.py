@@ -77,7 +77,7 @@ class Kernel:
                 return _caller(_map(code, symbol.decode()), int(kind), n_words)
             except (RuntimeError, AttributeError, TypeError):  # an llvmlite that does this otherwise
                 pass
-        from hccore import kernels
+        from hccore.kernels import functions as kernels
 
         compiled = kernels.compile_kernel(self.name, args)
         returns = _RETURNS.get(compiled.returns)
@@ -155,7 +155,7 @@ def _base_key() -> bytes:
             if numba is None or numba.origin is None:
                 return b""
             parts = [
-                cache.sources("kernels", "compiled"),
+                cache.sources("kernels.functions", "kernels.dispatch"),
                 (Path(numba.origin).parent / "_version.py").read_bytes(),
                 f"{__version__} {np.__version__} {sys.platform} {sys.maxsize}".encode(),
                 binding.get_process_triple().encode(),

@@ -18,7 +18,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from hccore.compiled import NOT_SCORED, SLACK
+from hccore.kernels.dispatch import NOT_SCORED, SLACK
 
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.

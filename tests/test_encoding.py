@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hccore.base.arrow import thousandths_of
-from hccore.encoding import _chunk, encode
-from hccore.footers import MAGIC, Joined
+from hccore.files.parquet_encoding import _chunk, encode
+from hccore.files.parquet_footers import MAGIC, Joined
 
 DRAW = random.Random(5)
 WORDS = ["CNA", "CFA", "INS", ""]

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
-from hccore.footers import MAGIC, Joined, _read_struct, take_apart, write_struct
+from hccore.files.parquet_footers import MAGIC, Joined, _read_struct, take_apart, write_struct
 
 
 def table(start: int, rows: int) -> pa.Table:

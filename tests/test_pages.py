@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
-from hccore import pages
+from hccore.files import parquet_pages as pages
+from hccore.files.sources import CodeRows, PagedIds, open_source
 from hccore.ids import MemberIndex, index_members
 from hccore.kernels import dispatch as kernels
-from hccore.sources import CodeRows, PagedIds, open_source
 
 ROWS = 5_000
 IDS = {
@@ -97,8 +97,8 @@ def test_pages_say_what_pyarrow_says(tmp_path: Path, ids: list[Any], options: di
 
 
 def test_batches_begin_anywhere_in_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hccore.sources._CODE_ROWS", 1_000)
-    monkeypatch.setattr("hccore.sources.BATCH_ROWS", 1_000)
+    monkeypatch.setattr("hccore.files.sources._CODE_ROWS", 1_000)
+    monkeypatch.setattr("hccore.files.sources.BATCH_ROWS", 1_000)
     table = make_rows(IDS["one length"])
     pq.write_table(table, tmp_path / "d.parquet", data_page_size=3_100)
     index = index_members(pa.chunked_array([pa.array(IDS["one length"])]), "members")

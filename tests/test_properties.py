@@ -14,8 +14,9 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 import hccore
-from hccore import Model, contributions, load_model, results, scoring, sources
+from hccore import Model, contributions, load_model, results, scoring
 from hccore.base import threads as workers
+from hccore.files import sources
 from hccore.members import ages_on
 from hccore.profiles import columns_of
 from hccore.tables.code_systems import clean_code

@@ -240,8 +240,8 @@ _LIBRARIES = (
 
 def _score(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     _load_ahead()
+    from hccore.files.output import check_output
     from hccore.model import score
-    from hccore.output import check_output
 
     start = time.perf_counter()
     columns = arguments.columns.split(",") if arguments.columns else None
@@ -352,7 +352,7 @@ def _remarks(result: Result) -> list[str]:
 
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from hccore.explanation import left_to
-    from hccore.sources import rows_of_member
+    from hccore.files.sources import rows_of_member
     from hccore.tables.member_columns import parse_date
 
     models = _loaded(arguments, parser)
@@ -389,7 +389,7 @@ def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 
 def _member_row(arguments: argparse.Namespace) -> dict[str, Any]:
     """The member's row, of the month asked for."""
-    from hccore.sources import rows_of_member
+    from hccore.files.sources import rows_of_member
     from hccore.tables.member_columns import parse_month
 
     rows = rows_of_member(arguments.members, "members", arguments.member)

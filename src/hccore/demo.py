@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 from hccore.base.errors import InputError
+from hccore.files.sources import rows_of_member
 from hccore.model import load_model
-from hccore.sources import rows_of_member
 
 MODEL, YEAR = "cms_hcc_v28", 2026
 

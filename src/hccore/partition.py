@@ -22,8 +22,8 @@ import pyarrow as pa
 import hccore
 from hccore.base.errors import HccoreError, InputError, MissingFactorError
 from hccore.factors import FactorKey, Factors
+from hccore.files.sources import ALIASES
 from hccore.model import Model, load_model
-from hccore.sources import ALIASES
 from hccore.tables.member_columns import COLUMNS, parse_month
 
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")

@@ -17,9 +17,9 @@ from hccore.base.errors import InputError
 from hccore.base.rounding import multiplied, round_quotient
 from hccore.base.threads import in_order
 from hccore.compile import CompiledModel
+from hccore.files.output import whole_files, write_batches
 from hccore.kernels import dispatch as kernels
 from hccore.members import Months
-from hccore.output import whole_files, write_batches
 from hccore.parts import Part
 from hccore.scoring import Rows, Run, Scored
 

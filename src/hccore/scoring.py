@@ -27,11 +27,11 @@ from hccore.base.threads import each, in_ranges
 from hccore.base.version import __version__
 from hccore.compile import CompiledModel, Scratch
 from hccore.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes
+from hccore.files.sources import Source, open_source
 from hccore.kernels import dispatch as kernels
 from hccore.members import Bools, People, read_members
 from hccore.parts import Part, applicability, label, parts_of, payments_of
 from hccore.profiles import EVERY_SEGMENT, Profiles
-from hccore.sources import Source, open_source
 from hccore.states import States
 
 if TYPE_CHECKING:

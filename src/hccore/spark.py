@@ -18,9 +18,9 @@ from pyspark.sql import Column, DataFrame, functions as F  # noqa: N812 - as eve
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema, to_arrow_type
 
 from hccore.base.errors import InputError
+from hccore.files.sources import ID_COLUMN, need_column, open_source
 from hccore.model import Model
 from hccore.partition import Job, is_read, prepare
-from hccore.sources import ID_COLUMN, need_column, open_source
 
 _BUCKET = "bucket"
 _TABLE = "table"

@@ -743,7 +743,7 @@ def write_csv(changes: Iterable[Change], out: Path) -> None:
     OutputError
         If the file cannot be written.
     """
-    from hccore.output import check_output, whole_files
+    from hccore.files.output import check_output, whole_files
 
     check_output(out, endings=(".csv",))
     with whole_files([out]) as (path,), path.open("w", encoding="utf-8", newline="") as file:

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore.base.arrow import MOST_NUMBERS, bytes_of, valid_of, values_of
-from hccore.footers import (
+from hccore.files.parquet_footers import (
     MAGIC,
     Fields,
     FilePart,

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from hccore.base.arrow import bytes_of, valid_of, values_of
 from hccore.base.errors import InputError
-from hccore.pages import Pages, chunk_of, read_pages
+from hccore.files.parquet_pages import Pages, chunk_of, read_pages
 from hccore.tables.member_columns import COLUMNS
 
 BATCH_ROWS = 1 << 20

@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from hccore.base.errors import OutputError
 from hccore.base.threads import in_order
-from hccore.encoding import encode
-from hccore.footers import MAGIC, Joined
+from hccore.files.parquet_encoding import encode
+from hccore.files.parquet_footers import MAGIC, Joined
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
 

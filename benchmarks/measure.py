@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hccore.reference import Coded, choose_segment, score_of, trace_member
+from hccore.member.reference import Coded, choose_segment, score_of, trace_member
 from hccore.tables.member_columns import COLUMNS, parse_date
 from hccore.tables.schema import ModelTables, load_tables
 

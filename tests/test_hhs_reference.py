@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hccore.reference import (
+from hccore.member.reference import (
     Coded,
     Trace,
     choose_segment,

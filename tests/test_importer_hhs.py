@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from hccore.base.errors import InputError, TableError, UnknownModelError
-from hccore.reference import multiplied, multiplier_of, score_of, segments_of, trace_member
+from hccore.member.reference import multiplied, multiplier_of, score_of, segments_of, trace_member
 from hccore.tables.conditions import parse_condition, parse_row_condition
 from hccore.tables.importer import import_package, releases
 from hccore.tables.member_columns import EPOCH, parse_date

@@ -21,10 +21,11 @@ import pytest
 from hypothesis import Phase, assume, given, settings, strategies as st
 
 import hccore
-from hccore import Model, load_model, single
+from hccore import Model, load_model
 from hccore.base.errors import InputError, NoSegmentError, TableError
 from hccore.cli import main
-from hccore.explanation import Explanation, explain
+from hccore.member import fast as single
+from hccore.member.explanation import Explanation, explain
 from hccore.tables.code_systems import clean_code
 from hccore.tables.member_columns import COLUMNS, parse_date
 from hccore.tables.schema import SYSTEMS, available_models

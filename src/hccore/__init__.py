@@ -20,7 +20,7 @@ _PUBLIC = {
     "models": "hccore.model",
     "score": "hccore.model",
     "Result": "hccore.results",
-    "Explanation": "hccore.explanation",
+    "Explanation": "hccore.member.explanation",
     "HccoreError": "hccore.base.errors",
     "Factors": "hccore.factors",
     "InputError": "hccore.base.errors",
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
         TableError as TableError,
         UnknownModelError as UnknownModelError,
     )
-    from hccore.explanation import Explanation as Explanation
     from hccore.factors import Factors as Factors
+    from hccore.member.explanation import Explanation as Explanation
     from hccore.model import Model as Model, load_model as load_model, models as models, score as score
     from hccore.results import Result as Result
 

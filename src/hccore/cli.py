@@ -24,7 +24,7 @@ from hccore import __version__
 from hccore.base.errors import HccoreError, InputError, NoSegmentError
 
 if TYPE_CHECKING:
-    from hccore.explanation import Explanation
+    from hccore.member.explanation import Explanation
     from hccore.model import Model
     from hccore.results import Result
 
@@ -351,8 +351,8 @@ def _remarks(result: Result) -> list[str]:
 
 
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    from hccore.explanation import left_to
     from hccore.files.sources import rows_of_member
+    from hccore.member.explanation import left_to
     from hccore.tables.member_columns import parse_date
 
     models = _loaded(arguments, parser)

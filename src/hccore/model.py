@@ -13,11 +13,11 @@ from hccore.tables.schema import ModelTables, available_models, load_tables, rea
 
 if TYPE_CHECKING:
     from hccore.compile import CompiledModel
-    from hccore.explanation import Explanation
     from hccore.factors import Factors
+    from hccore.member.explanation import Explanation
+    from hccore.member.fast import SingleScorer
     from hccore.payment import Payment
     from hccore.results import Result
-    from hccore.single import SingleScorer
 
 Progress = Callable[[str, int], None]
 Diagnosis = str | tuple[str, object]
@@ -67,7 +67,7 @@ class Model:
     @cached_property
     def single(self) -> SingleScorer:
         """The model as it scores single members."""
-        from hccore.single import SingleScorer
+        from hccore.member.fast import SingleScorer
 
         return SingleScorer(self.tables)
 

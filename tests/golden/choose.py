@@ -20,7 +20,7 @@ import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hccore.reference import Trace
+from hccore.member.reference import Trace
 from hccore.tables.schema import ModelTables, load_tables
 from tests.support import codes_by_member, facts_of_row, read_csv, trace
 

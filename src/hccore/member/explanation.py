@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hccore.base.errors import InputError, NoSegmentError
-from hccore.reference import (
+from hccore.member.reference import (
     Coded,
     Trace,
     choose_segment,

@@ -15,7 +15,7 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from hccore.base.errors import InputError
-from hccore.explanation import (
+from hccore.member.explanation import (
     BIRTH_COLUMNS,
     GIVEN,
     Contribution,
@@ -29,7 +29,13 @@ from hccore.explanation import (
     needed_columns,
     no_segment,
 )
-from hccore.reference import choose_segment, coefficient_of, divide_half_away, in_words, member_variables
+from hccore.member.reference import (
+    choose_segment,
+    coefficient_of,
+    divide_half_away,
+    in_words,
+    member_variables,
+)
 from hccore.tables.code_systems import clean_code
 from hccore.tables.conditions import Condition
 from hccore.tables.member_columns import COLUMNS, EPOCH, age_on, date_number, parse_date

@@ -19,8 +19,8 @@ import hccore
 from hccore.base.errors import InputError, MissingFactorError, TableError, UnknownModelError
 from hccore.base.rounding import round_quotient
 from hccore.cli import main
-from hccore.factors import KINDS, Factors
-from hccore.payment import Payment, adjust, blend, normalize
+from hccore.payment.factors import KINDS, Factors
+from hccore.payment.scores import Payment, adjust, blend, normalize
 from hccore.tables.schema import available_models, load_tables, mappings_root
 
 # -------------------------------------------------------------------- the same in plain Python

@@ -22,7 +22,7 @@ _PUBLIC = {
     "Result": "hccore.results",
     "Explanation": "hccore.member.explanation",
     "HccoreError": "hccore.base.errors",
-    "Factors": "hccore.factors",
+    "Factors": "hccore.payment.factors",
     "InputError": "hccore.base.errors",
     "MissingFactorError": "hccore.base.errors",
     "OutputError": "hccore.base.errors",
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
         TableError as TableError,
         UnknownModelError as UnknownModelError,
     )
-    from hccore.factors import Factors as Factors
     from hccore.member.explanation import Explanation as Explanation
     from hccore.model import Model as Model, load_model as load_model, models as models, score as score
+    from hccore.payment.factors import Factors as Factors
     from hccore.results import Result as Result
 
 

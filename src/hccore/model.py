@@ -13,10 +13,10 @@ from hccore.tables.schema import ModelTables, available_models, load_tables, rea
 
 if TYPE_CHECKING:
     from hccore.compile import CompiledModel
-    from hccore.factors import Factors
     from hccore.member.explanation import Explanation
     from hccore.member.fast import SingleScorer
-    from hccore.payment import Payment
+    from hccore.payment.factors import Factors
+    from hccore.payment.scores import Payment
     from hccore.results import Result
 
 Progress = Callable[[str, int], None]
@@ -297,7 +297,7 @@ def score(
     codes.update({system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None})
     payment = None
     if program is not None:
-        from hccore.payment import Payment
+        from hccore.payment.scores import Payment
 
         if all_segments:
             raise InputError("payment scores belong to one segment; score without all_segments")

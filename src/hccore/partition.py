@@ -21,9 +21,9 @@ import pyarrow as pa
 
 import hccore
 from hccore.base.errors import HccoreError, InputError, MissingFactorError
-from hccore.factors import FactorKey, Factors
 from hccore.files.sources import ALIASES
 from hccore.model import Model, load_model
+from hccore.payment.factors import FactorKey, Factors
 from hccore.tables.member_columns import COLUMNS, parse_month
 
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")

@@ -27,7 +27,7 @@ from hccore.tables.member_columns import MAX_AGE
 from hccore.tables.schema import ModelTables, shared_with
 
 if TYPE_CHECKING:
-    from hccore.payment import ModelPayment, Payment
+    from hccore.payment.scores import ModelPayment, Payment
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def applicability(parts: Sequence[Part], profiles: Profiles) -> dict[str, Any]:
 
 def payments_of(payment: Payment, parts: Sequence[Part], people: People) -> tuple[ModelPayment, ...]:
     """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
-    from hccore.payment import ModelPayment, frailty_where_due, paid
+    from hccore.payment.scores import ModelPayment, frailty_where_due, paid
 
     present = []
     for part in parts:

@@ -24,7 +24,7 @@ from hccore.parts import Part
 from hccore.scoring import Rows, Run, Scored
 
 if TYPE_CHECKING:
-    from hccore.payment import PaymentScores
+    from hccore.payment.scores import PaymentScores
 
 T = TypeVar("T")
 _ROWS = 1 << 18  # of a batch of averages
@@ -173,7 +173,7 @@ class Result:
 
     def _payment(self, block: slice, every: Sequence[Scored]) -> Iterator[PaymentScores]:
         """Payment scores of a block, model by model."""
-        from hccore.payment import ModelScores, payment_scores
+        from hccore.payment.scores import ModelScores, payment_scores
 
         # By every model, of all rows of the block.
         raw = np.zeros((len(every), block.stop - block.start), np.int32)

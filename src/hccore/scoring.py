@@ -35,7 +35,7 @@ from hccore.profiles import EVERY_SEGMENT, Profiles
 from hccore.states import States
 
 if TYPE_CHECKING:
-    from hccore.payment import ModelPayment, Payment
+    from hccore.payment.scores import ModelPayment, Payment
 
 Rows = slice | NDArray[np.int64]
 _REMEMBERED = 1 << 13  # results of members with few categories, by model and thread: they stay in its cache

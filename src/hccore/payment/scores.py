@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from hccore.base.errors import InputError
 from hccore.base.rounding import Ints, round_quotient
-from hccore.factors import (
+from hccore.payment.factors import (
     BLEND_WEIGHT,
     CODING_ADJUSTMENT,
     NORMALIZATION,

@@ -10,7 +10,7 @@ from random import Random
 import pyarrow as pa
 
 from hccore.member.reference import Trace, choose_segment, score_of, trace_member
-from hccore.profiles import columns_of
+from hccore.population.profiles import columns_of
 from hccore.tables.member_columns import COLUMNS, age_on, parse_date
 from hccore.tables.schema import ModelTables
 

@@ -15,8 +15,9 @@ import pyarrow.parquet as parquet
 import pytest
 
 import hccore
-from hccore import HccoreError, InputError, OutputError, UnknownModelError, load_model, scoring
+from hccore import HccoreError, InputError, OutputError, UnknownModelError, load_model
 from hccore.cli import main
+from hccore.population import run as scoring
 
 A, B = "SECRETMEMBERA", "SECRETMEMBERB"
 BORN = "1956-07-17"

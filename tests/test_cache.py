@@ -13,7 +13,7 @@ import pytest
 
 from hccore import Model, TableError
 from hccore.base import cache
-from hccore.compile import CompiledModel
+from hccore.population.compiled_model import CompiledModel
 from hccore.tables import schema as tables
 from hccore.tables.schema import ModelTables, available_models, mappings_root, read_folder
 from tests.support import GOLDEN

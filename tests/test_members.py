@@ -15,8 +15,8 @@ from hypothesis import given, settings
 
 import hccore
 from hccore.base.threads import each, in_ranges
-from hccore.coding import Coder, joined, look_up
-from hccore.ids import index_members
+from hccore.population.coded_columns import Coder, joined, look_up
+from hccore.population.member_index import index_members
 from hccore.tables.member_columns import COLUMNS
 
 DIGITS = st.integers(0, 20).map(lambda number: f"{number:09d}")

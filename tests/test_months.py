@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import hccore
-import hccore.members
+import hccore.population.members
 from hccore.base import threads as workers
 from hccore.base.errors import InputError
 from hccore.cli import main

@@ -15,8 +15,8 @@ from hypothesis import given, strategies as st
 
 from hccore.files import parquet_pages as pages
 from hccore.files.sources import CodeRows, PagedIds, open_source
-from hccore.ids import MemberIndex, index_members
 from hccore.kernels import dispatch as kernels
+from hccore.population.member_index import MemberIndex, index_members
 
 ROWS = 5_000
 IDS = {

@@ -186,7 +186,7 @@ def test_the_report_counts_every_row_once_whatever_is_asked_for() -> None:
 def test_rows_stand_model_by_model_and_in_files_block_by_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hccore.scoring.BLOCK_BITS", 1)
+    monkeypatch.setattr("hccore.population.run.BLOCK_BITS", 1)
     people = dict.fromkeys("abcde", AGED)
     result = score(people, MODELS[:2])
     in_frame = [(row["model"], row["member_id"]) for row in result.scores.to_pylist()]

@@ -201,5 +201,5 @@ def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 
 
 def test_importing_hccore_imports_no_spark() -> None:
-    check = "import hccore, hccore.model, hccore.results, sys; sys.exit('pyspark' in sys.modules)"
+    check = "import hccore, hccore.model, hccore.population.results, sys; sys.exit('pyspark' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hccore.diagnoses import CodeBatch, EntryArrays
-from hccore.states import States
+from hccore.population.diagnoses import CodeBatch, EntryArrays
+from hccore.population.member_bits import States
 
 BLOCK_BITS = 2
 N_WORDS = 3

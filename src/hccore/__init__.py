@@ -19,7 +19,7 @@ _PUBLIC = {
     "load_model": "hccore.model",
     "models": "hccore.model",
     "score": "hccore.model",
-    "Result": "hccore.results",
+    "Result": "hccore.population.results",
     "Explanation": "hccore.member.explanation",
     "HccoreError": "hccore.base.errors",
     "Factors": "hccore.payment.factors",
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from hccore.member.explanation import Explanation as Explanation
     from hccore.model import Model as Model, load_model as load_model, models as models, score as score
     from hccore.payment.factors import Factors as Factors
-    from hccore.results import Result as Result
+    from hccore.population.results import Result as Result
 
 
 def __getattr__(name: str) -> Any:

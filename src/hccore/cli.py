@@ -26,7 +26,7 @@ from hccore.base.errors import HccoreError, InputError, NoSegmentError
 if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
     from hccore.model import Model
-    from hccore.results import Result
+    from hccore.population.results import Result
 
 
 def main(argv: Sequence[str] | None = None) -> int:

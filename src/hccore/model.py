@@ -12,12 +12,12 @@ from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables, available_models, load_tables, read_folder
 
 if TYPE_CHECKING:
-    from hccore.compile import CompiledModel
     from hccore.member.explanation import Explanation
     from hccore.member.fast import SingleScorer
     from hccore.payment.factors import Factors
     from hccore.payment.scores import Payment
-    from hccore.results import Result
+    from hccore.population.compiled_model import CompiledModel
+    from hccore.population.results import Result
 
 Progress = Callable[[str, int], None]
 Diagnosis = str | tuple[str, object]
@@ -59,7 +59,7 @@ class Model:
     @property
     def member_columns(self) -> dict[str, str]:
         """The member columns that this model looks at, with what they mean."""
-        from hccore.profiles import columns_of
+        from hccore.population.profiles import columns_of
 
         needed = columns_of(self.tables, segments=True)
         return {name: column.doc for name, column in COLUMNS.items() if name in needed}
@@ -75,7 +75,7 @@ class Model:
     def compiled(self) -> CompiledModel:
         """The model as arrays."""
         if self._compiled is None:
-            from hccore.compile import compile_model
+            from hccore.population.compiled_model import compile_model
 
             self._compiled = compile_model(self.tables)
         return self._compiled
@@ -287,8 +287,8 @@ def score(
         has one row of the first, with null scores. With all segments every model is for everybody.
         With a program, the models that it blends with these are scored too, after them.
     """
-    from hccore.results import Result
-    from hccore.scoring import Options, run
+    from hccore.population.results import Result
+    from hccore.population.run import Options, run
 
     loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
     if not loaded:

@@ -12,10 +12,10 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
 from hccore.demo import MODEL, YEAR, samples_folder
-from hccore.diagnoses import CodeBatch, CodeTable, ModelCodes
 from hccore.model import Model, load_model, models
-from hccore.profiles import columns_of
-from hccore.states import States
+from hccore.population.diagnoses import CodeBatch, CodeTable, ModelCodes
+from hccore.population.member_bits import States
+from hccore.population.profiles import columns_of
 from hccore.tables.member_columns import COLUMNS
 
 

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from hccore.base.arrow import bytes_of, texts_of, valid_of
 from hccore.base.errors import InputError, TableError
-from hccore.coding import code_values
-from hccore.compile import CompiledModel
 from hccore.files.sources import ID_COLUMN, CodeRows, PagedIds, Source, Words, need_column, run_tasks
-from hccore.ids import NO_ID, MemberIndex
+from hccore.population.coded_columns import code_values
+from hccore.population.compiled_model import CompiledModel
+from hccore.population.member_index import NO_ID, MemberIndex
 from hccore.tables.code_systems import clean_code, looks_like
 from hccore.tables.conditions import Condition
 from hccore.tables.member_columns import parse_date

@@ -11,11 +11,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore.base.arrow import array_of, lists_of, one_chunk, texts_of, words_of
-from hccore.diagnoses import CodeBatch, EntryArrays, read_codes
 from hccore.kernels import dispatch as kernels
 from hccore.member.reference import in_words
-from hccore.parts import Part
-from hccore.scoring import Run
+from hccore.population.assignment import Part
+from hccore.population.diagnoses import CodeBatch, EntryArrays, read_codes
+from hccore.population.run import Run
 
 _MEMBERS = 1 << 17
 DIVISOR = "DIVISOR"

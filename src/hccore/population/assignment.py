@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hccore.compile import CompiledModel
 from hccore.kernels.dispatch import NOT_SCORED
-from hccore.members import SEGMENT, YEAR, Bools, People, Problems, years_of
-from hccore.profiles import (
+from hccore.population.compiled_model import CompiledModel
+from hccore.population.members import SEGMENT, YEAR, Bools, People, Problems, years_of
+from hccore.population.profiles import (
     EVERY_SEGMENT,
     ModelProfiles,
     Profiles,

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore.base.arrow import LARGE, give_back_memory
-from hccore.diagnoses import CodeBatch, EntryArrays
 from hccore.kernels import dispatch as kernels
+from hccore.population.diagnoses import CodeBatch, EntryArrays
 
 _NOTE_BITS = 32
 _STEPS = 8

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hccore.base.rounding import round_quotient
 from hccore.base.threads import each
-from hccore.compile import CompiledModel, Words
+from hccore.population.compiled_model import CompiledModel, Words
 from hccore.tables.conditions import Condition
 from hccore.tables.schema import ModelTables
 

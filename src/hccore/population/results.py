@@ -16,12 +16,12 @@ from hccore.base.arrow import array_of, bitmap_of, lists_of, one_chunk, thousand
 from hccore.base.errors import InputError
 from hccore.base.rounding import multiplied, round_quotient
 from hccore.base.threads import in_order
-from hccore.compile import CompiledModel
 from hccore.files.output import whole_files, write_batches
 from hccore.kernels import dispatch as kernels
-from hccore.members import Months
-from hccore.parts import Part
-from hccore.scoring import Rows, Run, Scored
+from hccore.population.assignment import Part
+from hccore.population.compiled_model import CompiledModel
+from hccore.population.members import Months
+from hccore.population.run import Rows, Run, Scored
 
 if TYPE_CHECKING:
     from hccore.payment.scores import PaymentScores
@@ -359,7 +359,7 @@ class Result:
 
     def contribution_batches(self, *, text: bool = False) -> Iterator[pa.RecordBatch]:
         """The contributions in pieces of whole members (see `contributions`)."""
-        from hccore.contributions import contribution_batches
+        from hccore.population.contributions import contribution_batches
 
         if self._run.options.all_segments:
             raise InputError("contributions belong to one segment; score without all_segments")

@@ -25,14 +25,14 @@ from hccore.base.arrow import LARGE, give_back_memory
 from hccore.base.errors import InputError
 from hccore.base.threads import each, in_ranges
 from hccore.base.version import __version__
-from hccore.compile import CompiledModel, Scratch
-from hccore.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes
 from hccore.files.sources import Source, open_source
 from hccore.kernels import dispatch as kernels
-from hccore.members import Bools, People, read_members
-from hccore.parts import Part, applicability, label, parts_of, payments_of
-from hccore.profiles import EVERY_SEGMENT, Profiles
-from hccore.states import States
+from hccore.population.assignment import Part, applicability, label, parts_of, payments_of
+from hccore.population.compiled_model import CompiledModel, Scratch
+from hccore.population.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes
+from hccore.population.member_bits import States
+from hccore.population.members import Bools, People, read_members
+from hccore.population.profiles import EVERY_SEGMENT, Profiles
 
 if TYPE_CHECKING:
     from hccore.payment.scores import ModelPayment, Payment

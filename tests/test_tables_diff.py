@@ -12,11 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hccore.base.errors import OutputError, TableError, UnknownModelError
-from hccore.cli import main
-from hccore.tables import schema as model_tables
-from hccore.tables.schema import ModelTables, load_tables, mappings_root, read_folder
-from hccore.tables_diff import (
+from hccore.analysis.table_changes import (
     Change,
     diff_tables,
     find_tables,
@@ -25,6 +21,10 @@ from hccore.tables_diff import (
     summary,
     write_csv,
 )
+from hccore.base.errors import OutputError, TableError, UnknownModelError
+from hccore.cli import main
+from hccore.tables import schema as model_tables
+from hccore.tables.schema import ModelTables, load_tables, mappings_root, read_folder
 
 Edit = Callable[[str], str]
 
@@ -589,7 +589,7 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]):
 
 def test_starts_without_heavy_imports():
     code = (
-        "import sys, hccore.tables_diff as d; t = d.find_tables('cms_hcc_v28/2026'); list(d.report(t, t, [])); "
+        "import sys, hccore.analysis.table_changes as d; t = d.find_tables('cms_hcc_v28/2026'); list(d.report(t, t, [])); "
         "sys.exit(' '.join({'numpy', 'pandas', 'numba', 'pyarrow'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

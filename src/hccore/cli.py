@@ -472,7 +472,7 @@ def _tables_import(arguments: argparse.Namespace, parser: argparse.ArgumentParse
 
 
 def _tables_diff(arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
-    from hccore.tables_diff import diff_tables, find_tables, report, write_csv
+    from hccore.analysis.table_changes import diff_tables, find_tables, report, write_csv
 
     old, new = find_tables(arguments.old), find_tables(arguments.new)
     changes = diff_tables(old, new)

@@ -24,7 +24,7 @@ import pytest
 
 import hccore
 from hccore.base.errors import HccoreError, InputError, MissingFactorError, UnknownModelError
-from hccore.partition import Job, prepare
+from hccore.distributed.buckets import Job, prepare
 from hccore.tables.conditions import parse_condition, parse_row_condition
 from hccore.tables.schema import mappings_root
 from tests.support import GOLDEN

@@ -21,7 +21,7 @@ import pytest
 
 import hccore
 from hccore import Explanation, Factors, Model, Result
-from hccore.partition import Job, prepare
+from hccore.distributed.buckets import Job, prepare
 
 NAMES = [
     "__version__",
@@ -219,7 +219,7 @@ def test_every_name_is_there_in_a_new_process():
 
 
 # Names of modules that users and other programs write.
-@pytest.mark.parametrize("name", ["hccore.cli", "hccore.partition"])
+@pytest.mark.parametrize("name", ["hccore.cli", "hccore.distributed.buckets"])
 def test_the_module_can_be_imported_by_this_name(name: str):
     assert importlib.import_module(name).__name__ == name
 
@@ -347,9 +347,9 @@ def test_a_member_without_a_segment_is_an_input_error_of_its_own():
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 def test_spark_keeps_its_names():
     pytest.importorskip("pyspark")
-    from hccore import spark
+    from hccore.distributed import spark
 
-    assert spark.__name__ == "hccore.spark"
+    assert spark.__name__ == "hccore.distributed.spark"
     assert arguments_of(spark.score) == (
         "(members, diagnoses, *, model=None, year=None, models=None, ndc=None, hcpcs=None, buckets=None, "
         "**options)"
@@ -362,8 +362,8 @@ def test_without_spark_everything_else_can_be_imported():
     """Who has no pyspark must still be able to import all that the package offers."""
     script = (
         "import sys\nsys.modules['pyspark'] = None\n"
-        "from hccore import *\nimport hccore.partition, hccore.cli\n"
-        "try:\n    import hccore.spark\nexcept ImportError:\n    print('no Spark')\n"
+        "from hccore import *\nimport hccore.distributed.buckets, hccore.cli\n"
+        "try:\n    import hccore.distributed.spark\nexcept ImportError:\n    print('no Spark')\n"
     )
     source = str(Path(hccore.__file__).parent.parent)
     done = subprocess.run(

@@ -15,8 +15,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 import hccore
-from hccore import cli
-from hccore.cli import main
+from hccore.cli import main as cli
+from hccore.cli.main import main
 
 V28 = ["--model", "cms_hcc_v28", "--year", "2026"]
 
@@ -336,7 +336,7 @@ def test_demo_shows_the_sample(capsys: pytest.CaptureFixture[str], sample: list[
 
 def test_as_a_process(sample: list[str], tmp_path: Path):
     """Once for real: exit codes, no progress bar in a pipe, and the folder it runs in does not matter."""
-    command = [sys.executable, "-m", "hccore.cli"]
+    command = [sys.executable, "-m", "hccore.cli.main"]
     out = tmp_path / "out.csv"
     done = subprocess.run(
         [*command, "score", *sample, *V28, "--out", str(out)], cwd=tmp_path, capture_output=True, text=True

@@ -11,7 +11,7 @@ import pyarrow.compute as compute
 import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
-from hccore.demo import MODEL, YEAR, samples_folder
+from hccore.cli.demo import MODEL, YEAR, samples_folder
 from hccore.model import Model, load_model, models
 from hccore.population.diagnoses import CodeBatch, CodeTable, ModelCodes
 from hccore.population.member_bits import States

@@ -483,14 +483,14 @@ def _tables_diff(arguments: argparse.Namespace, _parser: argparse.ArgumentParser
 
 
 def _demo(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
-    from hccore.demo import run_demo
+    from hccore.cli.demo import run_demo
 
     run_demo()
 
 
 def _warmup(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
     from hccore.base.cache import VARIABLE, folder
-    from hccore.warmup import check_tables, compile_kernels
+    from hccore.cli.warmup import check_tables, compile_kernels
 
     if folder() is None:
         raise InputError(f"nothing can be kept: {VARIABLE} is set to nothing, or the user has no folder")

@@ -62,7 +62,7 @@ def module(name: str, *arguments: str | Path) -> list[str | Path]:
 
 def hccore(*arguments: str | Path) -> list[str | Path]:
     """Return the command line `hccore ...`, whatever folder the script stands in."""
-    return python("from hccore.cli.main import command; command()", *arguments)
+    return python("from hccore.cli import command; command()", *arguments)
 
 
 def median(runs: Sequence[Took]) -> Took:

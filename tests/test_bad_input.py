@@ -16,7 +16,7 @@ import pytest
 
 import hccore
 from hccore import HccoreError, InputError, OutputError, UnknownModelError, load_model
-from hccore.cli.main import main
+from hccore.cli import main
 from hccore.population import run as scoring
 
 A, B = "SECRETMEMBERA", "SECRETMEMBERB"
@@ -517,7 +517,7 @@ def slow(self, columns=None, **options):
     time.sleep(60)
 blocks = results.Result.blocks
 results.Result.blocks = slow
-from hccore.cli.main import main
+from hccore.cli import main
 sys.exit(main(sys.argv[1:]))
 """
 

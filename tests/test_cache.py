@@ -378,7 +378,7 @@ def test_two_processes_load_at_once(folder: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_warming_up_keeps_all_tables(folder: Path, load: Loader) -> None:
-    subprocess.run([sys.executable, "-m", "hccore.cli.main", "warmup"], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-m", "hccore", "warmup"], check=True, stdout=subprocess.DEVNULL)
     kept = {path.stem for path in folder.glob("*.tables.*")}
     assert kept == {f"{model}-{year}.tables" for model, year in available_models()}
     load.reads = 0

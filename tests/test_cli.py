@@ -15,8 +15,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 import hccore
-from hccore.cli import main as cli
-from hccore.cli.main import main
+from hccore.cli import entry as cli, main
 
 V28 = ["--model", "cms_hcc_v28", "--year", "2026"]
 
@@ -336,7 +335,7 @@ def test_demo_shows_the_sample(capsys: pytest.CaptureFixture[str], sample: list[
 
 def test_as_a_process(sample: list[str], tmp_path: Path):
     """Once for real: exit codes, no progress bar in a pipe, and the folder it runs in does not matter."""
-    command = [sys.executable, "-m", "hccore.cli.main"]
+    command = [sys.executable, "-m", "hccore"]
     out = tmp_path / "out.csv"
     done = subprocess.run(
         [*command, "score", *sample, *V28, "--out", str(out)], cwd=tmp_path, capture_output=True, text=True
@@ -387,6 +386,8 @@ def test_output_that_cannot_be_written_is_1():
 def test_libraries_that_cannot_be_loaded_ahead_do_no_harm(
     sample: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    for number, broken in enumerate([("no such package", "*"), ("hccore", "cli.py"), ("hccore", "nothing*")]):
+    for number, broken in enumerate(
+        [("no such package", "*"), ("hccore", "model.py"), ("hccore", "nothing*")]
+    ):
         monkeypatch.setattr(cli, "_LIBRARIES", (broken,))
         assert main(["score", *sample, *V28, "--out", str(tmp_path / f"{number}.csv"), "--quiet"]) == 0

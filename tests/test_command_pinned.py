@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import hccore
-from hccore.cli.main import main
+from hccore.cli import main
 
 # Flags or name, action, destination, metavar, default, required; what is not usual follows as a dictionary.
 HELP = ("-h --help", "Help", "help", None, argparse.SUPPRESS, False, {})

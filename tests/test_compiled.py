@@ -179,9 +179,7 @@ assert not dear, dear
 
 def test_after_a_warm_up_no_process_starts_the_compiler(tmp_path: Path):
     env = {**os.environ, cache.VARIABLE: str(tmp_path / "cache")}
-    subprocess.run(
-        [sys.executable, "-m", "hccore.cli.main", "warmup"], check=True, capture_output=True, env=env
-    )
+    subprocess.run([sys.executable, "-m", "hccore", "warmup"], check=True, capture_output=True, env=env)
     called = {
         name
         for path in Path(compiled.__file__).parent.glob("*.py")
@@ -203,7 +201,7 @@ def test_after_a_warm_up_no_process_starts_the_compiler(tmp_path: Path):
 
 def test_warm_up_says_when_nothing_can_be_kept():
     env = {**os.environ, cache.VARIABLE: ""}
-    command = [sys.executable, "-m", "hccore.cli.main", "warmup"]
+    command = [sys.executable, "-m", "hccore", "warmup"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     assert done.returncode == 1
     assert cache.VARIABLE in done.stderr

@@ -23,7 +23,7 @@ import pytest
 
 import hccore
 from hccore import Result
-from hccore.cli.main import main
+from hccore.cli import main
 
 FORMATS = [".parquet", ".arrow", ".csv", ".csv.gz"]
 SCORES = {

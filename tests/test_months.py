@@ -21,7 +21,7 @@ import hccore
 import hccore.population.members
 from hccore.base import threads as workers
 from hccore.base.errors import InputError
-from hccore.cli.main import main
+from hccore.cli import main
 from hccore.tables.member_columns import parse_month
 from tests.test_several_models import AGED, CODES, diagnoses, status
 

@@ -18,7 +18,7 @@ from hypothesis import given, strategies as st
 import hccore
 from hccore.base.errors import InputError, MissingFactorError, TableError, UnknownModelError
 from hccore.base.rounding import round_quotient
-from hccore.cli.main import main
+from hccore.cli import main
 from hccore.payment.factors import KINDS, Factors
 from hccore.payment.scores import Payment, adjust, blend, normalize
 from hccore.tables.schema import available_models, load_tables, mappings_root

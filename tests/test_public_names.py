@@ -219,7 +219,7 @@ def test_every_name_is_there_in_a_new_process():
 
 
 # Names of modules that users and other programs write.
-@pytest.mark.parametrize("name", ["hccore.cli.main", "hccore.distributed.buckets"])
+@pytest.mark.parametrize("name", ["hccore.cli.entry", "hccore.distributed.buckets"])
 def test_the_module_can_be_imported_by_this_name(name: str):
     assert importlib.import_module(name).__name__ == name
 
@@ -230,8 +230,8 @@ def test_the_package_runs_as_a_module():
 
 def test_the_command_is_installed_as_hccore(root: Path):
     text = (root / "pyproject.toml").read_text("utf-8")
-    assert '[project.scripts]\nhccore = "hccore.cli.main:command"\n' in text
-    cli = importlib.import_module("hccore.cli.main")
+    assert '[project.scripts]\nhccore = "hccore.cli.entry:command"\n' in text
+    cli = importlib.import_module("hccore.cli.entry")
     assert callable(cli.command)
     assert arguments_of(cli.main) == "(argv=None)"
 
@@ -362,7 +362,7 @@ def test_without_spark_everything_else_can_be_imported():
     """Who has no pyspark must still be able to import all that the package offers."""
     script = (
         "import sys\nsys.modules['pyspark'] = None\n"
-        "from hccore import *\nimport hccore.distributed.buckets, hccore.cli.main\n"
+        "from hccore import *\nimport hccore.distributed.buckets, hccore.cli.entry\n"
         "try:\n    import hccore.distributed.spark\nexcept ImportError:\n    print('no Spark')\n"
     )
     source = str(Path(hccore.__file__).parent.parent)

@@ -27,7 +27,7 @@ import pytest
 import hccore
 from benchmarks.measure import expected_scores, hccore as command, run
 from benchmarks.population import MODEL, YEAR, make_population, write_population
-from hccore.cli.main import main
+from hccore.cli import main
 from hccore.files import sources
 from hccore.population import diagnoses as diagnoses_module, run as scoring
 from hccore.population.member_index import index_members

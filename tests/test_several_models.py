@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 
 import hccore
 from hccore.base.errors import InputError, TableError
-from hccore.cli.main import main
+from hccore.cli import main
 from hccore.member.reference import choose_segment, score_of
 from hccore.tables.importer.common import catalogue
 from hccore.tables.schema import available_models, load_tables, mappings_root, read_folder

@@ -23,7 +23,7 @@ from hypothesis import Phase, assume, given, settings, strategies as st
 import hccore
 from hccore import Model, load_model
 from hccore.base.errors import InputError, NoSegmentError, TableError
-from hccore.cli.main import main
+from hccore.cli import main
 from hccore.member import fast as single
 from hccore.member.explanation import Explanation, explain
 from hccore.tables.code_systems import clean_code

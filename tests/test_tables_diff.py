@@ -22,7 +22,7 @@ from hccore.analysis.table_changes import (
     write_csv,
 )
 from hccore.base.errors import OutputError, TableError, UnknownModelError
-from hccore.cli.main import main
+from hccore.cli import main
 from hccore.tables import schema as model_tables
 from hccore.tables.schema import ModelTables, load_tables, mappings_root, read_folder
 

@@ -1,6 +1,6 @@
 """`python -m hccore`."""
 
-from hccore.cli.main import command
+from hccore.cli import command
 
 if __name__ == "__main__":
     command()

@@ -3,3 +3,7 @@
 In: arguments. Out: files, text and an exit code.
 Imports every other package.
 """
+
+from hccore.cli.entry import command, main
+
+__all__ = ["command", "main"]

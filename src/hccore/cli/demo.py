@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from hccore.base.errors import InputError
+from hccore.base.packaged import packaged_folder
 from hccore.files.sources import rows_of_member
 from hccore.model import load_model
 
@@ -21,11 +22,10 @@ def samples_folder() -> Path:
     InputError
         If the installation lacks it.
     """
-    here = Path(__file__).resolve().parent
-    for candidate in (here / "data_samples", here.parent.parent / "data_samples"):
-        if (candidate / "members.csv").is_file():
-            return candidate
-    raise InputError("the sample population is missing from this installation")
+    folder = packaged_folder("data_samples")
+    if folder is None or not (folder / "members.csv").is_file():
+        raise InputError("the sample population is missing from this installation; install hccore again")
+    return folder
 
 
 def run_demo() -> None:

@@ -19,10 +19,10 @@ from typing import Any
 
 import pyarrow as pa
 
-import hccore
 from hccore.base.errors import HccoreError, InputError, MissingFactorError
+from hccore.base.version import __version__
 from hccore.files.sources import ALIASES
-from hccore.model import Model, load_model
+from hccore.model import Model, load_model, score
 from hccore.payment.factors import FactorKey, Factors
 from hccore.tables.member_columns import COLUMNS, parse_month
 
@@ -98,7 +98,7 @@ class Job:
         if nobody:  # the engine wants a member; one without an id is found by no code
             members = _one_row_of_nulls(members.schema)
         try:
-            result = hccore.score(
+            result = score(
                 members.combine_chunks(),  # engines cut rows small, and each piece costs a look-up of its codes
                 diagnoses.combine_chunks(),
                 ndc=ndc,
@@ -132,10 +132,10 @@ class Job:
         """
         parts = [dict(report) for report in reports]
         self._raise_refusals([part["refused"] for part in parts if "refused" in part])
-        versions = {part["hccore"] for part in parts} - {hccore.__version__}
+        versions = {part["hccore"] for part in parts} - {__version__}
         if versions:
             raise HccoreError(
-                f"workers have hccore {', '.join(sorted(versions))}, the driver {hccore.__version__}: "
+                f"workers have hccore {', '.join(sorted(versions))}, the driver {__version__}: "
                 "install one version everywhere"
             )
         if not any(part["members"]["rows"] for part in parts):
@@ -231,7 +231,7 @@ def prepare(
     # The engine itself says what is wrong with the columns, and what columns its scores have.
     made_up = {name: _one_row_of_nulls(schema) for name, schema in schemas.items()}
     try:
-        result = hccore.score(**made_up, models=loaded, on_invalid="null", threads=1, **options)
+        result = score(**made_up, models=loaded, on_invalid="null", threads=1, **options)
     except pa.ArrowException as error:
         raise InputError(f"a column cannot be read: {str(error).splitlines()[0]}") from None
     about = {key: result.report[key] for key in ("created", "threads", "options", "models", "inputs")}

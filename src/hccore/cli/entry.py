@@ -20,8 +20,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from hccore import __version__
 from hccore.base.errors import HccoreError, InputError, NoSegmentError
+from hccore.base.version import __version__
 
 if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
@@ -500,7 +500,3 @@ def _warmup(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) ->
     start = time.perf_counter()
     check_tables()
     print(f"tables checked in {time.perf_counter() - start:.1f} s")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,8 +7,8 @@ import datetime
 import numpy as np
 from hypothesis import given, strategies as st
 
+from hccore import kernels
 from hccore.base.arrow import bytes_of, texts_of
-from hccore.kernels import dispatch as kernels
 from hccore.population.diagnoses import calendar_days, years_between
 from hccore.tables.code_systems import clean_code, looks_like
 from hccore.tables.member_columns import EPOCH

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
+from hccore import kernels
 from hccore.files import parquet_pages as pages
 from hccore.files.sources import CodeRows, PagedIds, open_source
-from hccore.kernels import dispatch as kernels
 from hccore.population.member_index import MemberIndex, index_members
 
 ROWS = 5_000

@@ -27,6 +27,7 @@ import pytest
 import hccore
 from benchmarks.measure import expected_scores, hccore as command, run
 from benchmarks.population import MODEL, YEAR, make_population, write_population
+from hccore import kernels
 from hccore.cli import main
 from hccore.files import sources
 from hccore.population import diagnoses as diagnoses_module, run as scoring
@@ -343,8 +344,6 @@ def test_bytes_of_ids_beyond_2_gib(texts: list[str]):
 
 def test_state_of_more_than_2_31_words(people: People, tmp_path: Path):
     """Member row times words of the state: beyond 2^31 for 127 million members with 17 words (a sparse file)."""
-    from hccore.kernels import dispatch as kernels
-
     rows, words = (1 << 31) // 17 + 10, 17
     try:
         state = np.asarray(np.memmap(tmp_path / "state", np.uint64, "w+", shape=(rows, words)))

@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hccore import kernels
 from hccore.base.arrow import MOST_NUMBERS, bytes_of, valid_of, values_of
 from hccore.files.parquet_footers import (
     MAGIC,
@@ -30,7 +31,6 @@ from hccore.files.parquet_footers import (
     write_struct,
     write_varint,
 )
-from hccore.kernels import dispatch as kernels
 
 ID_COLUMNS = ("member_id", "ID")
 _PAGE_ROWS = 1 << 16  # of ids

@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hccore import kernels
+
 _CODECS = {"UNCOMPRESSED": "", "SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "BROTLI": "brotli"}
 _ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
 _WIDTHS = {"BYTE_ARRAY": 0, "INT32": 4, "INT64": 8}
@@ -138,8 +140,6 @@ class Pages:
 
     def body(self) -> NDArray[np.uint8]:
         """Room for any one page."""
-        from hccore.kernels import dispatch as kernels
-
         largest = max(int(part[:, _FULL].max(initial=0)) for part in (self.table, self.dictionary))
         body: NDArray[np.uint8] = _scratch.take("body", largest + kernels.SLACK, np.uint8)
         return body
@@ -149,8 +149,6 @@ class Pages:
 
         None if not every page points into them, or they cannot be read here.
         """
-        from hccore.kernels import dispatch as kernels
-
         if len(self.dictionary) == 0 or (self.table[:, _ENCODING] != _DICTIONARY).any() or self.chunk.width:
             return None
         page = self.dictionary[:1].copy()
@@ -162,8 +160,6 @@ class Pages:
 
     def indices(self, first: int, stop: int) -> NDArray[np.int32] | None:
         """Dictionary positions of the rows [first, stop); None: some cannot be read here."""
-        from hccore.kernels import dispatch as kernels
-
         firsts = np.concatenate([[0], np.cumsum(self.table[:, _VALUES])])
         low = int(np.searchsorted(firsts, first, side="right")) - 1
         high = int(np.searchsorted(firsts, stop, side="left"))
@@ -201,8 +197,6 @@ class Pages:
         of_dictionary: NDArray[np.int32],
         table: Any,
     ) -> NDArray[np.int32] | None:
-        from hccore.kernels import dispatch as kernels
-
         most = int(pages[:, _VALUES].max(initial=0)) + 1
         member = np.empty(len(row), np.int32)
         done = kernels.find_in_pages(
@@ -231,8 +225,6 @@ def read_pages(chunk: Chunk, role: str) -> Pages | None:
     role : str
         Chunks of different roles may be in use at the same time in one thread; of one role only the last.
     """
-    from hccore.kernels import dispatch as kernels
-
     data = _scratch.take(f"chunk of {role}", chunk.size + kernels.SLACK, np.uint8)
     with chunk.path.open("rb", buffering=0) as file:
         file.seek(chunk.start)
@@ -263,8 +255,6 @@ def read_pages(chunk: Chunk, role: str) -> Pages | None:
 
 def _unpack(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:
     """The pages decompressed by pyarrow, one behind the other; `table` is changed to say so."""
-    from hccore.kernels import dispatch as kernels
-
     unpacker = pa.Codec(codec) if codec else None
     out = np.empty(int(table[:, _FULL].sum()) + kernels.SLACK, np.uint8)
     file = data.data

@@ -22,13 +22,10 @@ import numpy as np
 
 from hccore.base import cache
 
-BLOCK = 1024  # rows that a kernel treats together
-NOT_SCORED = -2  # in the place of the segment of a profile
-SLACK = 32  # bytes behind the end of a buffer of bytes that a kernel may read or write
-
 # What may be left for the loader to find: nothing but what every process has.
 _KNOWN_SYMBOLS = {"memcpy", "memmove", "memset"}
 _RETURNS = {"none": 0, "int64": 1, "uint64": 1, "bool": 2}
+_MODULES = sorted(f"kernels.{file.stem}" for file in Path(__file__).parent.glob("*.py"))  # all of the package
 _lock = threading.RLock()
 _keep: list[Any] = []  # engines and wrappers that own machine code
 
@@ -39,7 +36,8 @@ class Kernel:
     Arrays must be C-contiguous; whether one may be written to makes no difference.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, subject: str, name: str) -> None:
+        self.subject = subject
         self.name = name
         self._ready: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
@@ -77,25 +75,17 @@ class Kernel:
                 return _caller(_map(code, symbol.decode()), int(kind), n_words)
             except (RuntimeError, AttributeError, TypeError):  # an llvmlite that does this otherwise
                 pass
-        from hccore.kernels import functions as kernels
+        from hccore.kernels import compiler  # imports Numba
 
-        compiled = kernels.compile_kernel(self.name, args)
+        compiled = compiler.compile_kernel(self.subject, self.name, args)
         returns = _RETURNS.get(compiled.returns)
         if returns is None or not _KNOWN_SYMBOLS.issuperset(compiled.needs):
-            function = kernels.plain_kernel(self.name)
+            function = compiler.plain_kernel(self.subject, self.name)
             return lambda _words, args: function(*args)
         if base:
             cache.write(name, b"%d\n%s\n%s" % (returns, compiled.symbol.encode(), compiled.code), full_key)
         _keep.append(compiled)
         return _caller(compiled.address, returns, n_words)
-
-
-def __getattr__(name: str) -> Kernel:
-    """A kernel by its name; it is looked for when it is first called."""
-    if name.startswith("_"):
-        raise AttributeError(name)
-    kernel = globals()[name] = Kernel(name)
-    return kernel
 
 
 def _flatten(args: tuple[Any, ...], kinds: list[Any], words: list[int]) -> None:
@@ -141,9 +131,6 @@ def _caller(address: int, kind: int, n_words: int) -> Callable[[list[int], Any],
     return run
 
 
-# -------------------------------------------------------------------- machine code that was kept
-
-
 def _base_key() -> bytes:
     """All that machine code depends on besides its types; empty: it cannot be told, so nothing is kept."""
     global _base
@@ -155,7 +142,7 @@ def _base_key() -> bytes:
             if numba is None or numba.origin is None:
                 return b""
             parts = [
-                cache.sources("kernels.functions", "kernels.dispatch"),
+                cache.sources(*_MODULES),
                 (Path(numba.origin).parent / "_version.py").read_bytes(),
                 f"{__version__} {np.__version__} {sys.platform} {sys.maxsize}".encode(),
                 binding.get_process_triple().encode(),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hccore.kernels.dispatch import NOT_SCORED
+from hccore.kernels.constants import NOT_SCORED
 from hccore.population.compiled_model import CompiledModel
 from hccore.population.members import SEGMENT, YEAR, Bools, People, Problems, years_of
 from hccore.population.profiles import (

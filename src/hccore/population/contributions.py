@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hccore import kernels
 from hccore.base.arrow import array_of, lists_of, one_chunk, texts_of, words_of
-from hccore.kernels import dispatch as kernels
 from hccore.member.reference import in_words
 from hccore.population.assignment import Part
 from hccore.population.diagnoses import CodeBatch, EntryArrays, read_codes

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hccore import kernels
 from hccore.base.arrow import bytes_of, texts_of, valid_of
 from hccore.base.errors import InputError, TableError
 from hccore.files.sources import ID_COLUMN, CodeRows, PagedIds, Source, Words, need_column, run_tasks
@@ -192,8 +193,6 @@ class CodeTable:
         int32[n + 1]
             The last one is that of a null.
         """
-        from hccore.kernels import dispatch as kernels
-
         packed, found, missing = self._spellings.find(words)
         if missing and self.system == "icd10cm":  # most are codes that pay nowhere, written as they should be
             kernels.mark_icd10(words.offsets, words.data, words.gap, NOT_A_CODE["not_in_model"], found)
@@ -245,8 +244,6 @@ class _Spellings:
 
     def find(self, words: Words) -> tuple[NDArray[np.uint64], NDArray[np.int32], int]:
         """The texts packed, what they are (0: not known), and how many are not known."""
-        from hccore.kernels import dispatch as kernels
-
         packed, found = np.empty((len(words), 2), np.uint64), np.empty(len(words), np.int32)
         missing: int = kernels.look_up_texts(
             words.offsets, words.data, words.gap, self.keys, self.values, packed, found
@@ -255,8 +252,6 @@ class _Spellings:
 
     def keep(self, packed: NDArray[np.uint64], numbers: NDArray[np.int32]) -> None:
         """Remember spellings, in a longer table if this one is more than half full."""
-        from hccore.kernels import dispatch as kernels
-
         if 2 * (self._count + len(numbers)) > len(self.values):
             keys, values = self.keys, self.values
             self._resize(4 * (self._count + len(numbers)))
@@ -416,8 +411,6 @@ def _select(
     codes: CodeTable, rows: CodeRows, counts: NDArray[np.int64], lock: threading.Lock, *, by_code: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rows whose code is in a model, and their effects (or codes); the others are counted."""
-    from hccore.kernels import dispatch as kernels
-
     if rows.words.numbers is None:
         with lock:
             numbers = codes.look_up(rows.words)

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hccore import kernels
 from hccore.base.arrow import LARGE, give_back_memory
-from hccore.kernels import dispatch as kernels
 from hccore.population.diagnoses import CodeBatch, EntryArrays
 
 _NOTE_BITS = 32

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hccore import kernels
 from hccore.base.arrow import bytes_of, one_chunk, valid_of, values_of
 from hccore.base.errors import InputError
 from hccore.base.threads import each
@@ -108,8 +109,6 @@ class MemberIndex:
         int32[k]
             -1 for unknown members, NO_ID for empty texts.
         """
-        from hccore.kernels import dispatch as kernels
-
         if pa.types.is_dictionary(ids.type):
             distinct = ids.dictionary
             row_of = self.find(distinct, np.arange(len(distinct), dtype=np.int32), name)
@@ -165,8 +164,6 @@ def index_members(ids: pa.ChunkedArray, name: str, threads: int = 1) -> MemberIn
     InputError
         If ids are neither text nor whole numbers, or there are more than 2^31 - 1 members.
     """
-    from hccore.kernels import dispatch as kernels
-
     ids = plain_ids(ids, name)
     n = len(ids)
     if n > np.iinfo(np.int32).max:
@@ -211,8 +208,6 @@ def _note_missing(chunk: pa.Array, rows: slice, missing: NDArray[np.bool_]) -> _
     Ids that are a prefix and digits are so whichever of them is looked at first: the prefix ends before the last
     digits, so pieces may find it each for itself.
     """
-    from hccore.kernels import dispatch as kernels
-
     batch = id_batch(chunk)
     if len(valid := valid_of(chunk)):
         missing[rows] = ~valid
@@ -262,7 +257,6 @@ def _index_numbers(
     Threads fill it without looking whether a place is taken: fewer places than ids tell that there are duplicates.
     Then they are looked for row by row.
     """
-    from hccore.kernels import dispatch as kernels
 
     def fill(piece: tuple[pa.Array, slice], duplicate_of: NDArray[np.int32]) -> None:
         chunk, rows = piece

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from hccore import kernels
 from hccore.base.rounding import round_quotient
 from hccore.base.threads import each
 from hccore.population.compiled_model import CompiledModel, Words
@@ -139,8 +140,6 @@ class Grouping:
 
     def add(self, key: NDArray[Any], name: str, fact: NDArray[np.int16] | int) -> None:
         """Add what one more fact adds to keys."""
-        from hccore.kernels import dispatch as kernels
-
         if name not in self._steps:
             return
         low, steps = self._steps[name]
@@ -197,8 +196,6 @@ def number_kinds(
     valid : bool[n]
     threads : int
     """
-    from hccore.kernels import dispatch as kernels
-
     seen = np.zeros(size, np.uint8)
     each(range(len(rows)), threads, lambda piece: kernels.mark_kinds(keys[piece], valid[rows[piece]], seen))
     number = np.cumsum(seen, dtype=np.int32) - np.int32(1)

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hccore import kernels
 from hccore.base.arrow import array_of, bitmap_of, lists_of, one_chunk, thousandths_of, values_of, words_of
 from hccore.base.errors import InputError
 from hccore.base.rounding import multiplied, round_quotient
 from hccore.base.threads import in_order
 from hccore.files.output import whole_files, write_batches
-from hccore.kernels import dispatch as kernels
 from hccore.population.assignment import Part
 from hccore.population.compiled_model import CompiledModel
 from hccore.population.members import Months

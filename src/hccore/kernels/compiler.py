@@ -1,0 +1,91 @@
+"""How Numba compiles a kernel: the options of all of them, and the machine code of one."""
+
+# mypy: disable-error-code="no-untyped-call"
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import numba
+import numpy as np
+from numba import types
+
+# Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
+# array of the tables up and down for every member took most of the time.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+_NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_KERNELS: dict[tuple[str, str], Any] = {}  # by subject and name
+
+
+def kernel(function: Any) -> Any:
+    """Compile for whoever calls it: other kernels, and Python by way of `compiled.py`."""
+    options: Any = {**_OPTIONS, **_NO_WRAPPERS}
+    subject = function.__module__.rpartition(".")[2]
+    found = _KERNELS[subject, function.__name__] = numba.njit(nogil=True, **options)(function)
+    return found
+
+
+def part_of_kernel(function: Any) -> Any:
+    """Copy into the kernels that call it: a call would pass all arrays of the tables by value, each time."""
+    options: Any = {**_OPTIONS, **_NO_WRAPPERS}
+    return numba.njit(nogil=True, forceinline=True, **options)(function)
+
+
+class Compiled(NamedTuple):
+    """A kernel as machine code.
+
+    Attributes
+    ----------
+    symbol : str          name of the function in the object file
+    code : bytes          the object file
+    needs : set of str    what it expects the process to have
+    returns : str         Numba's name of the type of its result
+    address : int         of the function, loaded into this process
+    library : object      owns it
+    """
+
+    symbol: str
+    code: bytes
+    needs: set[str]
+    returns: str
+    address: int
+    library: Any
+
+
+def compile_kernel(subject: str, name: str, args: tuple[Any, ...]) -> Compiled:
+    """Compile a kernel for arguments of these types."""
+    found = _kernel(subject, name)
+    signature = tuple(map(_type_of, args))
+    found.compile(signature)
+    result = found.overloads[signature]
+    library, symbol = result.library, result.fndesc.llvm_func_name
+    _, _, (code, _) = library.serialize_using_object_code()
+    parts = (*library._final_module.functions, *library._final_module.global_variables)
+    needs = {part.name for part in parts if part.is_declaration and not part.name.startswith("llvm.")}
+    address = library.get_pointer_to_function(symbol)
+    return Compiled(symbol, code, needs, str(result.signature.return_type), address, library)
+
+
+def plain_kernel(subject: str, name: str) -> Any:
+    """A kernel as Numba itself calls it."""
+    return numba.njit(nogil=True, **_OPTIONS)(_kernel(subject, name).py_func)
+
+
+def _kernel(subject: str, name: str) -> Any:
+    """A kernel by the module in which it stands, and its name."""
+    import_module(f"hccore.kernels.{subject}")
+    return _KERNELS[subject, name]
+
+
+def _type_of(arg: Any) -> Any:
+    """The type that stands for an argument: all arrays may be written to, all numbers have 64 bits."""
+    if isinstance(arg, np.ndarray):
+        return types.Array(numba.from_dtype(arg.dtype), arg.ndim, "C")
+    if type(arg) is tuple:  # stands for a number that is known when the kernel is compiled: its length
+        return types.UniTuple(types.int64, len(arg))
+    if isinstance(arg, tuple):
+        parts = tuple(map(_type_of, arg))
+        if all(part == parts[0] for part in parts):
+            return types.NamedUniTuple(parts[0], len(parts), type(arg))
+        return types.NamedTuple(parts, type(arg))
+    return types.int64

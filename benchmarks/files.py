@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import hhs_population, population
 from benchmarks.measure import Expected, expected_scores
-from hccore.tables.schema import load_tables
+from hccore.tables.loading import load_tables
 
 DATA = Path(__file__).with_name(".data")
 

@@ -29,8 +29,9 @@ from benchmarks.population import (
     words,
     write_population,
 )
+from hccore.tables.loading import load_tables
 from hccore.tables.member_columns import COLUMNS
-from hccore.tables.schema import ModelTables, load_tables
+from hccore.tables.schema import ModelTables
 
 MODEL, YEAR = "hhs_hcc", 2026
 METALS = {"platinum": 0.03, "gold": 0.15, "silver": 0.55, "bronze": 0.26, "catastrophic": 0.01}

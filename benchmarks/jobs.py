@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.files import Files, make_files, make_hhs_files
 from benchmarks.measure import Took, hccore, median, module, python, run
-from hccore.tables.schema import load_tables
+from hccore.tables.loading import load_tables
 
 Command = list[str | Path]
 FLOOR = "floor"

@@ -19,9 +19,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from hccore.base.dates import parse_date
 from hccore.member.reference import Coded, choose_segment, score_of, trace_member
-from hccore.tables.member_columns import COLUMNS, parse_date
-from hccore.tables.schema import ModelTables, load_tables
+from hccore.tables.loading import load_tables
+from hccore.tables.member_columns import COLUMNS
+from hccore.tables.schema import ModelTables
 
 CHECKED = 500  # members whose score is compared with the plain-Python reference
 ROOT = Path(__file__).resolve().parents[1]

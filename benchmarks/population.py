@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from hccore.tables.schema import load_tables
+from hccore.tables.loading import load_tables
 
 Ints = NDArray[np.integer[Any]]
 

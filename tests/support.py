@@ -9,9 +9,10 @@ from random import Random
 
 import pyarrow as pa
 
+from hccore.base.dates import age_on, parse_date
 from hccore.member.reference import Trace, choose_segment, score_of, trace_member
 from hccore.population.profiles import columns_of
-from hccore.tables.member_columns import COLUMNS, age_on, parse_date
+from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables
 
 GOLDEN = Path(__file__).parent / "golden"

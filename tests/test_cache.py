@@ -15,7 +15,9 @@ from hccore import Model, TableError
 from hccore.base import cache
 from hccore.population.compiled_model import CompiledModel
 from hccore.tables import schema as tables
-from hccore.tables.schema import ModelTables, available_models, mappings_root, read_folder
+from hccore.tables.folders import available_models, mappings_root
+from hccore.tables.loading import read_folder
+from hccore.tables.schema import ModelTables
 from tests.support import GOLDEN
 from tests.tiny import TINY, write_tiny
 
@@ -197,13 +199,13 @@ class Loader:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads = 0
-        read = tables._FolderReader.read
+        read = tables.FolderReader.read
 
-        def counted(reader: tables._FolderReader) -> ModelTables:
+        def counted(reader: tables.FolderReader) -> ModelTables:
             self.reads += 1
             return read(reader)
 
-        monkeypatch.setattr(tables._FolderReader, "read", counted)
+        monkeypatch.setattr(tables.FolderReader, "read", counted)
 
     def __call__(self, folder: Path) -> ModelTables:
         tables._load.cache_clear()

@@ -9,9 +9,9 @@ from hypothesis import given, strategies as st
 
 from hccore import kernels
 from hccore.base.arrow import bytes_of, texts_of
+from hccore.base.dates import EPOCH
 from hccore.population.diagnoses import calendar_days, years_between
 from hccore.tables.code_systems import clean_code, looks_like
-from hccore.tables.member_columns import EPOCH
 
 DATES = st.dates(datetime.date(1850, 1, 1), datetime.date(2150, 12, 31))
 CODES = st.text("AZ09.é -a[@:/", max_size=9) | st.from_regex(r"[A-Z][0-9][0-9A-Z]{0,6}", fullmatch=True)

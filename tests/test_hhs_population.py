@@ -16,7 +16,7 @@ from benchmarks.hhs_population import (
     write_hhs_population,
 )
 from benchmarks.measure import expected_scores
-from hccore.tables.schema import load_tables
+from hccore.tables.loading import load_tables
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from hccore.base.dates import parse_date
 from hccore.member.reference import (
     Coded,
     Trace,
@@ -26,8 +27,9 @@ from hccore.member.reference import (
     trace_member,
 )
 from hccore.tables.code_systems import clean_code
-from hccore.tables.member_columns import COLUMNS, parse_date
-from hccore.tables.schema import ModelTables, load_tables
+from hccore.tables.loading import load_tables
+from hccore.tables.member_columns import COLUMNS
+from hccore.tables.schema import ModelTables
 
 ROOT = Path(__file__).resolve().parents[1]
 YEARS = range(2021, 2027)

@@ -15,10 +15,12 @@ from hypothesis import given, strategies as st
 
 from hccore.base.errors import TableError
 from hccore.tables.conditions import parse_condition, possible_facts
+from hccore.tables.folders import mappings_root
 from hccore.tables.importer import import_all, import_package, releases
 from hccore.tables.importer.common import Region, SourceRow, age_condition, catalogue, parse_ages
+from hccore.tables.loading import load_tables, read_folder
 from hccore.tables.member_columns import COLUMNS
-from hccore.tables.schema import ModelTables, load_tables, mappings_root, read_folder
+from hccore.tables.schema import ModelTables
 
 Files = dict[str, list[list[str]]]
 CE_BANDS = [

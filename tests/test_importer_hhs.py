@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from hccore.base.dates import EPOCH, parse_date
 from hccore.base.errors import InputError, TableError, UnknownModelError
 from hccore.member.reference import multiplied, multiplier_of, score_of, segments_of, trace_member
 from hccore.tables.conditions import parse_condition, parse_row_condition
+from hccore.tables.folders import mappings_root
 from hccore.tables.importer import import_package, releases
-from hccore.tables.member_columns import EPOCH, parse_date
-from hccore.tables.schema import load_tables, mappings_root, read_folder
+from hccore.tables.loading import load_tables, read_folder
 from tests.support import read_csv
 
 Files = dict[str, list[list[str]]]

@@ -20,9 +20,9 @@ from hypothesis import given, strategies as st
 import hccore
 import hccore.population.members
 from hccore.base import threads as workers
+from hccore.base.dates import parse_month
 from hccore.base.errors import InputError
 from hccore.cli import main
-from hccore.tables.member_columns import parse_month
 from tests.test_several_models import AGED, CODES, diagnoses, status
 
 V28 = [("cms_hcc_v28", 2026)]

@@ -26,7 +26,7 @@ import hccore
 from hccore.base.errors import HccoreError, InputError, MissingFactorError, UnknownModelError
 from hccore.distributed.buckets import Job, prepare
 from hccore.tables.conditions import parse_condition, parse_row_condition
-from hccore.tables.schema import mappings_root
+from hccore.tables.folders import mappings_root
 from tests.support import GOLDEN
 from tests.test_months import YEAR_OF_ONE
 from tests.test_several_models import AGED, CODES, PEOPLE

@@ -21,7 +21,8 @@ from hccore.base.rounding import round_quotient
 from hccore.cli import main
 from hccore.payment.factors import KINDS, Factors
 from hccore.payment.scores import Payment, adjust, blend, normalize
-from hccore.tables.schema import available_models, load_tables, mappings_root
+from hccore.tables.folders import available_models, mappings_root
+from hccore.tables.loading import load_tables
 
 # -------------------------------------------------------------------- the same in plain Python
 

@@ -20,7 +20,7 @@ from benchmarks.population import (
     member_ids,
     write_population,
 )
-from hccore.tables.schema import load_tables
+from hccore.tables.loading import load_tables
 
 
 @pytest.fixture(scope="module")

@@ -16,12 +16,13 @@ from hypothesis import example, given, settings, strategies as st
 import hccore
 from hccore import Model, load_model
 from hccore.base import threads as workers
+from hccore.base.dates import age_on
 from hccore.files import sources
 from hccore.population import contributions, results, run as scoring
 from hccore.population.members import ages_on
 from hccore.population.profiles import columns_of
 from hccore.tables.code_systems import clean_code
-from hccore.tables.member_columns import COLUMNS, MAX_AGE, age_on
+from hccore.tables.member_columns import COLUMNS, MAX_AGE
 from tests.support import (
     EDGES,
     Person,

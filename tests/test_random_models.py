@@ -12,7 +12,7 @@ from random import Random
 from hypothesis import Phase, assume, given, settings, strategies as st
 
 from hccore import Model, TableError
-from hccore.tables.schema import read_folder
+from hccore.tables.loading import read_folder
 from tests.support import Person, all_scores, tables_of, thousandths, trace
 
 CONDITIONS = [

@@ -32,7 +32,7 @@ from hccore.cli import main
 from hccore.files import sources
 from hccore.population import diagnoses as diagnoses_module, run as scoring
 from hccore.population.member_index import index_members
-from hccore.tables.schema import load_tables
+from hccore.tables.loading import load_tables
 
 MEMBERS = 400
 FIRST_ID = 100_000_001

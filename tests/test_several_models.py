@@ -18,8 +18,9 @@ import hccore
 from hccore.base.errors import InputError, TableError
 from hccore.cli import main
 from hccore.member.reference import choose_segment, score_of
+from hccore.tables.folders import available_models, mappings_root
 from hccore.tables.importer.common import catalogue
-from hccore.tables.schema import available_models, load_tables, mappings_root, read_folder
+from hccore.tables.loading import load_tables, read_folder
 from tests.support import facts_of_row, trace
 
 YEAR = 2026

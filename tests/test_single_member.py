@@ -22,13 +22,15 @@ from hypothesis import Phase, assume, given, settings, strategies as st
 
 import hccore
 from hccore import Model, load_model
+from hccore.base.dates import parse_date
 from hccore.base.errors import InputError, NoSegmentError, TableError
 from hccore.cli import main
 from hccore.member import fast as single
 from hccore.member.explanation import Explanation, explain
 from hccore.tables.code_systems import clean_code
-from hccore.tables.member_columns import COLUMNS, parse_date
-from hccore.tables.schema import SYSTEMS, available_models
+from hccore.tables.folders import available_models
+from hccore.tables.member_columns import COLUMNS
+from hccore.tables.schema import SYSTEMS
 from tests.support import GOLDEN, read_csv
 from tests.test_random_models import make_model
 

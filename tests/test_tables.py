@@ -10,7 +10,8 @@ import pytest
 
 import hccore
 from hccore import TableError, UnknownModelError, load_model
-from hccore.tables.schema import available_models, load_tables, read_folder
+from hccore.tables.folders import available_models
+from hccore.tables.loading import load_tables, read_folder
 from tests.tiny import TINY, write_tiny
 
 

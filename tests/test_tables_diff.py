@@ -24,7 +24,9 @@ from hccore.analysis.table_changes import (
 from hccore.base.errors import OutputError, TableError, UnknownModelError
 from hccore.cli import main
 from hccore.tables import schema as model_tables
-from hccore.tables.schema import ModelTables, load_tables, mappings_root, read_folder
+from hccore.tables.folders import mappings_root
+from hccore.tables.loading import load_tables, read_folder
+from hccore.tables.schema import ModelTables
 
 Edit = Callable[[str], str]
 

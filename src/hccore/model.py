@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hccore.base.errors import InputError, UnknownModelError
+from hccore.tables.folders import available_models
+from hccore.tables.loading import load_tables, read_folder
 from hccore.tables.member_columns import COLUMNS
-from hccore.tables.schema import ModelTables, available_models, load_tables, read_folder
+from hccore.tables.schema import ModelTables
 
 if TYPE_CHECKING:
     from hccore.member.explanation import Explanation

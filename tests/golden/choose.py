@@ -21,7 +21,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from hccore.member.reference import Trace
-from hccore.tables.schema import ModelTables, load_tables
+from hccore.tables.loading import load_tables
+from hccore.tables.schema import ModelTables
 from tests.support import codes_by_member, facts_of_row, read_csv, trace
 
 HERE = Path(__file__).parent

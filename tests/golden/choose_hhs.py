@@ -15,7 +15,8 @@ import sys
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from hccore.tables.schema import ModelTables, load_tables
+from hccore.tables.loading import load_tables
+from hccore.tables.schema import ModelTables
 from tests.golden.choose import cover
 from tests.test_hhs_reference import Member, read_members, rows, words
 

@@ -25,18 +25,9 @@ from typing import TypeVar
 
 from hccore.base.errors import UnknownModelError
 from hccore.tables.conditions import Condition, possible_facts
-from hccore.tables.schema import (
-    CODED_KINDS,
-    STAGES,
-    SYSTEMS,
-    CodeTarget,
-    Flag,
-    ModelTables,
-    Rule,
-    load_tables,
-    mappings_root,
-    read_folder,
-)
+from hccore.tables.folders import mappings_root
+from hccore.tables.loading import load_tables, read_folder
+from hccore.tables.schema import CODED_KINDS, STAGES, SYSTEMS, CodeTarget, Flag, ModelTables, Rule
 
 Key = TypeVar("Key", bound=Hashable)
 

@@ -351,9 +351,9 @@ def _remarks(result: Result) -> list[str]:
 
 
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    from hccore.base.dates import parse_date
     from hccore.files.sources import rows_of_member
     from hccore.member.explanation import left_to
-    from hccore.tables.member_columns import parse_date
 
     models = _loaded(arguments, parser)
     tables = [model.tables for model in models]
@@ -389,8 +389,8 @@ def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 
 def _member_row(arguments: argparse.Namespace) -> dict[str, Any]:
     """The member's row, of the month asked for."""
+    from hccore.base.dates import parse_month
     from hccore.files.sources import rows_of_member
-    from hccore.tables.member_columns import parse_month
 
     rows = rows_of_member(arguments.members, "members", arguments.member)
     months = [
@@ -453,7 +453,7 @@ def _missing_subcommand(_arguments: argparse.Namespace, parser: argparse.Argumen
 
 def _tables_import(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from hccore.tables.importer import import_all, import_package
-    from hccore.tables.schema import read_folder
+    from hccore.tables.loading import read_folder
 
     package, out = Path(arguments.package), Path(arguments.out)
     if arguments.all:

@@ -19,12 +19,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from hccore.base.dates import parse_month
 from hccore.base.errors import HccoreError, InputError, MissingFactorError
 from hccore.base.version import __version__
 from hccore.files.sources import ALIASES
 from hccore.model import Model, load_model, score
 from hccore.payment.factors import FactorKey, Factors
-from hccore.tables.member_columns import COLUMNS, parse_month
+from hccore.tables.member_columns import COLUMNS
 
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")
 _READ = {"month", *(alias for name, aliases in ALIASES.items() for alias in (name, *aliases))}

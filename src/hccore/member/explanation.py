@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hccore.base.dates import EPOCH, age_on, parse_date
 from hccore.base.errors import InputError, NoSegmentError
 from hccore.member.reference import (
     Coded,
@@ -22,7 +23,7 @@ from hccore.member.reference import (
     trace_member,
 )
 from hccore.tables.conditions import Condition
-from hccore.tables.member_columns import COLUMNS, EPOCH, MAX_AGE, Column, age_on, parse_date
+from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
 from hccore.tables.schema import ModelTables, Segment, shared_with
 
 DatedCode = str | tuple[str, int | None]

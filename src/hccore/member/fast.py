@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 from typing import Any, NamedTuple
 
+from hccore.base.dates import EPOCH, age_on, date_number, parse_date
 from hccore.base.errors import InputError
 from hccore.member.explanation import (
     BIRTH_COLUMNS,
@@ -38,7 +39,7 @@ from hccore.member.reference import (
 )
 from hccore.tables.code_systems import clean_code
 from hccore.tables.conditions import Condition
-from hccore.tables.member_columns import COLUMNS, EPOCH, age_on, date_number, parse_date
+from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import SYSTEMS, CodeTarget, ModelTables, Rule, Segment
 
 # How much is remembered at most; a full store is emptied and filled again.

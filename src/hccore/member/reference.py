@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hccore.base.dates import EPOCH, age_on, date_number
 from hccore.base.errors import InputError
-from hccore.tables.member_columns import EPOCH, age_on, date_number
 from hccore.tables.schema import CodeTarget, ModelTables, Multiplier, Rule, Segment
 
 Coded = str | tuple[str, int]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hccore.base.errors import InputError, MissingFactorError, TableError
-from hccore.tables.schema import mappings_root
+from hccore.tables.folders import mappings_root
 
 BLEND_WEIGHT = "blend_weight"
 NORMALIZATION = "normalization"

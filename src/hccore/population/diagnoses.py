@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.base.arrow import bytes_of, texts_of, valid_of
+from hccore.base.dates import parse_date
 from hccore.base.errors import InputError, TableError
 from hccore.files.sources import ID_COLUMN, CodeRows, PagedIds, Source, Words, need_column, run_tasks
 from hccore.population.coded_columns import code_values
@@ -25,7 +26,6 @@ from hccore.population.compiled_model import CompiledModel
 from hccore.population.member_index import NO_ID, MemberIndex
 from hccore.tables.code_systems import clean_code, looks_like
 from hccore.tables.conditions import Condition
-from hccore.tables.member_columns import parse_date
 from hccore.tables.schema import ALWAYS_ROW
 
 NOT_A_CODE = {"blank_code": -1, "not_in_model": -2, "malformed_code": -3, "icd9_code": -4}

@@ -15,13 +15,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore.base.arrow import own_copy, values_of
+from hccore.base.dates import EPOCH, parse_date, parse_month
 from hccore.base.errors import InputError
 from hccore.files.sources import ID_COLUMN, Source, find_column, need_column
 from hccore.population.coded_columns import ALL_VALID, Coded, Coder, code_values, joined, look_up
 from hccore.population.diagnoses import MemberAges
 from hccore.population.member_index import MemberIndex, index_members
 from hccore.population.profiles import Fact, Grouping, Profiles, chooses_segments, columns_of, conditions_of
-from hccore.tables.member_columns import COLUMNS, EPOCH, MAX_AGE, YES_NO, Column, parse_date, parse_month
+from hccore.tables.member_columns import COLUMNS, MAX_AGE, YES_NO, Column
 from hccore.tables.schema import ModelTables, shared_with
 
 Bools = NDArray[np.bool_]

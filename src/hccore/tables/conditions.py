@@ -16,7 +16,8 @@ from types import CodeType
 from typing import Any
 from weakref import WeakValueDictionary
 
-from hccore.tables.member_columns import COLUMNS, ROW_COLUMNS, Column, parse_date
+from hccore.base.dates import parse_date
+from hccore.tables.member_columns import COLUMNS, ROW_COLUMNS, Column
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "<",

@@ -24,7 +24,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hccore.base.errors import TableError
-from hccore.tables.schema import FORMAT, mappings_root, read_folder
+from hccore.tables.folders import mappings_root
+from hccore.tables.loading import read_folder
+from hccore.tables.reading import FORMAT
 
 # CMS's packages hold sample inputs and outputs below folders of these names: not tables.
 SAMPLE_FOLDERS = frozenset({"user_defined", "output", "__macosx"})

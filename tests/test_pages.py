@@ -15,7 +15,8 @@ from hypothesis import given, strategies as st
 
 from hccore import kernels
 from hccore.files import parquet_pages as pages
-from hccore.files.sources import CodeRows, PagedIds, open_source
+from hccore.files.opening import open_source
+from hccore.files.source import CodeRows, PagedIds
 from hccore.population.member_index import MemberIndex, index_members
 
 ROWS = 5_000

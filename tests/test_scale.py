@@ -415,7 +415,7 @@ def test_out_of_memory_is_not_blamed_on_the_file(
     error: Exception,
 ):
     def break_off(method: str) -> None:
-        real = getattr(sources._ParquetSource, method)
+        real = getattr(sources.ParquetSource, method)
 
         def tasks(self: Any, *columns: Any, **options: Any) -> Any:
             if not self.name.startswith(what):
@@ -426,7 +426,7 @@ def test_out_of_memory_is_not_blamed_on_the_file(
 
             return iter([fail])
 
-        monkeypatch.setattr(sources._ParquetSource, method, tasks)
+        monkeypatch.setattr(sources.ParquetSource, method, tasks)
 
     break_off("tasks")
     break_off("code_tasks")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hccore.base.errors import InputError
 from hccore.base.packaged import packaged_folder
-from hccore.files.sources import rows_of_member
+from hccore.files.opening import rows_of_member
 from hccore.model import load_model
 
 MODEL, YEAR = "cms_hcc_v28", 2026

@@ -352,7 +352,7 @@ def _remarks(result: Result) -> list[str]:
 
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from hccore.base.dates import parse_date
-    from hccore.files.sources import rows_of_member
+    from hccore.files.opening import rows_of_member
     from hccore.member.explanation import left_to
 
     models = _loaded(arguments, parser)
@@ -390,7 +390,7 @@ def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
 def _member_row(arguments: argparse.Namespace) -> dict[str, Any]:
     """The member's row, of the month asked for."""
     from hccore.base.dates import parse_month
-    from hccore.files.sources import rows_of_member
+    from hccore.files.opening import rows_of_member
 
     rows = rows_of_member(arguments.members, "members", arguments.member)
     months = [

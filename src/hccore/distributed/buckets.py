@@ -22,7 +22,7 @@ import pyarrow as pa
 from hccore.base.dates import parse_month
 from hccore.base.errors import HccoreError, InputError, MissingFactorError
 from hccore.base.version import __version__
-from hccore.files.sources import ALIASES
+from hccore.files.column_names import ALIASES
 from hccore.model import Model, load_model, score
 from hccore.payment.factors import FactorKey, Factors
 from hccore.tables.member_columns import COLUMNS

@@ -19,7 +19,8 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema, to_arro
 
 from hccore.base.errors import InputError
 from hccore.distributed.buckets import Job, is_read, prepare
-from hccore.files.sources import ID_COLUMN, need_column, open_source
+from hccore.files.column_names import ID_COLUMN, need_column
+from hccore.files.opening import open_source
 from hccore.model import Model
 
 _BUCKET = "bucket"

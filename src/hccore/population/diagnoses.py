@@ -20,7 +20,8 @@ from hccore import kernels
 from hccore.base.arrow import bytes_of, texts_of, valid_of
 from hccore.base.dates import parse_date
 from hccore.base.errors import InputError, TableError
-from hccore.files.sources import ID_COLUMN, CodeRows, PagedIds, Source, Words, need_column, run_tasks
+from hccore.files.column_names import ID_COLUMN, need_column
+from hccore.files.source import CodeRows, PagedIds, Source, Words, run_tasks
 from hccore.population.coded_columns import code_values
 from hccore.population.compiled_model import CompiledModel
 from hccore.population.member_index import NO_ID, MemberIndex

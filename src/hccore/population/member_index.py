@@ -20,7 +20,7 @@ from hccore.base.errors import InputError
 from hccore.base.threads import each
 
 if TYPE_CHECKING:
-    from hccore.files.sources import PagedIds
+    from hccore.files.source import PagedIds
 
 # A direct table may be this many times as long as there are members (and always this long).
 _DENSE_SPREAD = 4

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from hccore.base.arrow import own_copy, values_of
 from hccore.base.dates import EPOCH, parse_date, parse_month
 from hccore.base.errors import InputError
-from hccore.files.sources import ID_COLUMN, Source, find_column, need_column
+from hccore.files.column_names import ID_COLUMN, find_column, need_column
+from hccore.files.source import Source
 from hccore.population.coded_columns import ALL_VALID, Coded, Coder, code_values, joined, look_up
 from hccore.population.diagnoses import MemberAges
 from hccore.population.member_index import MemberIndex, index_members

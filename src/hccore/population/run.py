@@ -26,7 +26,8 @@ from hccore.base.arrow import LARGE, give_back_memory
 from hccore.base.errors import InputError
 from hccore.base.threads import each, in_ranges
 from hccore.base.version import __version__
-from hccore.files.sources import Source, open_source
+from hccore.files.opening import open_source
+from hccore.files.source import Source
 from hccore.population.assignment import Part, applicability, label, parts_of, payments_of
 from hccore.population.compiled_model import CompiledModel, Scratch
 from hccore.population.diagnoses import CodeTable, MemberAges, ModelCodes, read_codes

@@ -15,7 +15,7 @@ from hccore.tables.schema import ModelTables
 
 if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
-    from hccore.member.fast import SingleScorer
+    from hccore.member.fast import FastScorer
     from hccore.payment.factors import Factors
     from hccore.payment.scores import Payment
     from hccore.population.compiled_model import CompiledModel
@@ -67,11 +67,11 @@ class Model:
         return {name: column.doc for name, column in COLUMNS.items() if name in needed}
 
     @cached_property
-    def single(self) -> SingleScorer:
+    def single(self) -> FastScorer:
         """The model as it scores single members."""
-        from hccore.member.fast import SingleScorer
+        from hccore.member.fast import FastScorer
 
-        return SingleScorer(self.tables)
+        return FastScorer(self.tables)
 
     @property
     def compiled(self) -> CompiledModel:

@@ -353,7 +353,7 @@ def _remarks(result: Result) -> list[str]:
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from hccore.base.dates import parse_date
     from hccore.files.opening import rows_of_member
-    from hccore.member.explanation import left_to
+    from hccore.member.facts import left_to
 
     models = _loaded(arguments, parser)
     tables = [model.tables for model in models]

@@ -16,20 +16,18 @@ from typing import Any, NamedTuple
 
 from hccore.base.dates import EPOCH, age_on, date_number, parse_date
 from hccore.base.errors import InputError
+from hccore.member.bit_rules import BitRule, BitStage, run_stage
 from hccore.member.explanation import (
-    BIRTH_COLUMNS,
     GIVEN,
     Contribution,
     Explanation,
     adjusted,
-    birth_of,
     divisor_term,
     facts_in_words,
-    facts_of,
     multiplier_in_words,
-    needed_columns,
     no_segment,
 )
+from hccore.member.facts import BIRTH_COLUMNS, birth_of, facts_of, needed_columns
 from hccore.member.reference import (
     choose_segment,
     coefficient_of,
@@ -49,71 +47,6 @@ _CODES = 1 << 17
 _SHAPES = 1 << 8
 
 
-class _Rule(NamedTuple):
-    """A rule as bits, without what the facts of a member have decided already.
-
-    Attributes
-    ----------
-    terms : tuple of int       each must be hit
-    unless : int               must not be hit
-    count_of, low, high : int  how many of these bits must be set (0: not asked)
-    clears, sets : int
-    rule : Rule                as it stands in the tables
-    """
-
-    terms: tuple[int, ...]
-    unless: int
-    count_of: int
-    low: int
-    high: int
-    clears: int
-    sets: int
-    rule: Rule
-
-
-class _Stage(NamedTuple):
-    """The rules of a stage that may fire for a member.
-
-    Attributes
-    ----------
-    ladders : tuple of (mask, list of int)    what is set by how many bits of the mask there are
-    rules : tuple of (gate, _Rule)            to try, each behind a mask that must be hit at least: most are passed
-                                              over by it
-    """
-
-    ladders: tuple[tuple[int, list[int]], ...]
-    rules: tuple[tuple[int, _Rule], ...]
-
-
-_Cleared = Callable[[int, Rule], None]
-
-
-def _run(stage: _Stage, bits: int, cleared: _Cleared | None = None) -> int:
-    """A member's bits after the rules of a stage; `cleared` is told the bits that a rule takes away."""
-    for mask, sets_by_count in stage.ladders:
-        bits |= sets_by_count[(bits & mask).bit_count()]
-    counted = count = 0
-    for gate, rule in stage.rules:
-        if bits & gate:
-            terms, unless, count_of, low, high, clears, sets, source = rule
-            if bits & unless:
-                continue
-            for term in terms:
-                if not bits & term:
-                    break
-            else:
-                if count_of:
-                    if count_of != counted:  # rules that follow each other often count the same
-                        counted, count = count_of, (bits & count_of).bit_count()
-                    if not low <= count <= high:
-                        continue
-                if cleared is not None and bits & clears:
-                    cleared(bits & clears, source)
-                bits = bits & ~clears | sets
-                counted = 0
-    return bits
-
-
 class _Profile(NamedTuple):
     """What the facts decide before any code is read.
 
@@ -131,8 +64,8 @@ class _Profile(NamedTuple):
 
     bits: int
     accepts: int
-    before: _Stage
-    after: _Stage
+    before: BitStage
+    after: BitStage
     base: int
     worth: Mapping[int, int]
     counts: int
@@ -212,7 +145,7 @@ class _Known(dict[Any, Any]):
         return found
 
 
-class SingleScorer:
+class FastScorer:
     """Scores and explains single members by one model. Any number of threads may share it.
 
     Variables are bits in table order; then comes a bit that is always set, then one for each (category, condition)
@@ -242,7 +175,7 @@ class SingleScorer:
         ]
         self.changing = self.mask((*changed, *(entry.category for entry in self.entries.values())))
         self.ladders: dict[str, tuple[tuple[int, list[int]], ...]] = {}
-        self.rules: dict[str, list[_Rule]] = {}
+        self.rules: dict[str, list[BitRule]] = {}
         for stage in ("before", "after"):
             rules = [rule for rule in later if rule.stage == stage]
             rungs = tables.rungs(rules)
@@ -251,7 +184,7 @@ class SingleScorer:
         self._hierarchy()
         self._members: dict[tuple[str, ...], tuple[Callable[[Any], Any], dict[Any, _Member]]] = {}
         self._profiles: dict[Any, _Profile] = {}
-        self._open: dict[int, tuple[_Stage, _Stage]] = {}
+        self._open: dict[int, tuple[BitStage, BitStage]] = {}
         self._worths: dict[int, dict[int, int]] = {}
         self._terms: dict[int, tuple[int, dict[int, Contribution]]] = {}
         self._codes = {
@@ -264,8 +197,6 @@ class SingleScorer:
     def mask(self, names: Iterable[str]) -> int:
         """Variables as bits."""
         return reduce(operator.or_, (self.bit[name] for name in names), 0)
-
-    # ---------------------------------------------------------------- tables
 
     def _number_conditions(self) -> None:
         """A bit for each (category, condition); `entries` by the identity of the targets."""
@@ -285,9 +216,9 @@ class SingleScorer:
                 bit = conditional[name]
             self.entries[id(target)] = _Entry(target.category, bit, target)
 
-    def _rule(self, rule: Rule) -> _Rule:
+    def _rule(self, rule: Rule) -> BitRule:
         tables = self.tables
-        return _Rule(
+        return BitRule(
             tuple(self.mask(tables.members_of([term])) for term in rule.when),
             self.mask(tables.members_of(rule.unless)),
             self.mask(tables.members_of(rule.count_of)),
@@ -320,14 +251,14 @@ class SingleScorer:
             self.edges_of.setdefault(self.bit[child], []).append(edge)
         self.parents = reduce(operator.or_, self.drops, 0)
 
-    def _open_rules(self, fixed: int) -> tuple[_Stage, _Stage]:
+    def _open_rules(self, fixed: int) -> tuple[BitStage, BitStage]:
         """The rules before and after the hierarchies that variables set for good leave open."""
         found = self._open.get(fixed)
         if found is None:
             if len(self._open) >= _PROFILES:
                 self._open.clear()
             before, after = (
-                _Stage(
+                BitStage(
                     self.ladders[stage],
                     tuple(left for rule in self.rules[stage] if (left := self._left_open(rule, fixed))),
                 )
@@ -336,7 +267,7 @@ class SingleScorer:
             found = self._open[fixed] = (before, after)
         return found
 
-    def _left_open(self, rule: _Rule, fixed: int) -> tuple[int, _Rule] | None:
+    def _left_open(self, rule: BitRule, fixed: int) -> tuple[int, BitRule] | None:
         """A rule without what is decided, behind its gate; None if it cannot fire."""
         terms = [term & self.changing for term in rule.terms if not term & fixed]
         if rule.unless & fixed or not all(terms):
@@ -354,8 +285,6 @@ class SingleScorer:
                 if (value := row[segment])
             }
         return found
-
-    # ---------------------------------------------------------------- members
 
     def _member(self, member: Mapping[str, object]) -> _Member:
         """A member as given, remembered by the values of the columns that the model looks at."""
@@ -427,8 +356,6 @@ class SingleScorer:
             },
         )
 
-    # ---------------------------------------------------------------- codes
-
     def _reader(self, system: str, *, exact: bool) -> Callable[[Any], _Code | None]:
         """A function of a code as users give it: text, or a pair of text and service date. None: it is blank."""
         dated = system == "icd10cm" and self.tables.dated
@@ -490,8 +417,6 @@ class SingleScorer:
             facts["diagnosis_age"] = age
         return reduce(operator.or_, (e.bit for e in entries if e.target.service_condition(facts)), 0)
 
-    # ---------------------------------------------------------------- the score
-
     def score(
         self,
         member: Mapping[str, object],
@@ -532,7 +457,7 @@ class SingleScorer:
                 low = extra & -extra
                 bits |= self.target_of[low]
                 extra ^= low
-        bits = _run(profile.before, bits)
+        bits = run_stage(profile.before, bits)
         parents = bits & self.parents
         while parents:
             low = parents & -parents
@@ -540,7 +465,7 @@ class SingleScorer:
             parents ^= low
             if self.sequential:
                 parents &= bits
-        bits = _run(profile.after, bits)
+        bits = run_stage(profile.after, bits)
 
         total = profile.base
         worth = profile.worth
@@ -551,8 +476,6 @@ class SingleScorer:
             left ^= low
         divisor = self.divisors[profile.segment]
         return total if divisor is None else divide_half_away(total * 1000, divisor)
-
-    # ---------------------------------------------------------------- the explanation
 
     def explain(
         self,
@@ -583,7 +506,7 @@ class SingleScorer:
                 if bits & self.bit[name] and name in read.found:
                     dropped[name] = rule.variable or in_words(rule)
 
-        bits = _run(profile.before, profile.bits | read.bits, cleared)
+        bits = run_stage(profile.before, profile.bits | read.bits, cleared)
         bits = self._drop(bits, dropped)
         hccs = []
         left = bits & self.numbered
@@ -591,7 +514,7 @@ class SingleScorer:
             low = left & -left
             hccs.append(self.numbers[low])
             left ^= low
-        bits = _run(profile.after, bits, cleared)
+        bits = run_stage(profile.after, bits, cleared)
 
         terms, score = self._counted(profile.segment, bits, read.found)
         variables = self.tables.variables

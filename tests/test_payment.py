@@ -20,7 +20,8 @@ from hccore.base.errors import InputError, MissingFactorError, TableError, Unkno
 from hccore.base.rounding import round_quotient
 from hccore.cli import main
 from hccore.payment.factors import KINDS, Factors
-from hccore.payment.scores import Payment, adjust, blend, normalize
+from hccore.payment.request import Payment
+from hccore.payment.scores import adjust, blend, normalize
 from hccore.tables.folders import available_models, mappings_root
 from hccore.tables.loading import load_tables
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
     from hccore.member.fast import FastScorer
     from hccore.payment.factors import Factors
-    from hccore.payment.scores import Payment
+    from hccore.payment.request import Payment
     from hccore.population.compiled_model import CompiledModel
     from hccore.population.results import Result
 
@@ -299,7 +299,7 @@ def score(
     codes.update({system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None})
     payment = None
     if program is not None:
-        from hccore.payment.scores import Payment
+        from hccore.payment.request import Payment
 
         if all_segments:
             raise InputError("payment scores belong to one segment; score without all_segments")

@@ -27,7 +27,8 @@ from hccore.tables.member_columns import MAX_AGE
 from hccore.tables.schema import ModelTables, shared_with
 
 if TYPE_CHECKING:
-    from hccore.payment.scores import ModelPayment, Payment
+    from hccore.payment.request import Payment
+    from hccore.payment.scores import ModelPayment
 
 
 @dataclass(frozen=True)

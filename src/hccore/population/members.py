@@ -697,7 +697,7 @@ def _distinct(ids: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
 
 def _frailty(value: object) -> int | None:
     """A frailty score in thousandths; a blank is 0."""
-    from hccore.payment.scores import frailty_thousandths
+    from hccore.payment.frailty import frailty_thousandths
 
     text = "" if value is None or value != value else str(value).strip()
     try:

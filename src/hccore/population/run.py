@@ -36,7 +36,8 @@ from hccore.population.members import Bools, People, read_members
 from hccore.population.profiles import EVERY_SEGMENT, Profiles
 
 if TYPE_CHECKING:
-    from hccore.payment.scores import ModelPayment, Payment
+    from hccore.payment.request import Payment
+    from hccore.payment.scores import ModelPayment
 
 Rows = slice | NDArray[np.int64]
 _REMEMBERED = 1 << 13  # results of members with few categories, by model and thread: they stay in its cache

@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from hccore import kernels
 from hccore.base.arrow import bytes_of, texts_of
 from hccore.base.dates import EPOCH
-from hccore.population.diagnoses import calendar_days, years_between
+from hccore.population.calendar import calendar_days, years_between
 from hccore.tables.code_systems import clean_code, looks_like
 
 DATES = st.dates(datetime.date(1850, 1, 1), datetime.date(2150, 12, 31))

@@ -19,7 +19,7 @@ from hccore.base import threads as workers
 from hccore.base.dates import age_on
 from hccore.files import sources
 from hccore.population import contributions, results, run as scoring
-from hccore.population.members import ages_on
+from hccore.population.member_dates import ages_on
 from hccore.population.profiles import columns_of
 from hccore.tables.code_systems import clean_code
 from hccore.tables.member_columns import COLUMNS, MAX_AGE

@@ -44,7 +44,7 @@ def model() -> hccore.Model:
 
 
 @dataclass(frozen=True)
-class People:
+class MemberTable:
     """Members and their diagnoses with whole numbers as ids, and the right scores by id."""
 
     members: pa.Table
@@ -64,13 +64,13 @@ class People:
 
 
 @pytest.fixture(scope="module")
-def people(tmp_path_factory: pytest.TempPathFactory) -> People:
+def people(tmp_path_factory: pytest.TempPathFactory) -> MemberTable:
     population = make_population(MEMBERS, seed=17)
     paths = write_population(population, tmp_path_factory.mktemp("people"), ids="int")
     right = expected_scores(dict(zip(("members", "diagnoses"), paths, strict=True)), MODEL, YEAR)
     assert len(right.scores) == MEMBERS
     members, diagnoses = (pq.read_table(path) for path in paths)
-    return People(members, diagnoses.select(["member_id", "icd10"]), right.scores)
+    return MemberTable(members, diagnoses.select(["member_id", "icd10"]), right.scores)
 
 
 def with_column(table: pa.Table, name: str, values: Any) -> pa.Table:
@@ -115,7 +115,7 @@ ROW_GROUPS: dict[str, Callable[[], Iterator[int]]] = {
 
 
 @pytest.mark.parametrize("sizes", ROW_GROUPS.values(), ids=list(ROW_GROUPS))
-def test_row_groups(people: People, tmp_path: Path, sizes: Callable[[], Iterator[int]]):
+def test_row_groups(people: MemberTable, tmp_path: Path, sizes: Callable[[], Iterator[int]]):
     few = people.diagnoses
     members = write_groups(tmp_path / "members.parquet", people.members, sizes())
     diagnoses = write_groups(tmp_path / "diagnoses.parquet", few, sizes())
@@ -123,7 +123,7 @@ def test_row_groups(people: People, tmp_path: Path, sizes: Callable[[], Iterator
     assert report["codes"]["diagnoses"]["rows"] == len(few)
 
 
-def test_no_diagnoses_at_all(people: People, tmp_path: Path):
+def test_no_diagnoses_at_all(people: MemberTable, tmp_path: Path):
     """A file without a row group, and one with an empty row group."""
     empty = people.diagnoses.slice(0, 0)
     none, one = tmp_path / "none.parquet", tmp_path / "one.parquet"
@@ -158,7 +158,7 @@ NUMBER_ENCODINGS = ("PLAIN", "DELTA_BINARY_PACKED", "BYTE_STREAM_SPLIT")
 
 @pytest.mark.parametrize("ids", [pa.string(), pa.int64()], ids=str)
 @pytest.mark.parametrize("options", LAYOUTS.values(), ids=list(LAYOUTS))
-def test_layouts(people: People, tmp_path: Path, options: dict[str, Any], ids: pa.DataType):
+def test_layouts(people: MemberTable, tmp_path: Path, options: dict[str, Any], ids: pa.DataType):
     paths = []
     for name, table in (("members", people.members), ("diagnoses", people.diagnoses)):
         paths.append(tmp_path / f"{name}.parquet")
@@ -177,7 +177,7 @@ def test_layouts(people: People, tmp_path: Path, options: dict[str, Any], ids: p
     ids=str,
 )
 @pytest.mark.parametrize("codes", TEXT_ENCODINGS)
-def test_encodings(people: People, tmp_path: Path, ids: pa.DataType, encoding: str, codes: str):
+def test_encodings(people: MemberTable, tmp_path: Path, ids: pa.DataType, encoding: str, codes: str):
     paths = []
     page = "1.0" if codes == "PLAIN" else "2.0"
     for name, table in (("members", people.members), ("diagnoses", people.diagnoses)):
@@ -193,7 +193,12 @@ def test_encodings(people: People, tmp_path: Path, ids: pa.DataType, encoding: s
 @pytest.mark.parametrize("ids", [pa.string(), pa.int64()], ids=str)
 @pytest.mark.parametrize("layout", ["dictionary", "plain", "dictionary that overflows"])
 def test_row_groups_larger_than_a_batch(
-    people: People, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int, ids: pa.DataType, layout: str
+    people: MemberTable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    rows: int,
+    ids: pa.DataType,
+    layout: str,
 ):
     """A row group is decoded in several batches, whose columns must stay in step."""
     path = tmp_path / "diagnoses.parquet"
@@ -208,7 +213,7 @@ def test_row_groups_larger_than_a_batch(
 
 
 @pytest.mark.parametrize("codes", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
-def test_kinds_of_text(people: People, tmp_path: Path, codes: pa.DataType):
+def test_kinds_of_text(people: MemberTable, tmp_path: Path, codes: pa.DataType):
     """In memory, and as Parquet with the Arrow schema that brings the type back."""
     members, diagnoses = (typed(table, codes) for table in (people.members, people.diagnoses))
     diagnoses = typed(diagnoses, codes, "icd10")
@@ -221,7 +226,7 @@ def test_kinds_of_text(people: People, tmp_path: Path, codes: pa.DataType):
 
 @pytest.mark.parametrize("stored", [False, True])
 @pytest.mark.parametrize("ids", [pa.string(), pa.int64(), pa.dictionary(pa.int32(), pa.string())], ids=str)
-def test_nulls(people: People, tmp_path: Path, stored: bool, ids: pa.DataType):
+def test_nulls(people: MemberTable, tmp_path: Path, stored: bool, ids: pa.DataType):
     """Rows without an id or without a code are counted and change nothing, wherever they stand."""
     rows = people.diagnoses
     some = rows.slice(0, 50)
@@ -241,7 +246,7 @@ def test_nulls(people: People, tmp_path: Path, stored: bool, ids: pa.DataType):
     assert counts["rows"] == len(rows) + 100
 
 
-def test_a_thousand_files(people: People, tmp_path: Path):
+def test_a_thousand_files(people: MemberTable, tmp_path: Path):
     folders = tmp_path / "members", tmp_path / "diagnoses"
     for folder, table in zip(folders, (people.members, people.diagnoses), strict=True):
         folder.mkdir()
@@ -253,7 +258,7 @@ def test_a_thousand_files(people: People, tmp_path: Path):
     assert report["inputs"]["diagnoses"]["files"] == 1_000
 
 
-def test_files_of_several_kinds_in_one_folder(people: People, tmp_path: Path):
+def test_files_of_several_kinds_in_one_folder(people: MemberTable, tmp_path: Path):
     """Parts written at different times by different programs."""
     thirds = [people.diagnoses.slice(start, 1_500) for start in range(0, len(people.diagnoses), 1_500)]
     kinds = itertools.cycle([pa.string(), pa.large_string(), pa.int64(), pa.int32()])
@@ -281,7 +286,7 @@ ID_TYPES = (
 
 @pytest.mark.parametrize("members", ID_TYPES, ids=str)
 @pytest.mark.parametrize("diagnoses", ID_TYPES, ids=str)
-def test_ids_of_two_types(people: People, tmp_path: Path, members: pa.DataType, diagnoses: pa.DataType):
+def test_ids_of_two_types(people: MemberTable, tmp_path: Path, members: pa.DataType, diagnoses: pa.DataType):
     """The same ids match, whatever the types: in memory, and diagnoses from a file."""
     tables = typed(people.members, members), typed(people.diagnoses, diagnoses)
     report = people.check(*tables)
@@ -296,7 +301,7 @@ def test_ids_of_two_types(people: People, tmp_path: Path, members: pa.DataType, 
 BEYOND = 1 << 33
 
 
-def test_counters_go_on_beyond_32_bits(people: People, monkeypatch: pytest.MonkeyPatch):
+def test_counters_go_on_beyond_32_bits(people: MemberTable, monkeypatch: pytest.MonkeyPatch):
     """As if 2^33 rows of each fate had been read before: no sum is kept in 32 bits."""
     before = people.check(people.members, people.diagnoses)["codes"]["diagnoses"]
 
@@ -342,7 +347,7 @@ def test_bytes_of_ids_beyond_2_gib(texts: list[str]):
             assert index.find(ids, rows, "diagnoses").tolist() == rows.tolist()
 
 
-def test_state_of_more_than_2_31_words(people: People, tmp_path: Path):
+def test_state_of_more_than_2_31_words(people: MemberTable, tmp_path: Path):
     """Member row times words of the state: beyond 2^31 for 127 million members with 17 words (a sparse file)."""
     rows, words = (1 << 31) // 17 + 10, 17
     try:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hccore.population.diagnoses import CodeBatch, EntryArrays
-from hccore.population.member_bits import States
+from hccore.population.code_table import EntryArrays
+from hccore.population.diagnoses import CodeBatch
+from hccore.population.member_bits import MemberBits
 
 BLOCK_BITS = 2
 N_WORDS = 3
@@ -66,7 +67,9 @@ def test_blocks_and_the_whole_are_what_the_rows_set(
     population: tuple[int, list[Effects], list[tuple[int, Rows]]], by_block: bool, threads: int
 ):
     n_members, tables, batches = population
-    states = States(n_members, N_WORDS, list(map(entries, tables)), block_bits=BLOCK_BITS, by_block=by_block)
+    states = MemberBits(
+        n_members, N_WORDS, list(map(entries, tables)), block_bits=BLOCK_BITS, by_block=by_block
+    )
     with ThreadPoolExecutor(threads) as pool:
         for one in [pool.submit(states.add, table, batch(rows)) for table, rows in batches]:
             one.result()
@@ -82,7 +85,7 @@ def test_blocks_and_the_whole_are_what_the_rows_set(
 @pytest.mark.parametrize("times", [1, 40])
 def test_notes_never_take_more_memory_than_half_the_states(times: int):
     effects: Effects = [{0: 1}, {2: 6}]
-    states = States(100, N_WORDS, [entries(effects)], block_bits=BLOCK_BITS, by_block=True)
+    states = MemberBits(100, N_WORDS, [entries(effects)], block_bits=BLOCK_BITS, by_block=True)
     rows = [(member, member % 2) for member in range(100)]
     for _ in range(times):
         states.add(0, batch(rows))

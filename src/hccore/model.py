@@ -289,8 +289,9 @@ def score(
         has one row of the first, with null scores. With all segments every model is for everybody.
         With a program, the models that it blends with these are scored too, after them.
     """
+    from hccore.population.prepare import run
     from hccore.population.results import Result
-    from hccore.population.run import Options, run
+    from hccore.population.run import Options
 
     loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
     if not loaded:

@@ -13,8 +13,9 @@ import pyarrow.parquet as parquet
 
 from hccore.cli.demo import MODEL, YEAR, samples_folder
 from hccore.model import Model, load_model, models
-from hccore.population.diagnoses import CodeBatch, CodeTable, ModelCodes
-from hccore.population.member_bits import States
+from hccore.population.code_table import CodeTable, ModelCodes
+from hccore.population.diagnoses import CodeBatch
+from hccore.population.member_bits import MemberBits
 from hccore.population.profiles import columns_of
 from hccore.tables.member_columns import COLUMNS
 
@@ -39,7 +40,7 @@ def compile_kernels() -> None:
 def _by_block(model: Model) -> None:
     """What only runs with many members do."""
     effects = CodeTable("icd10cm", [ModelCodes(model.compiled, 0)]).effects
-    states = States(2, model.compiled.state_words, [effects], block_bits=0, by_block=True)
+    states = MemberBits(2, model.compiled.state_words, [effects], block_bits=0, by_block=True)
     row = np.zeros(1, np.int32)
     states.add(0, CodeBatch(row, row, np.zeros(0, np.uint64)))
     states.of_block(slice(0, 1))

@@ -16,10 +16,10 @@ from hccore.files.parquet_pages import Pages, chunk_of, read_pages
 from hccore.files.source import (
     BATCH_ROWS,
     CodeRows,
+    DistinctCodes,
     PagedIds,
     Source,
     Tasks,
-    Words,
     code_rows_of,
     fingerprint_of,
 )
@@ -184,7 +184,7 @@ class RowGroup(NamedTuple):
         return batches
 
 
-def _words_of(pages: Pages) -> Words | None:
+def _words_of(pages: Pages) -> DistinctCodes | None:
     """The dictionary of a column of codes; None if it has none, or other pages than those that point into it."""
     texts = pages.texts()
-    return None if texts is None else Words(*texts, 4, np.zeros(0, np.bool_))
+    return None if texts is None else DistinctCodes(*texts, 4, np.zeros(0, np.bool_))

@@ -30,7 +30,7 @@ Piece = TypeVar("Piece")
 Tasks = Iterator[Callable[[], Iterable[Piece]]]
 
 
-class Words:
+class DistinctCodes:
     """The distinct codes of some rows, as bytes.
 
     Attributes
@@ -81,13 +81,13 @@ class CodeRows(NamedTuple):
     Attributes
     ----------
     ids : pyarrow.Array or PagedIds
-    words : Words
+    words : DistinctCodes
     word : int32[n]                         position of each row's code in `words`; len(words): null
     others : dict of str to pyarrow.Array   further columns
     """
 
     ids: Any
-    words: Words
+    words: DistinctCodes
     word: NDArray[np.int32]
     others: dict[str, pa.Array]
 
@@ -174,7 +174,7 @@ def code_rows_of(columns: Mapping[str, pa.Array], ids: Any, codes: str, others: 
     distinct = texts.dictionary
     if pa.types.is_null(distinct.type):  # a column without a single value
         distinct = distinct.cast(pa.string())
-    words = Words(*bytes_of(distinct), 0, valid_of(distinct))
+    words = DistinctCodes(*bytes_of(distinct), 0, valid_of(distinct))
     index = values_of(texts.indices, null=len(words)).astype(np.int32, copy=False)
     own = columns[ids] if isinstance(ids, str) else ids
     return CodeRows(own, words, index, {name: columns[name] for name in others})

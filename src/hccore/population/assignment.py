@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from hccore.kernels.constants import NOT_SCORED
 from hccore.population.compiled_model import CompiledModel
-from hccore.population.members import SEGMENT, YEAR, Bools, People, Problems, years_of
+from hccore.population.member_table import SEGMENT, YEAR, MemberTable, years_of
+from hccore.population.problems import Bools, Problems
 from hccore.population.profiles import (
     EVERY_SEGMENT,
     ModelProfiles,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Part:
+class ModelAssignment:
     """The part that one model has in a run.
 
     Arrays over profiles have one entry more, which stands for the rows that have no profile (-1).
@@ -72,15 +73,15 @@ class Part:
         return np.append(self.profiles.multiplier, np.int32(1000)).take(profile)
 
 
-def parts_of(
-    models: Sequence[CompiledModel], people: People, problems: Problems, *, all_segments: bool
-) -> tuple[list[Part], int]:
+def assign_models(
+    models: Sequence[CompiledModel], people: MemberTable, problems: Problems, *, all_segments: bool
+) -> tuple[list[ModelAssignment], int]:
     """The parts of all models of a run, and how many words a member's state has.
 
     Parameters
     ----------
     models : sequence of CompiledModel
-    people : People
+    people : MemberTable
     problems : Problems
         Members that cannot be scored are noted there.
     all_segments : bool
@@ -94,13 +95,13 @@ def parts_of(
     return _with_bits(parts)
 
 
-def _with_bits(parts: Sequence[Part]) -> tuple[list[Part], int]:
+def _with_bits(parts: Sequence[ModelAssignment]) -> tuple[list[ModelAssignment], int]:
     """Give every model its bits of a member's state; also returns how many words there are in all.
 
     Models whose codes set the same bits (CMS-HCC and ESRD of one version) share them, and the others follow each
     other closely: a state is read and written at random, and all of them are what a run needs most memory for.
     """
-    found: list[Part] = []
+    found: list[ModelAssignment] = []
     stop = 0
     for part in parts:
         same = next((other for other in found if other.model.sets_same_bits(part.model)), None)
@@ -113,11 +114,11 @@ def _with_bits(parts: Sequence[Part]) -> tuple[list[Part], int]:
 def _part(
     model: CompiledModel,
     models: Sequence[ModelTables],
-    people: People,
+    people: MemberTable,
     problems: Problems,
     *,
     all_segments: bool,
-) -> Part:
+) -> ModelAssignment:
     """Profiles, segments and members of one of the models of a run."""
     tables, profiles = model.tables, people.profiles
     n = len(profiles)
@@ -184,7 +185,7 @@ def _part(
     def with_nobody(some: Bools) -> Bools:
         return np.append(some, False)
 
-    return Part(
+    return ModelAssignment(
         model,
         -1,
         profiles.of_row,
@@ -209,7 +210,7 @@ def _segments_beside(tables: ModelTables, models: Sequence[ModelTables]) -> set[
     }
 
 
-def applicability(parts: Sequence[Part], profiles: Profiles) -> dict[str, Any]:
+def applicability(parts: Sequence[ModelAssignment], profiles: Profiles) -> dict[str, Any]:
     """For the run report: rows by model that applies, where not every model applies to everybody."""
     if not any(part.absent.any() for part in parts):
         return {}
@@ -237,7 +238,9 @@ def applicability(parts: Sequence[Part], profiles: Profiles) -> dict[str, Any]:
     return report
 
 
-def payments_of(payment: Payment, parts: Sequence[Part], people: People) -> tuple[ModelPayment, ...]:
+def payments_of(
+    payment: Payment, parts: Sequence[ModelAssignment], people: MemberTable
+) -> tuple[ModelPayment, ...]:
     """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
     from hccore.payment.scores import ModelPayment, frailty_where_due, paid
 

@@ -25,7 +25,7 @@ from hccore.tables.conditions import Condition
 from hccore.tables.schema import CodeTarget, ModelTables, Rule
 
 _WORDS_AT_ONCE = 3  # kernels are compiled for the number of words: models have few different ones
-Words = NDArray[np.uint64]
+DistinctCodes = NDArray[np.uint64]
 Ints = NDArray[np.int32]
 
 
@@ -61,13 +61,13 @@ class RuleArrays(NamedTuple):
     spans: Ints
     bounds: Ints
     part_word: Ints
-    part_mask: Words
+    part_mask: DistinctCodes
     part_last: NDArray[np.bool_]
-    without: Words
-    looked_at: Words
-    hits: Words
+    without: DistinctCodes
+    looked_at: DistinctCodes
+    hits: DistinctCodes
     ladders: Ints
-    ladder_sets: Words
+    ladder_sets: DistinctCodes
     work_width: tuple[int, ...]
 
 
@@ -110,19 +110,19 @@ class KernelTables(NamedTuple):
     """
 
     n_categories: int
-    own: Words
+    own: DistinctCodes
     conditional_target: Ints
     hierarchy_parent: Ints
     hierarchy_row: Ints
-    parents: Words
-    children: Words
-    hierarchy_drop: Words
+    parents: DistinctCodes
+    children: DistinctCodes
+    hierarchy_drop: DistinctCodes
     sequential_hierarchy: bool
     before: RuleArrays
     after: RuleArrays
     coefficients: Ints
     divisors: Ints
-    counted: Words
+    counted: DistinctCodes
     tallied: Ints
     state_width: tuple[int, ...]
     work_width: tuple[int, ...]
@@ -142,11 +142,11 @@ class Scratch(NamedTuple):
         beyond the profile's own and the number of payment HCCs, what the codes set, the categories that remain.
     """
 
-    work: Words
-    present: Words
-    remaining: Words
+    work: DistinctCodes
+    present: DistinctCodes
+    remaining: DistinctCodes
     total: NDArray[np.int64]
-    memo: Words
+    memo: DistinctCodes
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ class CompiledModel:
             np.zeros((remembered, 2 + 2 * self.state_words), np.uint64),
         )
 
-    def mask(self, names: Iterable[str], n_words: int | None = None) -> Words:
+    def mask(self, names: Iterable[str], n_words: int | None = None) -> DistinctCodes:
         """Bits of variables as a mask of `n_words` words (default: the working set)."""
         return _mask(names, self.bits, self.work_words if n_words is None else n_words)
 
@@ -315,7 +315,7 @@ def compile_model(tables: ModelTables) -> CompiledModel:
     )
 
 
-def _mask(names: Iterable[str], bits: Mapping[str, int], n_words: int) -> Words:
+def _mask(names: Iterable[str], bits: Mapping[str, int], n_words: int) -> DistinctCodes:
     mask = np.zeros(n_words, np.uint64)
     for name in names:
         mask[bits[name] >> 6] |= np.uint64(1 << (bits[name] & 63))

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from hccore import kernels
 from hccore.base.arrow import array_of, lists_of, one_chunk, texts_of, words_of
 from hccore.member.reference import in_words
-from hccore.population.assignment import Part
-from hccore.population.diagnoses import CodeBatch, EntryArrays, read_codes
+from hccore.population.assignment import ModelAssignment
+from hccore.population.code_table import EntryArrays
+from hccore.population.diagnoses import CodeBatch, read_codes
 from hccore.population.run import Run
 
 _MEMBERS = 1 << 17
@@ -117,7 +118,7 @@ def _ranges(start: NDArray[Any], length: NDArray[Any]) -> NDArray[np.int64]:
 class _Expander:
     """Expands the bits of one model's members into rows."""
 
-    def __init__(self, done: Part, run: Run, pairs: Pairs, entries: Entries) -> None:
+    def __init__(self, done: ModelAssignment, run: Run, pairs: Pairs, entries: Entries) -> None:
         self.done = done
         self.run = run
         self.pairs = pairs

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.base.arrow import LARGE, give_back_memory
-from hccore.population.diagnoses import CodeBatch, EntryArrays
+from hccore.population.code_table import EntryArrays
+from hccore.population.diagnoses import CodeBatch
 
 _NOTE_BITS = 32
 _STEPS = 8
@@ -38,7 +39,7 @@ class _Notes(NamedTuple):
     notes: NDArray[np.uint32]
 
 
-class States:
+class MemberBits:
     """The states of all members of a run.
 
     Parameters

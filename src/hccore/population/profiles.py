@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hccore import kernels
 from hccore.base.rounding import round_quotient
 from hccore.base.threads import each
-from hccore.population.compiled_model import CompiledModel, Words
+from hccore.population.compiled_model import CompiledModel, DistinctCodes
 from hccore.tables.conditions import Condition
 from hccore.tables.schema import ModelTables
 
@@ -235,8 +235,8 @@ class ProfileArrays(NamedTuple):
 
     to_score: NDArray[np.int16]
     base: NDArray[np.int32]
-    accepts: Words
-    member_bits: Words
+    accepts: DistinctCodes
+    member_bits: DistinctCodes
     kind: NDArray[np.int32]
     demographic: NDArray[np.int32]
     without_codes: NDArray[np.int32]

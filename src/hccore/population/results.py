@@ -18,9 +18,9 @@ from hccore.base.errors import InputError
 from hccore.base.rounding import multiplied, round_quotient
 from hccore.base.threads import in_order
 from hccore.files.output import whole_files, write_batches
-from hccore.population.assignment import Part
+from hccore.population.assignment import ModelAssignment
 from hccore.population.compiled_model import CompiledModel
-from hccore.population.members import Months
+from hccore.population.member_table import Months
 from hccore.population.run import Rows, Run, Scored
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ class Result:
             )
 
     def _column(
-        self, name: str, part: Part, done: Scored, paid: PaymentScores | None, *, text: bool
+        self, name: str, part: ModelAssignment, done: Scored, paid: PaymentScores | None, *, text: bool
     ) -> pa.Array:
         tables = part.model.tables
         profile, scored, raw = done.profile, done.scored, done.scores
@@ -243,7 +243,7 @@ class Result:
         return _decimals(thousandths, scored) if text else thousandths_of(thousandths, scored)
 
     @staticmethod
-    def _segment_column(name: str, part: Part, profile: NDArray[np.intp]) -> pa.Array:
+    def _segment_column(name: str, part: ModelAssignment, profile: NDArray[np.intp]) -> pa.Array:
         segments = part.model.tables.segments
         number, has = part.segment.astype(np.int32), part.scored & (part.segment >= 0)
         if name == "segment":
@@ -315,7 +315,7 @@ class Result:
         return found
 
     def _average_batch(
-        self, part: Part, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
+        self, part: ModelAssignment, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
     ) -> pa.RecordBatch:
         months = means.months[members]
         scored = months > 0

@@ -17,7 +17,9 @@ from hccore.base.errors import TableError
 from hccore.tables.conditions import parse_condition, possible_facts
 from hccore.tables.folders import mappings_root
 from hccore.tables.importer import import_all, import_package, releases
-from hccore.tables.importer.common import Region, SourceRow, age_condition, catalogue, parse_ages
+from hccore.tables.importer.age_sex import Region, age_condition, parse_ages
+from hccore.tables.importer.catalogue import catalogue
+from hccore.tables.importer.source_files import SourceRow
 from hccore.tables.loading import load_tables, read_folder
 from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables

@@ -19,7 +19,7 @@ from hccore.base.errors import InputError, TableError
 from hccore.cli import main
 from hccore.member.reference import choose_segment, score_of
 from hccore.tables.folders import available_models, mappings_root
-from hccore.tables.importer.common import catalogue
+from hccore.tables.importer.catalogue import catalogue
 from hccore.tables.loading import load_tables, read_folder
 from tests.support import facts_of_row, trace
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from hccore.base.errors import TableError
 from hccore.tables.importer import hhs, medicare
-from hccore.tables.importer.common import catalogue_entry
+from hccore.tables.importer.catalogue import catalogue_entry
 
 __all__ = ["import_all", "import_package", "releases"]
 

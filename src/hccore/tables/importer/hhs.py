@@ -15,20 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hccore.base.errors import TableError
-from hccore.tables.importer.common import (
-    CMS_SEXES,
-    Entry,
-    Interval,
-    ModelFolder,
-    Package,
-    Region,
-    SourceFile,
-    SourceRow,
-    age_condition,
-    joined,
-    parse_ages,
-    read_package,
-)
+from hccore.tables.importer.age_sex import CMS_SEXES, Interval, Region, age_condition, joined, parse_ages
+from hccore.tables.importer.catalogue import Entry
+from hccore.tables.importer.model_folder import ModelFolder
+from hccore.tables.importer.source_files import Package, SourceFile, SourceRow, read_package
 
 FAMILIES = ("hhs_hcc",)
 

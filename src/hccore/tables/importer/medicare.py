@@ -15,20 +15,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hccore.base.errors import TableError
-from hccore.tables.importer.common import (
-    CMS_SEXES,
-    Entry,
-    ModelFolder,
-    Package,
-    Region,
-    SourceFile,
-    SourceRow,
-    age_condition,
-    catalogue,
-    joined,
-    parse_ages,
-    read_package,
-)
+from hccore.tables.importer.age_sex import CMS_SEXES, Region, age_condition, joined, parse_ages
+from hccore.tables.importer.catalogue import Entry, catalogue
+from hccore.tables.importer.model_folder import ModelFolder
+from hccore.tables.importer.source_files import Package, SourceFile, SourceRow, read_package
 
 FAMILIES = ("cms_hcc", "esrd", "rxhcc")
 

@@ -12,15 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from hccore.analysis.table_changes import (
-    Change,
-    diff_tables,
-    find_tables,
-    report,
-    same_names,
-    summary,
-    write_csv,
-)
+from hccore.analysis.table_changes import Change, diff_tables, find_tables, same_names, write_csv
+from hccore.analysis.table_changes_text import report, summary
 from hccore.base.errors import OutputError, TableError, UnknownModelError
 from hccore.cli import main
 from hccore.tables import schema as model_tables

@@ -472,7 +472,8 @@ def _tables_import(arguments: argparse.Namespace, parser: argparse.ArgumentParse
 
 
 def _tables_diff(arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
-    from hccore.analysis.table_changes import diff_tables, find_tables, report, write_csv
+    from hccore.analysis.table_changes import diff_tables, find_tables, write_csv
+    from hccore.analysis.table_changes_text import report
 
     old, new = find_tables(arguments.old), find_tables(arguments.new)
     changes = diff_tables(old, new)

@@ -17,7 +17,7 @@ import pytest
 import hccore
 from hccore import HccoreError, InputError, OutputError, UnknownModelError, load_model
 from hccore.cli import main
-from hccore.population import run as scoring
+from hccore.population import prepare
 
 A, B = "SECRETMEMBERA", "SECRETMEMBERB"
 BORN = "1956-07-17"
@@ -497,7 +497,7 @@ def test_an_interrupt_while_scoring_leaves_nothing(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scoring, "read_codes", interrupt)
+    monkeypatch.setattr(prepare, "read_codes", interrupt)
     write(tmp_path / "m.csv", CSV)
     write(tmp_path / "d.csv", f"member_id,icd10\n{A},E119\n")
     out = tmp_path / "out.csv"
@@ -510,7 +510,8 @@ def test_an_interrupt_while_scoring_leaves_nothing(
 
 _SLOW_WRITER = """
 import sys, time
-from hccore import load_model, results
+from hccore import load_model
+from hccore.population import results
 def slow(self, columns=None, **options):
     yield from list(blocks(self, columns, **options))
     print("half-way", flush=True)

@@ -14,7 +14,7 @@ import pytest
 from hccore import Model, TableError
 from hccore.base import cache
 from hccore.population.compiled_model import CompiledModel
-from hccore.tables import schema as tables
+from hccore.tables import loading, reading
 from hccore.tables.folders import available_models, mappings_root
 from hccore.tables.loading import read_folder
 from hccore.tables.schema import ModelTables
@@ -199,20 +199,20 @@ class Loader:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads = 0
-        read = tables.FolderReader.read
+        read = reading.FolderReader.read
 
-        def counted(reader: tables.FolderReader) -> ModelTables:
+        def counted(reader: reading.FolderReader) -> ModelTables:
             self.reads += 1
             return read(reader)
 
-        monkeypatch.setattr(tables.FolderReader, "read", counted)
+        monkeypatch.setattr(reading.FolderReader, "read", counted)
 
     def __call__(self, folder: Path) -> ModelTables:
-        tables._load.cache_clear()
+        loading._load.cache_clear()
         try:
-            return tables.load_tables(folder.parent.name, int(folder.name), folder.parent.parent)
+            return loading.load_tables(folder.parent.name, int(folder.name), folder.parent.parent)
         finally:
-            tables._load.cache_clear()
+            loading._load.cache_clear()
 
 
 @pytest.fixture
@@ -337,10 +337,10 @@ def test_equal_folders_share_and_know_their_places(load: Loader, tmp_path: Path)
 def test_other_code_reads_again(load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = write_tiny(tmp_path)
     load(place)
-    monkeypatch.setattr(tables, "_CODE", b"of another version")
+    monkeypatch.setattr(loading, "_CODE", b"of another version")
     load(place)
     assert load.reads == 2
-    monkeypatch.setattr(tables, "_CODE", None)  # an application without its source
+    monkeypatch.setattr(loading, "_CODE", None)  # an application without its source
     load(place)
     load(place)
     assert load.reads == 4
@@ -368,7 +368,7 @@ def test_tables_load_whatever_the_cache_is_like(
 def test_two_processes_load_at_once(folder: Path, tmp_path: Path) -> None:
     write_tiny(tmp_path)
     program = (
-        "from hccore.tables.schema import _load, load_tables\n"
+        "from hccore.tables.loading import _load, load_tables\n"
         "for _ in range(50):\n"
         "    _load.cache_clear()\n"
         f"    assert load_tables('tiny', 2026, {str(tmp_path)!r}).title == 'Tiny'\n"

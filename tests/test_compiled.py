@@ -15,9 +15,10 @@ import pytest
 from pyarrow import csv
 
 import hccore
+from hccore import kernels as kernels_package
 from hccore.base import cache
 from hccore.cli.demo import samples_folder
-from hccore.kernels import dispatch as compiled
+from hccore.kernels import dispatch
 from hccore.kernels.dispatch import Kernel
 
 STATE = np.array([[0, 0], [1, 0], [0, 0], [0, 4]], np.uint64)
@@ -33,45 +34,45 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the kernels that are compiled in a test."""
-    from hccore.kernels import functions as kernels
+    from hccore.kernels import compiler
 
     names: list[str] = []
-    original = kernels.compile_kernel
+    original = compiler.compile_kernel
 
-    def compile_kernel(name: str, args: tuple[Any, ...]) -> Any:
+    def compile_kernel(subject: str, name: str, args: tuple[Any, ...]) -> Any:
         names.append(name)
-        return original(name, args)
+        return original(subject, name, args)
 
-    monkeypatch.setattr(kernels, "compile_kernel", compile_kernel)
+    monkeypatch.setattr(compiler, "compile_kernel", compile_kernel)
     return names
 
 
 def test_a_kernel_is_compiled_once_for_all_processes(folder: Path, compilations: list[str]):
-    assert Kernel("count_empty")(STATE) == 2
-    assert Kernel("count_empty")(STATE[1:]) == 1
+    assert Kernel("codes", "count_empty")(STATE) == 2
+    assert Kernel("codes", "count_empty")(STATE[1:]) == 1
     assert compilations == ["count_empty"]
     assert len(list(folder.iterdir())) == 1
 
 
 def test_damaged_machine_code_is_not_run(folder: Path, compilations: list[str]):
-    Kernel("count_empty")(STATE)
+    Kernel("codes", "count_empty")(STATE)
     (kept,) = folder.iterdir()
     data = bytearray(kept.read_bytes())
     data[-40] ^= 1
     kept.write_bytes(data)
-    assert Kernel("count_empty")(STATE) == 2
+    assert Kernel("codes", "count_empty")(STATE) == 2
     assert compilations == ["count_empty"] * 2
 
 
-@pytest.mark.parametrize("module", ["kernels", "compiled"])
+@pytest.mark.parametrize("module", ["kernels.scores", "kernels.dispatch"])
 def test_other_sources_are_compiled_again(
     folder: Path, compilations: list[str], module: str, monkeypatch: pytest.MonkeyPatch
 ):
-    Kernel("count_empty")(STATE)
+    Kernel("codes", "count_empty")(STATE)
     original = cache.sources
     monkeypatch.setattr(cache, "sources", lambda *names: original(*names) + module.encode())
-    monkeypatch.setattr(compiled, "_base", None)
-    assert Kernel("count_empty")(STATE) == 2
+    monkeypatch.setattr(dispatch, "_base", None)
+    assert Kernel("codes", "count_empty")(STATE) == 2
     assert compilations == ["count_empty"] * 2
 
 
@@ -81,20 +82,21 @@ def test_the_key_holds_the_sources_the_compiler_and_the_processor(monkeypatch: p
 
     keys = set()
     asked: list[str] = []
-    monkeypatch.setattr(compiled, "_base", None)
-    keys.add(compiled._base_key())
+    monkeypatch.setattr(dispatch, "_base", None)
+    keys.add(dispatch._base_key())
     for place, name, value in (
         (llvmlite, "__version__", "0.0"),
         (binding, "get_host_cpu_name", lambda: "another"),
-        (compiled.np, "__version__", "0.0"),
+        (dispatch.np, "__version__", "0.0"),
         (cache, "sources", lambda *names: asked.extend(names) or b""),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, value)
-            patch.setattr(compiled, "_base", None)
-            keys.add(compiled._base_key())
+            patch.setattr(dispatch, "_base", None)
+            keys.add(dispatch._base_key())
     assert len(keys) == 5
-    assert {"kernels", "compiled"} <= set(asked)
+    files = Path(dispatch.__file__).parent.glob("*.py")
+    assert {f"kernels.{file.stem}" for file in files} == set(asked)
 
 
 @pytest.mark.parametrize("place", ["", "/dev/null/nowhere"])
@@ -102,42 +104,42 @@ def test_without_a_cache_kernels_are_compiled(
     place: str, compilations: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(cache.VARIABLE, place)
-    assert Kernel("count_empty")(STATE) == 2
+    assert Kernel("codes", "count_empty")(STATE) == 2
     assert compilations == ["count_empty"]
 
 
 def test_what_cannot_be_kept_is_called_by_the_compiler(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(compiled, "_RETURNS", {})
-    assert Kernel("count_empty")(STATE) == 2
+    monkeypatch.setattr(dispatch, "_RETURNS", {})
+    assert Kernel("codes", "count_empty")(STATE) == 2
     assert not folder.exists()
 
 
 def test_a_loader_that_fails_is_not_needed(
     folder: Path, compilations: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    Kernel("count_empty")(STATE)
+    Kernel("codes", "count_empty")(STATE)
 
     def fail(*_: object) -> int:
         raise RuntimeError("no such loader")
 
-    monkeypatch.setattr(compiled, "_map", fail)
-    assert Kernel("count_empty")(STATE) == 2
+    monkeypatch.setattr(dispatch, "_map", fail)
+    assert Kernel("codes", "count_empty")(STATE) == 2
     assert compilations == ["count_empty"] * 2
 
 
 def test_arguments():
     read_only = STATE.copy()
     read_only.flags.writeable = False
-    count = Kernel("count_empty")
+    count = Kernel("codes", "count_empty")
     assert count(STATE) == count(read_only) == 2
     assert count(STATE[:0]) == 0
     assert len(count.signatures) == 1
     with pytest.raises(TypeError, match="contiguous"):
         count(STATE[:, :1])
-    divide = Kernel("divide_half_away")
+    divide = Kernel("scores", "divide_half_away")
     assert [divide(number, 10) for number in (15, -15, np.int32(14), -14)] == [2, -2, 1, -1]
     with pytest.raises(KeyError):
-        Kernel("no_such_kernel")(STATE)
+        Kernel("codes", "no_such_kernel")(STATE)
 
 
 def test_one_signature_of_each_kernel_and_size_of_model():
@@ -151,7 +153,7 @@ def test_one_signature_of_each_kernel_and_size_of_model():
             assert len(result.scores)
             if not everything:
                 result.contributions()
-    kernels = [one for one in vars(compiled).values() if isinstance(one, Kernel) and one.signatures]
+    kernels = [one for one in vars(kernels_package).values() if isinstance(one, Kernel) and one.signatures]
     assert {"score_members", "set_codes", "find_members", "list_bits"} <= {one.name for one in kernels}
     sizes = {(2, 3), (3, 3)}
     of_models = ("score_members", "variables_of_members", "find_droppers")
@@ -182,8 +184,8 @@ def test_after_a_warm_up_no_process_starts_the_compiler(tmp_path: Path):
     subprocess.run([sys.executable, "-m", "hccore", "warmup"], check=True, capture_output=True, env=env)
     called = {
         name
-        for path in Path(compiled.__file__).parent.glob("*.py")
-        if path.name != "compiled.py"
+        for path in Path(hccore.__file__).parent.rglob("*.py")
+        if path.parent.name != "kernels"
         for name in re.findall(r"\bkernels\.([a-z_0-9]+)\(", path.read_text("utf-8"))
     }
     kept = {path.name.removeprefix("kernel-").split(".")[0] for path in (tmp_path / "cache").glob("kernel-*")}

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given, strategies as st
 
 import hccore
-import hccore.population.members
 from hccore.base import threads as workers
 from hccore.base.dates import parse_month
 from hccore.base.errors import InputError
 from hccore.cli import main
+from hccore.population import member_months
 from tests.test_several_models import AGED, CODES, diagnoses, status
 
 V28 = [("cms_hcc_v28", 2026)]
@@ -358,7 +358,7 @@ def test_months_are_members_of_their_own(
 
 def test_many_rows_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_RANGE", 7)
-    monkeypatch.setattr(hccore.members, "_MANY", -(10**6))
+    monkeypatch.setattr(member_months, "_MANY", -(10**6))
     random = np.random.default_rng(1)
     rows = [
         {

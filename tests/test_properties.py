@@ -17,7 +17,7 @@ import hccore
 from hccore import Model, load_model
 from hccore.base import threads as workers
 from hccore.base.dates import age_on
-from hccore.files import sources
+from hccore.files import parquet_source, source
 from hccore.population import contributions, results, run as scoring
 from hccore.population.member_dates import ages_on
 from hccore.population.profiles import columns_of
@@ -243,8 +243,9 @@ def test_boundaries_of_batches_and_threads_do_not_matter(
     crowd_result: list[dict[str, object]],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    for name in ("BATCH_ROWS", "_CODE_ROWS"):
-        monkeypatch.setattr(sources, name, rows)
+    monkeypatch.setattr(source, "BATCH_ROWS", rows)
+    monkeypatch.setattr(parquet_source, "BATCH_ROWS", rows)
+    monkeypatch.setattr(parquet_source, "_CODE_ROWS", rows)
     monkeypatch.setattr(workers, "_RANGE", rows)
     monkeypatch.setattr(results, "_ROWS", max(rows, 32))
     monkeypatch.setattr(scoring, "BLOCK_BITS", rows.bit_length())

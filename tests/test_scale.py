@@ -29,8 +29,9 @@ from benchmarks.measure import expected_scores, hccore as command, run
 from benchmarks.population import MODEL, YEAR, make_population, write_population
 from hccore import kernels
 from hccore.cli import main
-from hccore.files import sources
+from hccore.files import parquet_source, source
 from hccore.population import diagnoses as diagnoses_module, run as scoring
+from hccore.population.code_table import EntryArrays
 from hccore.population.member_index import index_members
 from hccore.tables.loading import load_tables
 
@@ -204,8 +205,9 @@ def test_row_groups_larger_than_a_batch(
     path = tmp_path / "diagnoses.parquet"
     some = people.diagnoses if rows > 1 else people.diagnoses.slice(0, 300)
     pq.write_table(typed(some, ids), path, **LAYOUTS[layout])
-    for name in ("BATCH_ROWS", "_CODE_ROWS"):
-        monkeypatch.setattr(sources, name, rows)
+    monkeypatch.setattr(source, "BATCH_ROWS", rows)
+    monkeypatch.setattr(parquet_source, "BATCH_ROWS", rows)
+    monkeypatch.setattr(parquet_source, "_CODE_ROWS", rows)
     report = model().score(people.members, path).report
     assert report["codes"]["diagnoses"]["rows"] == len(some)
     if rows > 1:
@@ -354,7 +356,7 @@ def test_state_of_more_than_2_31_words(people: MemberTable, tmp_path: Path):
         state = np.asarray(np.memmap(tmp_path / "state", np.uint64, "w+", shape=(rows, words)))
     except OSError:
         pytest.skip("no sparse files of 17 GB here")
-    entries = diagnoses_module.EntryArrays(
+    entries = EntryArrays(
         start=np.array([0, 1], np.int32),
         word=np.array([words - 1], np.int32),
         mask=np.array([1 << 40], np.uint64),
@@ -372,7 +374,7 @@ def test_lists_of_hccs_stay_within_32_bits(root: Path):
     widest = max(path.read_text(encoding="utf-8").count(",category,") for path in files)
     assert widest > 100
     assert (widest << scoring.BLOCK_BITS) < np.iinfo(np.int32).max
-    assert np.iinfo(np.int32).max > sources.BATCH_ROWS * 2
+    assert np.iinfo(np.int32).max > source.BATCH_ROWS * 2
 
 
 # -------------------------------------------------------------------- memory
@@ -420,7 +422,7 @@ def test_out_of_memory_is_not_blamed_on_the_file(
     error: Exception,
 ):
     def break_off(method: str) -> None:
-        real = getattr(sources.ParquetSource, method)
+        real = getattr(parquet_source.ParquetSource, method)
 
         def tasks(self: Any, *columns: Any, **options: Any) -> Any:
             if not self.name.startswith(what):
@@ -431,7 +433,7 @@ def test_out_of_memory_is_not_blamed_on_the_file(
 
             return iter([fail])
 
-        monkeypatch.setattr(sources.ParquetSource, method, tasks)
+        monkeypatch.setattr(parquet_source.ParquetSource, method, tasks)
 
     break_off("tasks")
     break_off("code_tasks")

@@ -65,7 +65,7 @@ def frames_of(spark: Any, case: Case) -> dict[str, Any]:
 
 
 def on_spark(spark: Any, case: Case, **more: Any) -> Any:
-    from hccore.distributed.spark import score
+    from hccore.spark import score
 
     return score(**frames_of(spark, case), models=case.models, **case.options, **more)
 
@@ -137,7 +137,7 @@ def test_the_engine_runs_once_and_the_report_counts_once(spark: Any, tmp_path: P
 def test_what_can_be_known_before_is_said_before_any_job(spark: Any) -> None:
     from pyspark.sql import functions as F  # noqa: N812
 
-    from hccore.distributed.spark import score
+    from hccore.spark import score
 
     frames = frames_of(spark, sample())
     members, diagnoses = frames["members"], frames["diagnoses"]
@@ -168,7 +168,7 @@ def test_what_can_be_known_before_is_said_before_any_job(spark: Any) -> None:
 
 def test_columns_that_nobody_reads_may_be_of_any_type(spark: Any) -> None:
     """And stay where they are: they are not shuffled."""
-    from hccore.distributed.spark import score
+    from hccore.spark import score
 
     frames = frames_of(spark, sample())
     odd = frames["members"].selectExpr("*", "map('a', interval 1 month) as `odd.one`")

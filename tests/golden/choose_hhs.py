@@ -18,7 +18,7 @@ from pathlib import Path
 from hccore.tables.loading import load_tables
 from hccore.tables.schema import ModelTables
 from tests.golden.choose import cover
-from tests.test_hhs_reference import Member, read_members, rows, words
+from tests.member.test_hhs_reference import Member, read_members, rows, words
 
 HERE = Path(__file__).parent
 INPUTS = ("person", "diagnoses", "ndc", "hcpcs", "expected")

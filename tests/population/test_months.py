@@ -23,7 +23,7 @@ from hccore.base.dates import parse_month
 from hccore.base.errors import InputError
 from hccore.cli import main
 from hccore.population import member_months
-from tests.test_several_models import AGED, CODES, diagnoses, status
+from tests.population.test_several_models import AGED, CODES, diagnoses, status
 
 V28 = [("cms_hcc_v28", 2026)]
 ALL = [*V28, ("esrd_v24", 2026), ("rxhcc_v08_x", 2026)]

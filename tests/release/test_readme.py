@@ -10,7 +10,7 @@ import pytest
 
 from hccore.cli import main
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 COMMANDS = re.findall(r"^    hccore ((?:score|explain|models|tables diff) .*|models)$", README, re.MULTILINE)
 

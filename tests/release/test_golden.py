@@ -12,7 +12,7 @@ from hccore import Model, load_model
 from tests.golden.choose import source_folders
 from tests.support import GOLDEN, all_scores, codes_by_member, facts_of_row, read_csv, thousandths, trace
 
-FULL = Path(__file__).resolve().parents[2] / "shared" / "golden" / "medicare"
+FULL = Path(__file__).resolve().parents[3] / "shared" / "golden" / "medicare"
 
 
 class Case(NamedTuple):

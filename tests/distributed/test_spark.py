@@ -19,7 +19,16 @@ import pytest
 
 import hccore
 from hccore.base.errors import InputError, UnknownModelError
-from tests.test_partition import CASES, V28, Case, assert_same, faulty, ids_of_two_types, in_one_piece, sample
+from tests.distributed.test_buckets import (
+    CASES,
+    V28,
+    Case,
+    assert_same,
+    faulty,
+    ids_of_two_types,
+    in_one_piece,
+    sample,
+)
 
 # Said by pyspark at every Arrow function while pandas is newer than itself; no pandas is used here.
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
@@ -190,7 +199,7 @@ def test_spark_reads_the_files_that_one_machine_writes(spark: Any, tmp_path: Pat
 
 
 def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
     block = re.search(r"## Outgrowing one machine: Spark\n\n((?:    .*\n)+)", readme)
     assert block is not None
     frames = {f"{name}_df": frame for name, frame in frames_of(spark, sample()).items()}

@@ -31,7 +31,7 @@ from hccore.tables.loading import load_tables
 from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 YEARS = range(2021, 2027)
 FOLDERS = {"part": ROOT / "tests" / "golden" / "hhs", "full": ROOT.parent / "shared" / "golden" / "hhs"}
 SIZES = {"full": 1080}

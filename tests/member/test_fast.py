@@ -31,10 +31,10 @@ from hccore.tables.code_systems import clean_code
 from hccore.tables.folders import available_models
 from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import SYSTEMS
+from tests.population.test_random_models import make_model
 from tests.support import GOLDEN, read_csv
-from tests.test_random_models import make_model
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 HHS_YEARS = range(2021, 2027)
 HHS = {"part": GOLDEN / "hhs", "full": ROOT.parent / "shared" / "golden" / "hhs"}
 ADULT = {"age": 44, "sex": "F", "metal": "silver", "csr_indicator": 3, "enrollment_months": 12}

@@ -27,11 +27,11 @@ from hccore.base.errors import HccoreError, InputError, MissingFactorError, Unkn
 from hccore.distributed.buckets import Job, prepare
 from hccore.tables.conditions import parse_condition, parse_row_condition
 from hccore.tables.folders import mappings_root
+from tests.population.test_months import YEAR_OF_ONE
+from tests.population.test_several_models import AGED, CODES, PEOPLE
 from tests.support import GOLDEN
-from tests.test_months import YEAR_OF_ONE
-from tests.test_several_models import AGED, CODES, PEOPLE
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 V28 = [("cms_hcc_v28", 2026)]
 SEVERAL = [*V28, ("rxhcc_v08_x", 2026), ("esrd_v24", 2026)]
 SORT = ("member_id", "ID", "month", "model")
@@ -368,6 +368,6 @@ def test_another_engine(tmp_path: Path) -> None:
     for name, table in case.tables.items():
         parquet.write_table(table, tmp_path / f"{name}.parquet")
     files = [str(tmp_path / f"{name}.parquet") for name in ("members", "diagnoses", "scores")]
-    command = [sys.executable, str(ROOT / "tests/example_buckets.py"), *files]
+    command = [sys.executable, str(ROOT / "tests/distributed/example_buckets.py"), *files]
     subprocess.run(command, check=True, capture_output=True)
     assert in_order(parquet.read_table(files[2])).equals(in_order(in_one_piece(case)[0]))

@@ -12,7 +12,7 @@ BIN    := $(VENV)/bin
 help:
 	@echo "make demo         install into $(VENV) and score the sample population"
 	@echo "make test         run the tests"
-	@echo "make lint         ruff and mypy"
+	@echo "make lint         ruff, mypy and the layers of the packages"
 	@echo "make bench        measure, and write benchmarks/results.md and results.json"
 	@echo "make bench-short  the same on 20,000 members; fails only on a wrong answer"
 	@echo "make clean        remove $(VENV), caches and generated data"
@@ -27,6 +27,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m benchmarks.report $(ARGS)

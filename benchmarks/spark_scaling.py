@@ -60,7 +60,7 @@ def cpu_seconds() -> float:
 
 def whole_job(spark: Any, folder: Path, out: Path, mode: str) -> tuple[float, float]:
     """Wall and CPU seconds from reading Parquet to having written Parquet."""
-    from hccore.distributed import spark as on_spark
+    from hccore import spark as on_spark
 
     members = spark.read.parquet(str(folder / "members.parquet"))
     diagnoses = spark.read.parquet(str(folder / "diagnoses.parquet"))
@@ -91,7 +91,7 @@ def one_bucket(folder: Path) -> tuple[float, float]:
     """A worker's part: batches of 10,000 rows from a stream, as Spark sends them, and the engine on them."""
     import pyarrow as pa
 
-    from hccore.distributed.buckets import prepare
+    from hccore.partition import prepare
 
     with tempfile.TemporaryDirectory() as streams:
         files = {name: Path(streams) / name for name in ("members", "diagnoses")}

@@ -1,13 +1,14 @@
-"""The public face: a model that scores populations and explains single members."""
+"""The public face of hccore: a model that scores populations and explains single members."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 from hccore.base.errors import InputError, UnknownModelError
+from hccore.population.options import RunOptions, completed, settings_of, takes_run_options
 from hccore.tables.folders import available_models
 from hccore.tables.loading import load_tables, read_folder
 from hccore.tables.member_columns import COLUMNS
@@ -16,17 +17,17 @@ from hccore.tables.schema import ModelTables
 if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
     from hccore.member.fast import FastScorer
-    from hccore.payment.factors import Factors
     from hccore.payment.request import Payment
     from hccore.population.compiled_model import CompiledModel
     from hccore.population.results import Result
 
-Progress = Callable[[str, int], None]
 Diagnosis = str | tuple[str, object]
 
 
 class Model:
-    """One model of one year. It never changes, and any number of threads may share it.
+    """One model of one year.
+
+    A model never changes after it is loaded, so any number of threads may share it.
 
     Attributes
     ----------
@@ -40,7 +41,7 @@ class Model:
 
     @property
     def name(self) -> str:
-        """Such as `cms_hcc_v28`."""
+        """Name of the model, such as `cms_hcc_v28`."""
         return self.tables.model
 
     @property
@@ -55,29 +56,29 @@ class Model:
 
     @property
     def segments(self) -> tuple[str, ...]:
-        """Names of the scores, in CMS's order."""
+        """Names of the segments, in CMS's order."""
         return tuple(segment.name for segment in self.tables.segments)
 
     @property
     def member_columns(self) -> dict[str, str]:
-        """The member columns that this model looks at, with what they mean."""
-        from hccore.population.profiles import columns_of
+        """The member columns that this model uses, each with its meaning."""
+        from hccore.population.profiles import columns_of  # saves start-up: imports NumPy
 
         needed = columns_of(self.tables, segments=True)
         return {name: column.doc for name, column in COLUMNS.items() if name in needed}
 
     @cached_property
     def single(self) -> FastScorer:
-        """The model as it scores single members."""
-        from hccore.member.fast import FastScorer
+        """The scorer for single members."""
+        from hccore.member.fast import FastScorer  # saves start-up: a population does not need it
 
         return FastScorer(self.tables)
 
     @property
     def compiled(self) -> CompiledModel:
-        """The model as arrays."""
+        """The model as integer arrays, as the kernels use it."""
         if self._compiled is None:
-            from hccore.population.compiled_model import compile_model
+            from hccore.population.compiled_model import compile_model  # saves start-up: imports NumPy
 
             self._compiled = compile_model(self.tables)
         return self._compiled
@@ -85,6 +86,7 @@ class Model:
     def __repr__(self) -> str:
         return f"<hccore model {self.name} {self.year}>"
 
+    @takes_run_options()
     def score(
         self,
         members: object,
@@ -92,79 +94,38 @@ class Model:
         *,
         ndc: object = None,
         hcpcs: object = None,
-        all_segments: bool = False,
-        on_invalid: str = "error",
-        threads: int = 0,
-        exact_codes: bool = False,
-        assume: Mapping[str, object] | None = None,
-        progress: Progress | None = None,
-        program: str | Sequence[str] | None = None,
-        factors: Factors | str | Path | None = None,
-        frailty: object = None,
+        **options: Unpack[RunOptions],
     ) -> Result:
         """Score a population.
 
         Parameters
         ----------
         members : path or frame
-            One row per member (see the README for the columns), or with a column `month` (`2026-03`, `202603`, a
-            date, or 1 to 12) one per member and month: the facts of that month. Diagnoses belong to the member
-            and count in all months. A path ends in .parquet, .csv, .csv.gz or
-            .arrow or is a folder of Parquet files; a frame is anything with `__arrow_c_stream__`.
+            One row per member; `data_samples/README.md` lists the columns. With a column `month` (`2026-03`,
+            `202603`, a date, or 1 to 12) there is one row per member and month, with the facts of that month;
+            a member's diagnoses count in all months. A path ends in .parquet, .csv, .csv.gz or .arrow, or is a
+            folder of Parquet files. A frame is any object with `__arrow_c_stream__`, such as a pyarrow, pandas,
+            polars or DuckDB table.
         diagnoses : path or frame
-            `member_id` and `icd10`, one row per code, in any order, any number of times.
+            Columns `member_id` and `icd10`, one row per code. Rows may come in any order and may be repeated.
         ndc, hcpcs : path or frame, optional
-            Drug and procedure codes, for models that use them.
-        all_segments : bool
-            Every segment's score under CMS's column names instead of one score in the segment that applies.
-        on_invalid : {"error", "null"}
-            Refuse the run if a member has an invalid value, or leave such members unscored (null scores).
-        threads : int
-            0: as many as there are processors.
-        exact_codes : bool
-            Compare codes exactly as written, as CMS's programs do. Otherwise dots, case and blanks do not matter.
-        assume : mapping of column to value
-            Member columns that are absent and have this one value for everybody.
-        program : str or sequence of str, optional
-            The program that pays (``"ma"``, ``"pace"``, ``"mapd"``, ``"pdp"``): adds normalized, adjusted and
-            payment scores. In a year in which the program blends several models, the others are scored too. Of
-            several programs, each model belongs to the one that pays by it. None: raw scores alone.
-        factors : path or Factors, optional
-            Payment factors of one's own (CSV: `program`, `model`, `payment_year`, `population`, `kind`,
-            `value`), which go before the packaged ones.
-        frailty : number or str, optional
-            The organization's frailty score, or the name of a member column with the scores of the members'
-            organizations. Added for those who get it: members in the community from age 55.
+            Drug and procedure codes, for models that use them (HHS).
+        **options
 
         Returns
         -------
         Result
-            `scores` (a row per member, or member and month, and model), `averages` (over a member's months),
+            `scores` has a row per member (or member and month) and model. See also `averages`,
             `contributions()` and `report`.
 
         Raises
         ------
         InputError
-            If columns are missing, values invalid or files unreadable; nothing is scored then.
+            If columns are missing, values are invalid or a file cannot be read. Nothing is scored then.
         MissingFactorError
-            If a payment factor is not established and not given.
+            If a payment factor is needed that is neither established nor given.
         """
-        return score(
-            members,
-            diagnoses,
-            models=[self],
-            ndc=ndc,
-            hcpcs=hcpcs,
-            all_segments=all_segments,
-            on_invalid=on_invalid,
-            threads=threads,
-            exact_codes=exact_codes,
-            assume=assume,
-            progress=progress,
-            program=program,
-            factors=factors,
-            frailty=frailty,
-        )
+        return score(members, diagnoses, models=[self], ndc=ndc, hcpcs=hcpcs, **options)
 
     def explain(
         self,
@@ -175,23 +136,23 @@ class Model:
         hcpcs: Iterable[str] = (),
         exact_codes: bool = False,
     ) -> Explanation:
-        """Explain one member in plain Python, without compiling anything.
+        """Explain the score of one member, in plain Python.
 
-        The second member with the same facts takes some tens of microseconds.
+        Nothing is compiled. A second member with the same facts takes less than a tenth of a millisecond.
 
         Parameters
         ----------
         member : mapping of column to value
-            As a row of the members table, such as
-            ``{"birth_date": "1956-01-31", "sex": "F", "orec": 0, "dual_status": "none"}``. Yes/no facts that
-            are absent are no.
+            One row of the members table, such as
+            ``{"birth_date": "1956-01-31", "sex": "F", "orec": 0, "dual_status": "none"}``. A yes/no column that
+            is absent means no.
         diagnoses : iterable of str or (str, date)
-            The member's codes, with service dates for models that look at them (HHS): a date, or text such as
-            ``2026-03-31``. A code whose date is blank does not count.
+            The member's codes. Models that use service dates (HHS) need pairs of code and date; a date may be a
+            text such as ``2026-03-31``. A code with a blank date does not count.
         ndc, hcpcs : iterable of str
             Drug and procedure codes, for models that use them.
         exact_codes : bool
-            Compare codes exactly as written; otherwise dots, case and blanks do not matter.
+            Compare codes exactly as written. By default dots, case and blanks do not matter.
 
         Raises
         ------
@@ -211,10 +172,10 @@ class Model:
         hcpcs: Iterable[str] = (),
         exact_codes: bool = False,
     ) -> float:
-        """Raw score of one member in plain Python, without compiling anything (see `explain` for the arguments).
+        """Raw score of one member, in plain Python. The arguments are those of `explain`.
 
-        For one member at a time, as in a web service: the second member with the same facts takes a few
-        microseconds. A table of members is for `score`.
+        Use it for one member at a time, as in a web service: a second member with the same facts takes some
+        microseconds. Use `score` for a table of members.
 
         Raises
         ------
@@ -226,10 +187,10 @@ class Model:
 
 
 def _check_codes(*given: object) -> None:
-    """Refuse a text where several are meant: its letters would be taken for codes."""
+    """Reject one text in place of a list of codes: each of its letters would be read as a code."""
     for codes in given:
         if codes.__class__ is str:
-            raise InputError(f"codes are given as a list, such as [{codes!r}]")
+            raise InputError(f"codes must be a list, such as [{codes!r}]")
 
 
 def load_model(model: str, year: int, *, tables: str | Path | None = None) -> Model:
@@ -238,16 +199,16 @@ def load_model(model: str, year: int, *, tables: str | Path | None = None) -> Mo
     Parameters
     ----------
     model : str
-        Such as ``cms_hcc_v28``; see `hccore.models()`.
+        Name of the model, such as ``cms_hcc_v28``; `hccore.models()` lists them.
     year : int
         Payment year (Medicare) or benefit year (HHS).
     tables : path, optional
-        A folder of model folders to use instead of the packaged tables, or one model folder.
+        A folder of model folders that replaces the packaged tables, or one model folder.
 
     Raises
     ------
     UnknownModelError
-        If there is no such model or year; the message lists those that exist.
+        If there is no such model or year. The message lists those that exist.
     TableError
         If the tables are faulty.
     """
@@ -257,10 +218,11 @@ def load_model(model: str, year: int, *, tables: str | Path | None = None) -> Mo
 
 
 def models() -> list[tuple[str, int]]:
-    """Every packaged (model, year)."""
+    """Every packaged model, as (name, year)."""
     return available_models()
 
 
+@takes_run_options()
 def score(
     members: object,
     diagnoses: object,
@@ -268,51 +230,51 @@ def score(
     models: Sequence[Model | tuple[str, int]],
     ndc: object = None,
     hcpcs: object = None,
-    all_segments: bool = False,
-    on_invalid: str = "error",
-    threads: int = 0,
-    exact_codes: bool = False,
-    assume: Mapping[str, object] | None = None,
-    progress: Progress | None = None,
-    program: str | Sequence[str] | None = None,
-    factors: Factors | str | Path | None = None,
-    frailty: object = None,
+    **options: Unpack[RunOptions],
 ) -> Result:
-    """Score a population by several models in one pass over the input (see `Model.score`).
+    """Score a population by several models, reading the input once.
 
     Parameters
     ----------
+    members, diagnoses : path or frame
+        See `Model.score`.
     models : sequence of Model or (name, year)
-        The result has a row per model and member. Of models of different programs (`cms_hcc`, `esrd`, `rxhcc`),
-        each member gets those that apply: a model without a segment for a member has no row, nor has one that
-        leaves the member to another program (`applies_with` in `model.toml`); a member to whom no model applies
-        has one row of the first, with null scores. With all segments every model is for everybody.
-        With a program, the models that it blends with these are scored too, after them.
+        The result has a row per member and model. If the models belong to different programs (`cms_hcc`, `esrd`,
+        `rxhcc`), a member gets a row only from the models that apply: those with a segment for the member that do
+        not leave the member to another program (`applies_with` in `model.toml`). A member to whom no model applies
+        gets one row of the first model, with null scores. With `all_segments` every model scores every member.
+        With a `program`, the models that it blends with these are added at the end.
+    ndc, hcpcs : path or frame, optional
+        Drug and procedure codes, for models that use them (HHS).
+    **options
+
+    Returns
+    -------
+    Result
+
+    Raises
+    ------
+    InputError
+        If columns are missing, values are invalid or a file cannot be read. Nothing is scored then.
+    MissingFactorError
+        If a payment factor is needed that is neither established nor given.
     """
-    from hccore.population.prepare import run
+    from hccore.population.prepare import run  # saves start-up: imports NumPy and pyarrow
     from hccore.population.results import Result
-    from hccore.population.run import Options
 
     loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
     if not loaded:
         raise InputError("models: name at least one model")
-    codes: dict[str, Any] = {"icd10cm": diagnoses}
-    codes.update({system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None})
-    payment = None
-    if program is not None:
-        from hccore.payment.request import Payment
-
-        if all_segments:
-            raise InputError("payment scores belong to one segment; score without all_segments")
-        payment = Payment.ask(program, factors, frailty)
-        loaded += _companions(payment, loaded)
-    elif factors is not None or frailty is not None:
-        raise InputError("factors and frailty belong to a program; give program too")
-    options = Options(all_segments, on_invalid, threads, exact_codes, assume, payment)
-    return Result(run([model.compiled for model in loaded], members, codes, options, progress))
+    codes = {"icd10cm": diagnoses, "ndc": ndc, "hcpcs": hcpcs}
+    given = {system: table for system, table in codes.items() if table is not None or system == "icd10cm"}
+    settings = settings_of(options)
+    if settings.payment is not None:
+        loaded += _blended_models(settings.payment, loaded)
+    progress = completed(options)["progress"]
+    return Result(run([model.compiled for model in loaded], members, given, settings, progress))
 
 
-def _companions(payment: Payment, given: Sequence[Model]) -> list[Model]:
+def _blended_models(payment: Payment, given: Sequence[Model]) -> list[Model]:
     """The models that the program blends with the given ones, from the same folders of tables."""
     names = [(model.name, model.year) for model in given]
     for name, year in names:

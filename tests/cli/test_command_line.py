@@ -15,7 +15,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 import hccore
-from hccore.cli import entry as cli, main
+from hccore.cli import main, score as score_command
 
 V28 = ["--model", "cms_hcc_v28", "--year", "2026"]
 
@@ -389,5 +389,5 @@ def test_libraries_that_cannot_be_loaded_ahead_do_no_harm(
     for number, broken in enumerate(
         [("no such package", "*"), ("hccore", "model.py"), ("hccore", "nothing*")]
     ):
-        monkeypatch.setattr(cli, "_LIBRARIES", (broken,))
+        monkeypatch.setattr(score_command, "_LIBRARIES", (broken,))
         assert main(["score", *sample, *V28, "--out", str(tmp_path / f"{number}.csv"), "--quiet"]) == 0

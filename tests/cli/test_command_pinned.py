@@ -241,7 +241,7 @@ def test_an_error_is_1_with_one_message_and_no_file(
         ),
         (
             ["score", "m", "d", *V28, "--out", "o.csv", "--assume", "orec"],
-            "--assume wants COLUMN=VALUE, not 'orec'",
+            "--assume needs COLUMN=VALUE, not 'orec'",
         ),
         (
             ["score", "m", "d", *V28, "--out", "o.csv", "--all-segments", "--contributions", "c.csv"],
@@ -267,7 +267,7 @@ def test_an_error_is_1_with_one_message_and_no_file(
         (["tables"], "the following arguments are required: ACTION"),
         (
             ["tables", "import", "p"],
-            "tables import: say what the package is with --model and --year (or use --all)",
+            "tables import: name the package's model and year with --model and --year, or use --all",
         ),
         (["tables", "diff", "a"], "the following arguments are required: NEW"),
         (["demo", "--json"], "unrecognized arguments: --json"),

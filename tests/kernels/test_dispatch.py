@@ -17,7 +17,7 @@ from pyarrow import csv
 import hccore
 from hccore import kernels as kernels_package
 from hccore.base import cache
-from hccore.cli.demo import samples_folder
+from hccore.base.packaged import samples_folder
 from hccore.kernels import dispatch
 from hccore.kernels.dispatch import Kernel
 

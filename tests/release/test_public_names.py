@@ -21,7 +21,7 @@ import pytest
 
 import hccore
 from hccore import Explanation, Factors, Model, Result
-from hccore.distributed.buckets import Job, prepare
+from hccore.partition import Job, prepare
 
 NAMES = [
     "__version__",
@@ -219,7 +219,7 @@ def test_every_name_is_there_in_a_new_process():
 
 
 # Names of modules that users and other programs write.
-@pytest.mark.parametrize("name", ["hccore.cli.entry", "hccore.distributed.buckets"])
+@pytest.mark.parametrize("name", ["hccore.cli", "hccore.partition"])
 def test_the_module_can_be_imported_by_this_name(name: str):
     assert importlib.import_module(name).__name__ == name
 
@@ -230,8 +230,8 @@ def test_the_package_runs_as_a_module():
 
 def test_the_command_is_installed_as_hccore(root: Path):
     text = (root / "pyproject.toml").read_text("utf-8")
-    assert '[project.scripts]\nhccore = "hccore.cli.entry:command"\n' in text
-    cli = importlib.import_module("hccore.cli.entry")
+    assert '[project.scripts]\nhccore = "hccore.cli:command"\n' in text
+    cli = importlib.import_module("hccore.cli")
     assert callable(cli.command)
     assert arguments_of(cli.main) == "(argv=None)"
 
@@ -347,9 +347,9 @@ def test_a_member_without_a_segment_is_an_input_error_of_its_own():
 @pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 def test_spark_keeps_its_names():
     pytest.importorskip("pyspark")
-    from hccore.distributed import spark
+    from hccore import spark
 
-    assert spark.__name__ == "hccore.distributed.spark"
+    assert spark.__name__ == "hccore.spark"
     assert arguments_of(spark.score) == (
         "(members, diagnoses, *, model=None, year=None, models=None, ndc=None, hcpcs=None, buckets=None, "
         "**options)"
@@ -362,8 +362,8 @@ def test_without_spark_everything_else_can_be_imported():
     """Who has no pyspark must still be able to import all that the package offers."""
     script = (
         "import sys\nsys.modules['pyspark'] = None\n"
-        "from hccore import *\nimport hccore.distributed.buckets, hccore.cli.entry\n"
-        "try:\n    import hccore.distributed.spark\nexcept ImportError:\n    print('no Spark')\n"
+        "from hccore import *\nimport hccore.partition, hccore.cli\n"
+        "try:\n    import hccore.spark\nexcept ImportError:\n    print('no Spark')\n"
     )
     source = str(Path(hccore.__file__).parent.parent)
     done = subprocess.run(

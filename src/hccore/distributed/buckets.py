@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pyarrow as pa
 
@@ -25,6 +25,7 @@ from hccore.base.version import __version__
 from hccore.files.column_names import ALIASES
 from hccore.model import Model, load_model, score
 from hccore.payment.factors import FactorKey, Factors
+from hccore.population.options import RunOptions, check_on_invalid, completed, takes_run_options
 from hccore.tables.member_columns import COLUMNS
 
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")
@@ -34,6 +35,8 @@ _DATES = {"service_date", *ALIASES["service_date"]}
 # One listed value of a problem and its count: "'X' (1,200)", or for dates their form: "9999-99 (3)".
 _LISTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"\s].*?) \(([\d,]+)\)(?:, |$| and )""")
 _SHOWN = 5
+# A bucket is scored in one thread, and reports progress to nobody.
+_BUCKET_OPTIONS = ("on_invalid", "all_segments", "exact_codes", "assume", "program", "factors", "frailty")
 
 
 @dataclass(frozen=True)
@@ -178,34 +181,27 @@ class Job:
             raise InputError("\n".join(dict.fromkeys(refusal["message"] for refusal in refusals)))
 
 
+@takes_run_options(*_BUCKET_OPTIONS)
 def prepare(
     schemas: Mapping[str, pa.Schema],
     *,
     models: Sequence[Model | tuple[str, int]],
     tables: str | Path | None = None,
     columns: Sequence[str] | None = None,
-    on_invalid: str = "error",
-    all_segments: bool = False,
-    exact_codes: bool = False,
-    assume: Mapping[str, object] | None = None,
-    program: str | Sequence[str] | None = None,
-    factors: Factors | str | Path | None = None,
-    frailty: object = None,
+    **options: Unpack[RunOptions],
 ) -> Job:
     """Check a run from the schemas of its tables, and make it ready to be done bucket by bucket.
 
     Parameters
     ----------
     schemas : mapping of table to pyarrow.Schema
-        Of `members` and `diagnoses`, and of `ndc` and `hcpcs` if there are any.
+        Schemas of `members` and `diagnoses`, and of `ndc` and `hcpcs` if there are any.
     models : sequence of Model or (name, year)
     tables : path, optional
-        A folder of model folders (or one model folder) in the place of the packaged tables.
+        A folder of model folders (or one model folder) that replaces the packaged tables.
     columns : sequence of str, optional
-        Columns of the scores (see `Result.table`); all of them if left out.
-    on_invalid : {"error", "null"}
-    all_segments, exact_codes, assume, program, factors, frailty
-        See `hccore.Model.score`.
+        Columns of the scores (see `Result.table`). Default: all.
+    **options
 
     Raises
     ------
@@ -216,37 +212,30 @@ def prepare(
     MissingFactorError
         If a payment factor that every member needs is not established.
     """
-    if on_invalid not in ("error", "null"):
-        raise InputError(f'on_invalid must be "error" or "null", not {on_invalid!r}')
+    chosen = completed(options, _BUCKET_OPTIONS)
+    on_invalid = chosen.pop("on_invalid")
+    check_on_invalid(on_invalid)
     loaded = [model if isinstance(model, Model) else load_model(*model, tables=tables) for model in models]
-    options: dict[str, Any] = {
-        "all_segments": all_segments,
-        "exact_codes": exact_codes,
-        "assume": assume,
-        "program": program,
-        "frailty": frailty,
-        "factors": Factors.load(factors)
-        if program is not None and not isinstance(factors, Factors)
-        else factors,
-    }
-    # The engine itself says what is wrong with the columns, and what columns its scores have.
+    if chosen["program"] is not None and not isinstance(chosen["factors"], Factors):
+        chosen["factors"] = Factors.load(chosen["factors"])
+    # Scoring one row of nulls makes the engine itself check the columns, and gives the schema of the scores.
     made_up = {name: _one_row_of_nulls(schema) for name, schema in schemas.items()}
     try:
-        result = score(**made_up, models=loaded, on_invalid="null", threads=1, **options)
+        result = score(**made_up, models=loaded, on_invalid="null", threads=1, **chosen)
     except pa.ArrowException as error:
         raise InputError(f"a column cannot be read: {str(error).splitlines()[0]}") from None
     about = {key: result.report[key] for key in ("created", "threads", "options", "models", "inputs")}
     about["options"] = {**about["options"], "on_invalid": on_invalid}
-    # Models that a program blends with the given ones go along, so that workers look for no folder.
+    # Models that the program blends with the given ones are sent along, so that workers need no folder of tables.
     loaded += [
-        load_model(said["model"], said["year"], tables=said["folder"])
-        for said in about["models"][len(loaded) :]
+        load_model(each["model"], each["year"], tables=each["folder"])
+        for each in about["models"][len(loaded) :]
     ]
     scores = result.table(columns).schema
     return Job(
         pa.schema([(field.name, field.type) for field in scores]),
         pickle.dumps(tuple(model.tables for model in loaded)),
-        options,
+        chosen,
         None if columns is None else tuple(columns),
         on_invalid,
         about,

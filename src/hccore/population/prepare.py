@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 
 from hccore.base.arrow import LARGE, give_back_memory
-from hccore.base.errors import InputError
 from hccore.base.version import __version__
 from hccore.files.opening import open_source
 from hccore.population.assignment import ModelAssignment, applicability, assign_models, label, payments_of
@@ -22,18 +21,19 @@ from hccore.population.compiled_model import CompiledModel
 from hccore.population.diagnoses import MemberAges, read_codes
 from hccore.population.member_bits import MemberBits
 from hccore.population.members import read_members
+from hccore.population.options import RunSettings
 from hccore.population.profiles import Profiles
 
 if TYPE_CHECKING:
     from hccore.payment.scores import ModelPayment
-from hccore.population.run import BLOCK_BITS, Options, Run, Stopwatch
+from hccore.population.run import BLOCK_BITS, Run, Stopwatch
 
 
 def run(
     models: Sequence[CompiledModel],
     members: object,
     codes: Mapping[str, object],
-    options: Options,
+    options: RunSettings,
     progress: Callable[[str, int], None] | None = None,
 ) -> Run:
     """Score members by several models in one pass over the input.
@@ -45,7 +45,7 @@ def run(
         One row per member.
     codes : mapping of code system to path or frame
         `icd10cm` and, for models that know them, `ndc` and `hcpcs`.
-    options : Options
+    options : RunSettings
     progress : function of (stage, rows), optional
 
     Raises
@@ -53,8 +53,6 @@ def run(
     InputError
         If columns are missing, values invalid (unless `on_invalid` is "null") or files unreadable.
     """
-    if options.on_invalid not in ("error", "null"):
-        raise InputError(f'on_invalid must be "error" or "null", not {options.on_invalid!r}')
     watch = Stopwatch()
     with watch.stage("open"):
         member_source = open_source(members, "members")
@@ -74,7 +72,7 @@ def run(
                 member_source,
                 [model.tables for model in models],
                 all_segments=options.all_segments,
-                assume=options.assume or {},
+                assume=options.assume,
                 frailty_column=None if options.payment is None else options.payment.frailty_column,
                 with_ages=options.payment is not None and options.payment.adds_frailty,
                 threads=options.workers,

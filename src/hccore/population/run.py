@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -22,54 +20,17 @@ from hccore.population.compiled_model import Scratch
 from hccore.population.diagnoses import MemberAges
 from hccore.population.member_bits import MemberBits
 from hccore.population.member_table import MemberTable
+from hccore.population.options import RunSettings
 from hccore.population.problems import Bools
 from hccore.population.profiles import EVERY_SEGMENT, Profiles
 
 if TYPE_CHECKING:
-    from hccore.payment.request import Payment
     from hccore.payment.scores import ModelPayment
 
 
 Rows = slice | NDArray[np.int64]
 _REMEMBERED = 1 << 13  # results of members with few categories, by model and thread: they stay in its cache
 BLOCK_BITS = 18  # 2^18 rows of the members are scored and written together; threads hold a few such blocks
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a population is scored; the same for all models of a run.
-
-    Attributes
-    ----------
-    all_segments : bool
-        Score every segment for every member, as CMS's programs do, and choose none.
-    on_invalid : {"error", "null"}
-        Refuse members with invalid values, or leave them unscored and say so in the report.
-    threads : int
-        Threads for decoding and scoring.
-    exact_codes : bool
-        Compare codes exactly as written.
-    assume : mapping of column to value
-        Member columns that are absent, with one value for everybody.
-    payment : Payment, optional
-        Programs and factors for payment scores; None: raw scores alone.
-    """
-
-    all_segments: bool = False
-    on_invalid: str = "error"
-    threads: int = 0
-    exact_codes: bool = False
-    assume: Mapping[str, object] | None = None
-    payment: Payment | None = None
-
-    @property
-    def workers(self) -> int:
-        """Number of threads to use: as asked, or the processors that this process may use."""
-        if self.threads:
-            return self.threads
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
 
 
 class Scored(NamedTuple):
@@ -110,7 +71,7 @@ class Run:
 
     def __init__(
         self,
-        options: Options,
+        options: RunSettings,
         people: MemberTable,
         ages: MemberAges,
         parts: Sequence[ModelAssignment],

@@ -1,0 +1,186 @@
+"""`hccore score`: score a population from files to a file."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import sys
+import threading
+import time
+from importlib.machinery import PathFinder
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hccore.cli.arguments import Commands, add_inputs, assumed_columns, chosen_models, new_command
+from hccore.population.options import add_flag
+
+if TYPE_CHECKING:
+    from hccore.population.results import Result
+
+# Large shared libraries that scoring needs, as package and file pattern.
+_LIBRARIES = (
+    ("pyarrow", "libarrow.so.*"),
+    ("pyarrow", "libparquet.so.*"),
+    ("llvmlite", "binding/libllvmlite.so"),
+)
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command and its arguments."""
+    parser = new_command(commands, "score", run, "Score a population from files to a file.")
+    add_inputs(parser)
+    parser.add_argument("--out", required=True, metavar="FILE", help=".parquet, .csv, .csv.gz or .arrow")
+    add_flag(parser, "all_segments")
+    parser.add_argument("--columns", metavar="A,B,C", help="columns to write (default: all)")
+    parser.add_argument("--contributions", metavar="FILE", help="also write every term of every score")
+    parser.add_argument(
+        "--averages",
+        metavar="FILE",
+        help="also write each member's mean over the months (members with a column month)",
+    )
+    parser.add_argument("--report", metavar="FILE", help="also write the run report (JSON)")
+    for name in ("on_invalid", "program", "factors", "frailty", "threads"):
+        add_flag(parser, name)
+    parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+
+
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Check the arguments, score, and write all files or none."""
+    _load_libraries_ahead()
+    from hccore.model import score  # saves start-up: --help needs no engine
+
+    start = time.perf_counter()
+    _check_arguments(arguments, parser)
+    with _Progress(arguments.quiet) as progress:
+        result = score(
+            arguments.members,
+            arguments.diagnoses,
+            models=chosen_models(arguments, parser),
+            ndc=arguments.ndc,
+            hcpcs=arguments.hcpcs,
+            all_segments=arguments.all_segments,
+            on_invalid=arguments.on_invalid,
+            threads=arguments.threads,
+            exact_codes=arguments.exact_codes,
+            assume=assumed_columns(arguments, parser),
+            progress=progress.update,
+            program=arguments.program,
+            factors=arguments.factors,
+            frailty=arguments.frailty,
+        )
+    result.write(
+        arguments.out,
+        columns=arguments.columns.split(",") if arguments.columns else None,
+        contributions=arguments.contributions,
+        averages=arguments.averages,
+        report=arguments.report,
+    )
+    if not arguments.quiet:
+        for line in _notes(result):
+            print(f"note: {line}", file=sys.stderr)
+        members = result.report["members"]
+        scored = f"{members['rows']:,} members"
+        if result.has_months:
+            scored = f"{members['members']:,} members, {members['rows']:,} member-months"
+        print(f"{scored} scored in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+
+
+def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Reject wrong usage and unusable output paths before any work."""
+    from hccore.files.output import check_output  # saves start-up: imports pyarrow
+
+    for out in (arguments.out, arguments.contributions, arguments.averages):
+        if out is not None:
+            check_output(out)
+    if arguments.report is not None:
+        check_output(arguments.report, endings=(".json",))
+    if arguments.all_segments and arguments.contributions:
+        parser.error("--contributions belong to one segment: leave out --all-segments")
+    if arguments.all_segments and arguments.averages:
+        parser.error("--averages belong to one segment: leave out --all-segments")
+    if arguments.all_segments and arguments.program:
+        parser.error("payment scores belong to one segment: leave out --all-segments")
+    if not arguments.program and (arguments.factors is not None or arguments.frailty is not None):
+        parser.error("--factors and --frailty belong to a --program")
+
+
+def _load_libraries_ahead() -> None:
+    """Load large libraries in a thread, beside the imports that need them: loading holds no interpreter lock."""
+
+    def load() -> None:
+        for package, pattern in _LIBRARIES:
+            spec = PathFinder.find_spec(package)
+            for folder in (spec and spec.submodule_search_locations) or ():
+                for path in Path(folder).glob(pattern):
+                    with contextlib.suppress(OSError):  # importing the package will report the fault
+                        ctypes.CDLL(str(path))
+
+    threading.Thread(target=load, daemon=True).start()
+
+
+class _Progress:
+    """A progress bar on a terminal, nothing in a pipe."""
+
+    def __init__(self, quiet: bool) -> None:
+        self.bar: Any = None
+        self.shown = not quiet and sys.stderr.isatty()
+
+    def __enter__(self) -> _Progress:
+        if self.shown:
+            from tqdm import tqdm  # saves start-up: most runs show no bar
+
+            self.bar = tqdm(unit=" rows", unit_scale=True, leave=False, desc="diagnoses")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def update(self, _stage: str, rows: int) -> None:
+        """Move the bar on."""
+        if self.bar is not None:
+            self.bar.update(rows)
+
+
+def _notes(result: Result) -> list[str]:
+    """What the user should know about the input, one line each."""
+    report = result.report
+    members = report["members"]
+    lines = [f"column {name}: {value}" for name, value in members["assumed"].items()]
+    lines += [
+        f"{item['rows']:,} member rows not scored: {item['column']}: {item['problem']}"
+        for item in members["problems"]
+    ]
+    if count := members.get("no_model_applies"):
+        lines.append(f"members to whom no model applies (null scores): {count:,}")
+    for label, programs in members.get("left_to_a_program_without_segment", {}).items():
+        lines += [
+            f"members that {label} leaves to {program}, which has no segment for them: {count:,}"
+            for program, count in programs.items()
+        ]
+    for name, counts in report["codes"].items():
+        lines += [
+            f"{name}: {counts[what]:,} of {counts['rows']:,} rows: {what.replace('_', ' ')}"
+            for what in ("unknown_member", "missing_member_id", "blank_code", "malformed_code", "icd9_code")
+            if counts[what]
+        ]
+    return lines + _payment_notes(report.get("payment", {}))
+
+
+def _payment_notes(payment: dict[str, Any]) -> list[str]:
+    """What the user should know about the payment factors."""
+    lines = [
+        f"{factor['kind']} {factor['value']} of {factor['model']} {factor['payment_year']} "
+        f"({factor['program']}) has one source: check it in CMS's {factor['source_document']}"
+        for factor in payment.get("factors", [])
+        if factor["status"] == "single_source"
+    ]
+    lines += [
+        f"{count:,} members of {label} were not scored by every model of the blend"
+        for label, count in payment.get("unpaid", {}).items()
+        if count
+    ]
+    return lines + [
+        f"a factor of your own was not needed: {row}" for row in payment.get("own_factors_not_used", [])
+    ]

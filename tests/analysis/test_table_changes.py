@@ -584,7 +584,8 @@ def test_wrong_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]):
 
 def test_starts_without_heavy_imports():
     code = (
-        "import sys, hccore.analysis.table_changes as d; t = d.find_tables('cms_hcc_v28/2026'); list(d.report(t, t, [])); "
+        "import sys; from hccore.analysis import table_changes, table_changes_text as text; "
+        "t = table_changes.find_tables('cms_hcc_v28/2026'); list(text.report(t, t, [])); "
         "sys.exit(' '.join({'numpy', 'pandas', 'numba', 'pyarrow'} & set(sys.modules)) or 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -174,7 +174,7 @@ def test_where_it_is(
 
 def test_two_processes_write_at_once(folder: Path) -> None:
     program = (
-        "from hccore import cache\n"
+        "from hccore.base import cache\n"
         "for number in range(300):\n"
         "    cache.write('thing', bytes([65 + number % 26]) * 100_000)\n"
         "    assert (found := cache.read('thing')) is not None and found == found[:1] * 100_000\n"
@@ -185,8 +185,8 @@ def test_two_processes_write_at_once(folder: Path) -> None:
 
 
 def test_a_digest_of_sources() -> None:
-    assert cache.sources("tables") == cache.sources("tables")
-    assert cache.sources("tables") != cache.sources("tables", "compile")
+    assert cache.sources("tables.schema") == cache.sources("tables.schema")
+    assert cache.sources("tables.schema") != cache.sources("tables.schema", "tables.rows")
     with pytest.raises(OSError):
         cache.sources("no_such_module")
 

@@ -98,8 +98,8 @@ def test_pages_say_what_pyarrow_says(tmp_path: Path, ids: list[Any], options: di
 
 
 def test_batches_begin_anywhere_in_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hccore.files.sources._CODE_ROWS", 1_000)
-    monkeypatch.setattr("hccore.files.sources.BATCH_ROWS", 1_000)
+    monkeypatch.setattr("hccore.files.parquet_source._CODE_ROWS", 1_000)
+    monkeypatch.setattr("hccore.files.parquet_source.BATCH_ROWS", 1_000)
     table = make_rows(IDS["one length"])
     pq.write_table(table, tmp_path / "d.parquet", data_page_size=3_100)
     index = index_members(pa.chunked_array([pa.array(IDS["one length"])]), "members")

@@ -3,12 +3,16 @@
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
+import hashlib
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 from numba import types
+
+from hccore.base import cache
+from hccore.kernels import machine_code
 
 # Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
 # array of the tables up and down for every member took most of the time.
@@ -66,9 +70,25 @@ def compile_kernel(subject: str, name: str, args: tuple[Any, ...]) -> Compiled:
     return Compiled(symbol, code, needs, str(result.signature.return_type), address, library)
 
 
-def plain_kernel(subject: str, name: str) -> Any:
-    """A kernel as Numba itself calls it."""
-    return numba.njit(nogil=True, **_OPTIONS)(_kernel(subject, name).py_func)
+def ordinary_kernel(subject: str, name: str) -> Any:
+    """A kernel as Numba itself compiles and calls it, kept by Numba's own cache where there is a folder for it.
+
+    Numba looks only at the file of a function to decide whether its cache is up to date, but kernels call each
+    other across files. The folder is therefore named after the sources of the whole package.
+    """
+    function = _kernel(subject, name).py_func
+    base = machine_code.base_key()
+    folder = cache.folder() if base else None
+    if folder is None:
+        return numba.njit(nogil=True, **_OPTIONS)(function)
+    usual = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder / f"numba-{hashlib.sha256(base).hexdigest()[:16]}")
+    try:
+        return numba.njit(nogil=True, cache=True, **_OPTIONS)(function)
+    except (RuntimeError, OSError):  # a folder that cannot be written to
+        return numba.njit(nogil=True, **_OPTIONS)(function)
+    finally:
+        numba.config.CACHE_DIR = usual
 
 
 def _kernel(subject: str, name: str) -> Any:

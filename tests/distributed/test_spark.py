@@ -199,8 +199,8 @@ def test_spark_reads_the_files_that_one_machine_writes(spark: Any, tmp_path: Pat
 
 
 def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    block = re.search(r"## Outgrowing one machine: Spark\n\n((?:    .*\n)+)", readme)
+    folder = Path(hccore.__file__).parent / "distributed"
+    block = re.search(r"## Spark\n\n((?:    .*\n)+)", (folder / "README.md").read_text("utf-8"))
     assert block is not None
     frames = {f"{name}_df": frame for name, frame in frames_of(spark, sample()).items()}
     code = "".join(line[4:] + "\n" for line in block[1].splitlines())

@@ -43,8 +43,8 @@ def facts_of_row(tables: ModelTables, row: Mapping[str, object]) -> dict[str, in
             code = column.code(given[key])
             assert code is not None, (name, given[key])
             facts[name] = code
-        elif column.parts and set(column.parts) <= set(given):
-            facts[name] = sum(code for part, code in column.parts.items() if str(given[part]) == "1")
+        elif column.yes_no_columns and set(column.yes_no_columns) <= set(given):
+            facts[name] = sum(code for part, code in column.yes_no_columns.items() if str(given[part]) == "1")
         elif column.default is not None:
             facts[name] = column.default
     born = next((given[key] for key in ("birth_date", "dob") if key in given), None)

@@ -27,7 +27,7 @@ posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes a
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a cache folder of the test's own, not made yet."""
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -142,7 +142,7 @@ def test_what_another_can_have_written_is_not_trusted(folder: Path, monkeypatch:
 
 
 def test_the_variable_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(cache.VARIABLE, "")
+    monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, "")
     assert cache.folder() is None
     cache.write("thing", b"content")
     assert cache.read("thing") is None
@@ -164,7 +164,7 @@ def test_the_variable_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_where_it_is(
     platform: str, variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in (cache.VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
+    for name in (cache.CACHE_DIR_VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -185,10 +185,10 @@ def test_two_processes_write_at_once(folder: Path) -> None:
 
 
 def test_a_digest_of_sources() -> None:
-    assert cache.sources("tables.schema") == cache.sources("tables.schema")
-    assert cache.sources("tables.schema") != cache.sources("tables.schema", "tables.rows")
+    assert cache.source_digest("tables.schema") == cache.source_digest("tables.schema")
+    assert cache.source_digest("tables.schema") != cache.source_digest("tables.schema", "base.dates")
     with pytest.raises(OSError):
-        cache.sources("no_such_module")
+        cache.source_digest("no_such_module")
 
 
 # -------------------------------------------------------------------- tables
@@ -352,7 +352,7 @@ def test_tables_load_whatever_the_cache_is_like(
 ) -> None:
     place = write_tiny(tmp_path)
     if state == "off":
-        monkeypatch.setenv(cache.VARIABLE, "")
+        monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, "")
     elif state == "a file":
         folder.write_text("")
     else:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hccore.base.arrow import thousandths_of
+from hccore.base.arrow import thousandths_array
 from hccore.files.parquet_encoding import _chunk, encode
 from hccore.files.parquet_footers import MAGIC, Joined
 
@@ -50,7 +50,7 @@ def words(numbers: list[int | None]) -> pa.Array:
 
 def scores(thousandths: list[int | None]) -> pa.Array:
     valid = np.array([number is not None for number in thousandths], np.bool_)
-    return thousandths_of(np.array([number or 0 for number in thousandths], np.int64), valid)
+    return thousandths_array(np.array([number or 0 for number in thousandths], np.int64), valid)
 
 
 def lists(values: list[list[int] | None]) -> pa.Array:

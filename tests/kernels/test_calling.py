@@ -71,7 +71,7 @@ def test_the_self_test_notices(fault: str, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_an_untested_compiler_means_numba_calls_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path))
+    monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, str(tmp_path))
     monkeypatch.setattr(calling, "TESTED_COMPILERS", set())
     monkeypatch.setattr(calling, "_safe", None)
     assert Kernel("codes", "count_empty")(BITS) == 2
@@ -94,7 +94,7 @@ assert not calling.is_safe()
 def test_scores_are_the_same_through_numba(tmp_path: Path):
     folder = samples_folder()
     files = [folder / "members.csv", folder / "diagnoses.csv"]
-    env = {**os.environ, cache.VARIABLE: str(tmp_path)}
+    env = {**os.environ, cache.CACHE_DIR_VARIABLE: str(tmp_path)}
     command = [sys.executable, "-c", ORDINARY, *files]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     assert (done.returncode, done.stderr) == (0, "")

@@ -33,7 +33,7 @@ def _self_test() -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache that is empty at first."""
-    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
 
@@ -75,8 +75,8 @@ def test_other_sources_are_compiled_again(
     folder: Path, compilations: list[str], module: str, monkeypatch: pytest.MonkeyPatch
 ):
     Kernel("codes", "count_empty")(STATE)
-    original = cache.sources
-    monkeypatch.setattr(cache, "sources", lambda *names: original(*names) + module.encode())
+    original = cache.source_digest
+    monkeypatch.setattr(cache, "source_digest", lambda *names: original(*names) + module.encode())
     monkeypatch.setattr(machine_code, "_base", None)
     assert Kernel("codes", "count_empty")(STATE) == 2
     assert compilations == ["count_empty"] * 2
@@ -94,7 +94,7 @@ def test_the_key_holds_the_sources_the_compiler_and_the_processor(monkeypatch: p
         (llvmlite, "__version__", "0.0"),
         (binding, "get_host_cpu_name", lambda: "another"),
         (machine_code.np, "__version__", "0.0"),
-        (cache, "sources", lambda *names: asked.extend(names) or b""),
+        (cache, "source_digest", lambda *names: asked.extend(names) or b""),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(place, name, value)
@@ -109,7 +109,7 @@ def test_the_key_holds_the_sources_the_compiler_and_the_processor(monkeypatch: p
 def test_without_a_cache_kernels_are_compiled(
     place: str, compilations: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv(cache.VARIABLE, place)
+    monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, place)
     assert Kernel("codes", "count_empty")(STATE) == 2
     assert compilations == ["count_empty"]
 
@@ -188,7 +188,7 @@ assert not dear, dear
 
 
 def test_after_a_warm_up_no_process_starts_the_compiler(tmp_path: Path):
-    env = {**os.environ, cache.VARIABLE: str(tmp_path / "cache")}
+    env = {**os.environ, cache.CACHE_DIR_VARIABLE: str(tmp_path / "cache")}
     subprocess.run([sys.executable, "-m", "hccore", "warmup"], check=True, capture_output=True, env=env)
     called = {
         name
@@ -211,8 +211,8 @@ def test_after_a_warm_up_no_process_starts_the_compiler(tmp_path: Path):
 
 
 def test_warm_up_says_when_nothing_can_be_kept():
-    env = {**os.environ, cache.VARIABLE: ""}
+    env = {**os.environ, cache.CACHE_DIR_VARIABLE: ""}
     command = [sys.executable, "-m", "hccore", "warmup"]
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=env)
     assert done.returncode == 1
-    assert cache.VARIABLE in done.stderr
+    assert cache.CACHE_DIR_VARIABLE in done.stderr

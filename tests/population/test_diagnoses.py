@@ -8,10 +8,10 @@ import numpy as np
 from hypothesis import given, strategies as st
 
 from hccore import kernels
-from hccore.base.arrow import bytes_of, texts_of
+from hccore.base.arrow import string_array, string_buffers
 from hccore.base.dates import EPOCH
 from hccore.population.calendar import calendar_days, years_between
-from hccore.tables.code_systems import clean_code, looks_like
+from hccore.tables.code_systems import clean_code, code_shape
 
 DATES = st.dates(datetime.date(1850, 1, 1), datetime.date(2150, 12, 31))
 CODES = st.text("AZ09.é -a[@:/", max_size=9) | st.from_regex(r"[A-Z][0-9][0-9A-Z]{0,6}", fullmatch=True)
@@ -24,14 +24,14 @@ def as_days(dates: list[datetime.date]) -> np.ndarray:
 @given(st.lists(CODES, max_size=30))
 def test_codes_of_plain_shape(codes: list[str]):
     found = np.zeros(len(codes), np.int32)
-    kernels.mark_icd10(*bytes_of(texts_of(codes)), 0, -2, found)
-    plain = [clean_code("icd10cm", code) == code and looks_like(code) == "icd10" for code in codes]
+    kernels.mark_icd10(*string_buffers(string_array(codes)), 0, -2, found)
+    plain = [clean_code("icd10cm", code) == code and code_shape(code) == "icd10" for code in codes]
     assert (found == -2).tolist() == plain
 
 
 def test_codes_that_have_a_number_keep_it():
     found = np.array([5, 0, -1], np.int32)
-    kernels.mark_icd10(*bytes_of(texts_of(["I10", "I10", "I10"])), 0, -2, found)
+    kernels.mark_icd10(*string_buffers(string_array(["I10", "I10", "I10"])), 0, -2, found)
     assert found.tolist() == [5, -2, -1]
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 
 import hccore
-from hccore.base.threads import each, in_ranges
+from hccore.base.threads import for_row_ranges, map_in_threads
 from hccore.population.coded_columns import Coder, joined, look_up
 from hccore.population.member_index import index_members
 from hccore.tables.member_columns import COLUMNS
@@ -163,7 +163,7 @@ def _as_parquet(path: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_work_is_done_once_and_in_order(threads: int) -> None:
-    assert each(range(50), threads, lambda number: number * number) == [
+    assert map_in_threads(range(50), threads, lambda number: number * number) == [
         number * number for number in range(50)
     ]
     times = np.zeros(200_000, np.int8)
@@ -171,7 +171,7 @@ def test_work_is_done_once_and_in_order(threads: int) -> None:
     def count(rows: slice) -> None:
         times[rows] += 1
 
-    in_ranges(len(times), threads, count)
+    for_row_ranges(len(times), threads, count)
     assert (times == 1).all()
 
 

@@ -1,5 +1,6 @@
-"""What every other package may use: errors, Arrow and thread helpers, rounding, the user's cache.
+"""Helpers that every other package may use. None of them knows about risk adjustment.
 
-In: plain values and arrays. Out: the same, changed. Knows nothing of risk adjustment.
-Imports no other package of hccore.
+Contents: the errors that hccore raises, conversions between Arrow and NumPy, threads, rounding, dates, the cache
+in the user's home folder, the location of packaged data, and the version.
+In: plain values and arrays. Out: the same, converted. Imports no other package of hccore.
 """

@@ -1,8 +1,8 @@
-"""A folder of the user's own for what was worked out before and can be worked out again.
+"""A cache folder of the user for data that can be computed again: checked tables and compiled kernels.
 
-Nothing depends on it: whatever is missing, damaged, out of date or not the user's is simply not there, and a
-folder that cannot be written is passed over. Content may be unpickled or run by whoever reads it, so it is taken
-only from files that nobody else can have written.
+The cache is optional. An entry that is missing, damaged, out of date or owned by another user counts as absent.
+A folder that cannot be written is ignored. Callers unpickle or execute what they read, so an entry is used only if
+no other user can have written its file.
 """
 
 from __future__ import annotations
@@ -15,61 +15,69 @@ from pathlib import Path
 
 from hccore.base.version import __version__
 
-VARIABLE = "HCCORE_CACHE_DIR"
+CACHE_DIR_VARIABLE = "HCCORE_CACHE_DIR"
 _PACKAGE = Path(__file__).resolve().parents[1]
-_DIGEST_SIZE = hashlib.sha256().digest_size
-_KEPT = 4  # keys of one name: a few installations, or tables beside the packaged ones, may take turns
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_MAX_KEYS_PER_NAME = 4  # several installations, or tables besides the packaged ones, can share the cache
 
 
 def folder() -> Path | None:
-    """Where files are kept: `$HCCORE_CACHE_DIR`, else `hccore` in the user's cache folder; None: nowhere.
+    """The cache folder, or None if there is none.
 
-    The variable set to nothing switches caching off.
+    It is `$HCCORE_CACHE_DIR` if that variable is set, otherwise `hccore` in the user's cache folder. An empty
+    variable switches the cache off.
     """
-    given = os.environ.get(VARIABLE)
+    given = os.environ.get(CACHE_DIR_VARIABLE)
     if given is not None:
         return Path(given) if given else None
     if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA", ""))
+        parent = Path(os.environ.get("LOCALAPPDATA", ""))
     elif sys.platform == "darwin":
-        base = Path("~/Library/Caches")
+        parent = Path("~/Library/Caches")
     else:
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        base = base if base.is_absolute() else Path("~/.cache")
+        parent = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        parent = parent if parent.is_absolute() else Path("~/.cache")
     try:
-        base = base.expanduser()
-    except RuntimeError:  # no home
+        parent = parent.expanduser()
+    except RuntimeError:  # the user has no home folder
         return None
-    return base / "hccore" if base.is_absolute() else None
+    return parent / "hccore" if parent.is_absolute() else None
 
 
 def read(name: str, key: bytes = b"") -> bytes | None:
-    """What was written under a name and key, None if there is nothing to be trusted.
+    """Read an entry of the cache.
 
     Parameters
     ----------
     name : str
-        What it is, as the beginning of a file name.
+        What the entry contains. It becomes the beginning of the file name.
     key : bytes
-        All that the content depends on.
+        Everything that the content depends on.
+
+    Returns
+    -------
+    bytes or None
+        The content passed to `write` with the same name and key; None if there is no such entry, or if it is
+        damaged or another user can have written it.
     """
     place = folder()
     if place is None:
         return None
     try:
         with (place / _file_name(name, key)).open("rb") as file:
-            if not _trusted(os.fstat(file.fileno())):
+            if not _only_user_can_write(os.fstat(file.fileno())):
                 return None
-            digest, data = file.read(_DIGEST_SIZE), file.read()
+            digest, data = file.read(_DIGEST_BYTES), file.read()
     except (OSError, ValueError):
         return None
     return data if digest == _digest(name, key, data) else None
 
 
 def write(name: str, data: bytes, key: bytes = b"") -> None:
-    """Keep content under a name and key; see `read`, which finds it whole or not at all.
+    """Write an entry of the cache, for `read` with the same name and key. Failures to write are ignored.
 
-    Of one name only the content of the last few keys is kept.
+    The file appears under its name only once it is complete. Only the entries of the last few keys of a name are
+    kept.
     """
     place = folder()
     if place is None:
@@ -78,7 +86,7 @@ def write(name: str, data: bytes, key: bytes = b"") -> None:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         place.mkdir(mode=0o700, exist_ok=True)
-        # Others may read where the user opens the folder to them, as in a container image; never write.
+        # Others may read the file if the user opens the folder to them, as in a container image, but never write.
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o644)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -88,27 +96,33 @@ def write(name: str, data: bytes, key: bytes = b"") -> None:
         except BaseException:
             new.unlink()
             raise
-        of_name = [path for path in place.glob(f"{name}.*") if path.stem == name]
-        for old in sorted(of_name, key=lambda path: path.stat().st_mtime_ns)[:-_KEPT]:
+        entries = [path for path in place.glob(f"{name}.*") if path.stem == name]
+        for old in sorted(entries, key=lambda path: path.stat().st_mtime_ns)[:-_MAX_KEYS_PER_NAME]:
             old.unlink()
     except (OSError, ValueError):
         return
 
 
-def sources(*modules: str) -> bytes:
-    """A digest of the source of modules of this package, of its version and of the interpreter, for a key.
+def source_digest(*modules: str) -> bytes:
+    """Digest of the source code of modules, for use in a key.
+
+    It also covers the version of hccore and of the interpreter.
+
+    Parameters
+    ----------
+    *modules : str
+        Names relative to hccore, such as ``tables.schema``.
 
     Raises
     ------
     OSError
-        If there is no source, as in some frozen applications.
+        If a source file is missing, as in some frozen applications.
     """
-    found = hashlib.sha256(f"{__version__} {sys.version} {sys.byteorder}".encode())
+    digest = hashlib.sha256(f"{__version__} {sys.version} {sys.byteorder}".encode())
     for module in modules:
-        place = _PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
-        source = place.read_bytes()
-        found.update(hashlib.sha256(source).digest())
-    return found.digest()
+        file = _PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+        digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.digest()
 
 
 def _file_name(name: str, key: bytes) -> str:
@@ -116,16 +130,16 @@ def _file_name(name: str, key: bytes) -> str:
 
 
 def _digest(name: str, key: bytes, data: bytes) -> bytes:
-    """What stands before the content: a damaged file, one of another name or of another key does not match it."""
-    found = hashlib.sha256(f"hccore {len(name)} {len(key)} {name}".encode())
-    found.update(key)
-    found.update(data)
-    return found.digest()
+    """Digest at the beginning of the file. It detects damaged files and files of another name or key."""
+    digest = hashlib.sha256(f"hccore {len(name)} {len(key)} {name}".encode())
+    digest.update(key)
+    digest.update(data)
+    return digest.digest()
 
 
-def _trusted(status: os.stat_result) -> bool:
-    """Whether the file is one that only this user (or root, who can do anything) can have written."""
+def _only_user_can_write(status: os.stat_result) -> bool:
+    """Whether only this user, or root, can have written the file."""
     if not hasattr(os, "getuid"):
         return True
-    mine = status.st_uid in (0, os.getuid())
-    return stat.S_ISREG(status.st_mode) and mine and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    owned = status.st_uid in (0, os.getuid())
+    return stat.S_ISREG(status.st_mode) and owned and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)

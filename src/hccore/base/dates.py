@@ -1,4 +1,4 @@
-"""Dates and months as users write them, and ages in completed years."""
+"""Parse dates and months in the forms that users write them, and compute ages in completed years."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MONTH_SHAPE = re.compile(r"(?:(?P<y>\d{4})[-/]?(?=\d\d))?(?P<m>\d{1,2})")
 
 
 def parse_date(value: object) -> int | None:
-    """Days since 1970-01-01 of a date in any accepted form, None if it is not a date.
+    """Parse a date into days since 1970-01-01; None if the value is not a date.
 
-    Accepted: dates and timestamps, ISO (`1956-01-31`, with or without a time), CMS's `01/31/1956` and
-    `19560131` (also as a number), and SAS's `31JAN1956`.
+    Accepted forms: Python dates and timestamps, ISO (`1956-01-31`, with or without a time), CMS's `01/31/1956`
+    and `19560131` (also as a number), and SAS's `31JAN1956`. A time of day is ignored.
     """
     if isinstance(value, datetime.datetime):
         return (value.date() - EPOCH).days
@@ -42,10 +42,10 @@ def parse_date(value: object) -> int | None:
 
 
 def parse_month(value: object) -> int | None:
-    """A calendar month as `year * 12 + month - 1`, None if it is none.
+    """Parse a calendar month into `year * 12 + month - 1`; None if the value is not a month.
 
-    Accepted: `2026-03`, `202603` (also as a number), any date, and the month's number alone (`3`), which has the
-    year 0: a month of the payment year.
+    Accepted forms: `2026-03`, `202603` (also as a number) and any date. A month without a year (`3`) means a month
+    of the payment year and gets the year 0.
     """
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -62,12 +62,25 @@ def parse_month(value: object) -> int | None:
 
 
 def date_number(days: int) -> int:
-    """A date given as days since 1970-01-01 as the whole number YYYYMMDD, as conditions write it."""
+    """Convert days since 1970-01-01 to the whole number YYYYMMDD that conditions use."""
     date = EPOCH + datetime.timedelta(days)
     return date.year * 10000 + date.month * 100 + date.day
 
 
 def age_on(days: int, year: int, month: int, day: int) -> int:
-    """Completed years on a date of someone born `days` after 1970-01-01; negative if not yet born."""
+    """Age in completed years on a date.
+
+    Parameters
+    ----------
+    days : int
+        Birth date in days since 1970-01-01.
+    year, month, day : int
+        The date on which age is measured.
+
+    Returns
+    -------
+    int
+        Negative if the birth date is later.
+    """
     born = EPOCH + datetime.timedelta(days)
     return year - born.year - ((born.month, born.day) > (month, day))

@@ -1,4 +1,4 @@
-"""The errors hccore raises on purpose. Each message says what is wrong, where, and what to do."""
+"""The errors that hccore raises for bad input. Each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from typing import Any
 
 
 class HccoreError(Exception):
-    """Base of every error that is about the user's data, tables or request."""
+    """Base class of all errors caused by the user's data, tables or request."""
 
 
 class TableError(HccoreError):
-    """A fault in a model's tables, with the place where it stands."""
+    """An error in a model's tables.
+
+    Attributes
+    ----------
+    file : str or None
+    line : int or None
+        Line of the file, the header being line 1.
+    column : str or None
+    """
 
     def __init__(
         self,
@@ -24,32 +32,32 @@ class TableError(HccoreError):
         self.line = line
         self.column = column
         place = ", ".join(
-            part
-            for part in (
+            item
+            for item in (
                 self.file,
                 None if line is None else f"line {line}",
                 None if column is None else f"column {column}",
             )
-            if part
+            if item
         )
         super().__init__(f"{place}: {message}" if place else message)
 
 
 class InputError(HccoreError):
-    """Members or diagnoses that cannot be scored as they are."""
+    """The members, diagnoses or arguments cannot be used as given."""
 
 
 class NoSegmentError(InputError):
-    """A member whom no row of a model's decision table takes."""
+    """No segment of the model applies to a member."""
 
 
 class MissingFactorError(InputError):
-    """Payment factors that are not established and that the user did not give.
+    """A payment factor is needed that the tables do not contain and that the user did not supply.
 
     Attributes
     ----------
     missing : tuple of FactorKey
-        Each with program, model, year, population and kind.
+        The missing factors. Each has a program, model, year, population and kind.
     """
 
     def __init__(self, message: str, missing: tuple[Any, ...] = ()) -> None:
@@ -58,8 +66,8 @@ class MissingFactorError(InputError):
 
 
 class UnknownModelError(HccoreError):
-    """A model or year for which there is no folder of tables."""
+    """There is no folder of tables for this model or year."""
 
 
 class OutputError(HccoreError):
-    """A result that cannot be written where it was asked for."""
+    """The result cannot be written to the given path."""

@@ -1,4 +1,4 @@
-"""Folders that come with hccore: CMS's tables and the sample population."""
+"""Find the folders that ship with hccore: CMS's tables and the sample population."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def packaged_folder(name: str) -> Path | None:
-    """A folder that comes with hccore, None if this installation lacks it.
+    """Path of a folder that ships with hccore, or None if this installation does not contain it.
 
-    A wheel holds it inside the package, a checkout at the top of the repository. The current directory is never
-    searched, so a folder of the same name there cannot change a score.
+    In a wheel the folder is inside the package; in a checkout it is at the top of the repository. The current
+    directory is never searched, so a folder of the same name there cannot change a score.
     """
     candidates = (_PACKAGE / name, _PACKAGE.parents[1] / name)
     return next((folder for folder in candidates if folder.is_dir()), None)

@@ -1,4 +1,4 @@
-"""Rounding as CMS's programs do it: halves away from zero, in whole numbers."""
+"""Rounding as in CMS's programs: halves away from zero, computed on whole numbers."""
 
 from __future__ import annotations
 
@@ -11,20 +11,38 @@ Ints = NDArray[np.int64]
 
 
 def round_quotient(numerator: Ints, denominator: Ints | int) -> Ints:
-    """Quotients rounded to whole numbers, halves away from zero (SAS ROUND).
+    """Divide and round to the nearest whole number, halves away from zero (SAS ROUND).
 
     Parameters
     ----------
-    numerator : int64[n]               magnitude below 9.2e18
-    denominator : int64[n] or int      positive, below 2**31
+    numerator : int64[n]
+        Magnitude below 9.2e18.
+    denominator : int64[n] or int
+        Positive, below 2**31.
+
+    Returns
+    -------
+    int64[n]
     """
     magnitude = (np.abs(numerator) + denominator // 2) // denominator
     return np.where(numerator < 0, -magnitude, magnitude)
 
 
-def multiplied(raw: NDArray[Any], multiplier: NDArray[Any]) -> Ints:
-    """Scores after their multipliers (cost-sharing reduction factors), both in thousandths.
+def apply_multiplier(raw: NDArray[Any], multiplier: NDArray[Any]) -> Ints:
+    """Multiply raw scores by multipliers, such as cost-sharing reduction factors, and round once.
 
-    Rounded once, halves away from zero (HHS DIY tables, 45 CFR 153.320: the adjusted plan liability risk score).
+    This is the plan liability risk score adjusted for cost sharing (HHS DIY tables, 45 CFR 153.320).
+
+    Parameters
+    ----------
+    raw : int[n]
+        Raw scores in thousandths.
+    multiplier : int[n]
+        Multipliers in thousandths.
+
+    Returns
+    -------
+    int64[n]
+        Scores in thousandths, halves rounded away from zero.
     """
     return round_quotient(raw.astype(np.int64) * multiplier, 1000)

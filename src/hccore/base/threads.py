@@ -1,4 +1,4 @@
-"""Work shared by a few threads: kernels, and those parts of NumPy and Arrow that let other threads run."""
+"""Run functions on a few threads: kernels, and the NumPy and Arrow calls that release the interpreter lock."""
 
 from __future__ import annotations
 
@@ -9,24 +9,39 @@ from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
-_RANGE = 1 << 16
+_RANGE_ROWS = 1 << 16  # so few that the columns of a range fit in a processor's cache
 
 
-def each(items: Sequence[T], threads: int, work: Callable[[T], R]) -> list[R]:
-    """The results of `work` on every item, in order."""
+def map_in_threads(items: Sequence[T], threads: int, work: Callable[[T], R]) -> list[R]:
+    """Call `work` on every item and return the results in the order of the items.
+
+    Parameters
+    ----------
+    items : sequence
+    threads : int
+        Number of threads. 1 or less calls `work` in the calling thread.
+    work : callable
+        Its first exception is raised here.
+    """
     if threads <= 1 or len(items) <= 1:
         return list(map(work, items))
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, items))
 
 
-def in_ranges(n: int, threads: int, work: Callable[[slice], None]) -> None:
-    """Call `work` with slices that cover n rows, short enough to stay in a processor's cache."""
-    each([slice(start, min(n, start + _RANGE)) for start in range(0, n, _RANGE)], threads, work)
+def for_row_ranges(n: int, threads: int, work: Callable[[slice], None]) -> None:
+    """Call `work` on slices that together cover rows 0 to n - 1, each row once."""
+    ranges = [slice(start, min(n, start + _RANGE_ROWS)) for start in range(0, n, _RANGE_ROWS)]
+    map_in_threads(ranges, threads, work)
 
 
-def in_order(items: Iterable[T], threads: int, work: Callable[[T], R]) -> Iterator[R]:
-    """The results of `work` on every item, in order, worked out while those before are used: a few, not all."""
+def map_in_order(items: Iterable[T], threads: int, work: Callable[[T], R]) -> Iterator[R]:
+    """Yield the result of `work` on every item, in the order of the items.
+
+    Unlike `map_in_threads`, it reads the items lazily and keeps at most `threads + 1` results in memory: the
+    threads compute the next ones while the caller uses the current one. If the caller stops early, work that has
+    not started is cancelled.
+    """
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:

@@ -1,3 +1,3 @@
-"""The version of hccore; `pyproject.toml` reads it from here."""
+"""The version of hccore. The build reads it from this file (see `pyproject.toml`)."""
 
 __version__ = "0.1.0"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 
-from hccore.base.cache import VARIABLE, folder
+from hccore.base.cache import CACHE_DIR_VARIABLE, folder
 from hccore.base.errors import InputError
 from hccore.cli.arguments import Commands, new_command
 
@@ -22,8 +22,8 @@ def run(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> Non
 
     if folder() is None:
         raise InputError(
-            f"there is no cache to fill: {VARIABLE} is set to nothing, or the user has no home folder; "
-            f"set {VARIABLE} to a folder"
+            f"there is no cache to fill: {CACHE_DIR_VARIABLE} is set to nothing, or the user has no home folder; "
+            f"set {CACHE_DIR_VARIABLE} to a folder"
         )
     start = time.perf_counter()
     compile_kernels()

@@ -30,7 +30,7 @@ from hccore.tables.member_columns import COLUMNS
 
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")
 _READ = {"month", *(alias for name, aliases in ALIASES.items() for alias in (name, *aliases))}
-_READ |= {part.lower() for column in COLUMNS.values() for part in column.parts}
+_READ |= {part.lower() for column in COLUMNS.values() for part in column.yes_no_columns}
 _DATES = {"service_date", *ALIASES["service_date"]}
 # One listed value of a problem and its count: "'X' (1,200)", or for dates their form: "9999-99 (3)".
 _LISTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"\s].*?) \(([\d,]+)\)(?:, |$| and )""")

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from hccore.base.errors import OutputError
-from hccore.base.threads import in_order
+from hccore.base.threads import map_in_order
 from hccore.files.parquet_encoding import encode
 from hccore.files.parquet_footers import MAGIC, Joined
 
@@ -103,14 +103,14 @@ def write_batches(path: Path, blocks: Callable[[bool], Iterable[Block]], out: Pa
         whole = Joined()
         with path.open("wb") as file:
             file.write(MAGIC)
-            for parts in in_order(blocks(False), threads, lambda block: encode(block())):
+            for parts in map_in_order(blocks(False), threads, lambda block: encode(block())):
                 for part in parts:
                     file.writelines(whole.add(part))
             file.write(whole.footer())
     elif kind == ".arrow":
         writer: Any = None
         try:
-            for batches in in_order(blocks(False), threads, lambda block: block()):
+            for batches in map_in_order(blocks(False), threads, lambda block: block()):
                 for batch in batches:
                     if writer is None:
                         writer = pa.ipc.new_file(str(path), batch.schema)
@@ -122,7 +122,7 @@ def write_batches(path: Path, blocks: Callable[[bool], Iterable[Block]], out: Pa
         compression = "gzip" if kind == ".csv.gz" else None
         with pa.output_stream(str(path), compression=compression) as stream:
             header = True
-            for made in in_order(blocks(True), threads, lambda block: list(map(_csv, block()))):
+            for made in map_in_order(blocks(True), threads, lambda block: list(map(_csv, block()))):
                 for names, lines in made:
                     if header:
                         stream.write((",".join(names) + "\n").encode())

@@ -20,7 +20,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.arrow import MOST_NUMBERS, bytes_of, valid_of, values_of
+from hccore.base.arrow import MAX_DICTIONARY_VALUES, numpy_values, string_buffers, valid_mask
 from hccore.files.parquet_footers import (
     MAGIC,
     Fields,
@@ -190,7 +190,7 @@ def _chunk(name: str, array: pa.Array) -> _Chunk | None:
         if array.null_count or not (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
             return None
         return _texts(name, array)
-    valid = valid_of(array)
+    valid = valid_mask(array)
     if not pa.types.is_list(kind):
         numbered = _number(array, valid)
         if numbered is None:
@@ -228,11 +228,11 @@ def _number(array: pa.Array, valid: Bools) -> _Numbered | None:
     """Values by number: those of a dictionary, and whole numbers that are near each other."""
     kind = array.type
     if pa.types.is_dictionary(kind):
-        key = values_of(array.indices, null=0).astype(np.int32, copy=False)
+        key = numpy_values(array.indices, null=0).astype(np.int32, copy=False)
         if len(valid):
             key = key[valid]
         distinct = array.dictionary
-        if distinct.null_count or len(distinct) > MOST_NUMBERS:
+        if distinct.null_count or len(distinct) > MAX_DICTIONARY_VALUES:
             return None
         if pa.types.is_string(kind.value_type):
             encoded = [word.encode() for word in distinct.to_pylist()]
@@ -240,15 +240,15 @@ def _number(array: pa.Array, valid: Bools) -> _Numbered | None:
             every = np.arange(len(encoded), dtype=np.int32)
             return _Numbered(key, every, plain, len(encoded), _BYTE_ARRAY, None)
         if pa.types.is_float64(kind.value_type):
-            return _of_those_in_use(key, values_of(distinct), _DOUBLE)
+            return _of_those_in_use(key, numpy_values(distinct), _DOUBLE)
         return None
     if kind not in (pa.int16(), pa.int32()):
         return None
-    values = values_of(array, null=0)
+    values = numpy_values(array, null=0)
     if len(valid):
         values = values[valid]
     low, high = int(values.min()), int(values.max())
-    if high - low >= MOST_NUMBERS:
+    if high - low >= MAX_DICTIONARY_VALUES:
         return None
     key = values.astype(np.int32) - np.int32(low)
     return _of_those_in_use(key, np.arange(low, high + 1, dtype=np.int32), _INT32)
@@ -281,7 +281,7 @@ def _coded(path: list[str], levels: bytes, rows: int, nulls: int, numbered: _Num
 
 def _texts(name: str, array: pa.Array) -> _Chunk:
     """A chunk of texts as they are."""
-    offsets, data = bytes_of(array)
+    offsets, data = string_buffers(array)
     codec = pa.Codec("snappy")
     pages = []
     for start in range(0, len(array), _PAGE_ROWS):

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.base.arrow import bytes_of, valid_of, values_of
+from hccore.base.arrow import numpy_values, string_buffers, valid_mask
 from hccore.base.errors import InputError
 from hccore.files.parquet_pages import Pages
 
@@ -174,8 +174,8 @@ def code_rows_of(columns: Mapping[str, pa.Array], ids: Any, codes: str, others: 
     distinct = texts.dictionary
     if pa.types.is_null(distinct.type):  # a column without a single value
         distinct = distinct.cast(pa.string())
-    words = DistinctCodes(*bytes_of(distinct), 0, valid_of(distinct))
-    index = values_of(texts.indices, null=len(words)).astype(np.int32, copy=False)
+    words = DistinctCodes(*string_buffers(distinct), 0, valid_mask(distinct))
+    index = numpy_values(texts.indices, null=len(words)).astype(np.int32, copy=False)
     own = columns[ids] if isinstance(ids, str) else ids
     return CodeRows(own, words, index, {name: columns[name] for name in others})
 

@@ -34,7 +34,7 @@ def base_key() -> bytes:
             from llvmlite import __version__, binding
 
             parts = [
-                cache.sources(*MODULES),
+                cache.source_digest(*MODULES),
                 _numba_version_file().read_bytes(),
                 f"{__version__} {np.__version__} {sys.platform} {sys.maxsize}".encode(),
                 binding.get_process_triple().encode(),

@@ -9,7 +9,7 @@ from hccore.base.dates import EPOCH, age_on, parse_date
 from hccore.base.errors import InputError
 from hccore.tables.conditions import Condition
 from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
-from hccore.tables.schema import ModelTables, Segment, shared_with
+from hccore.tables.schema import ModelTables, Segment, conditions_in_run
 
 BIRTH_COLUMNS = ("birth_date", "dob", "date_of_birth")
 
@@ -27,7 +27,7 @@ def left_to(
     given = {str(name).strip().lower(): value for name, value in member.items()}
     if str(given.get("segment") or "").strip():
         return None
-    for program, condition in shared_with(tables, models).items():
+    for program, condition in conditions_in_run(tables, models).items():
         facts = {}
         for name in condition.columns:
             code = _age(tables, given) if name == "age" else _fact(COLUMNS[name], given)
@@ -122,7 +122,7 @@ def _fact(column: Column, given: Mapping[str, object]) -> int | None:
             if code is None:
                 raise InputError(f"{key} {given[key]!r} is none of {column.expects()}")
             return code
-    parts = [(part, code) for part, code in column.parts.items() if part in given]
+    parts = [(part, code) for part, code in column.yes_no_columns.items() if part in given]
     if not parts:
         return None
     set_ = [code for part, code in parts if COLUMNS["institutional"].code(given[part]) == 1]

@@ -311,7 +311,7 @@ class FastScorer:
         """A function that takes the values that matter out of a member."""
         wanted = {"segment", *BIRTH_COLUMNS}
         for name in self.needed[False]:
-            wanted.update((name, *COLUMNS[name].aliases, *COLUMNS[name].parts))
+            wanted.update((name, *COLUMNS[name].aliases, *COLUMNS[name].yes_no_columns))
         names = [name for name in shape if str(name).strip().lower() in wanted]
         return operator.itemgetter(*names) if names else lambda _: ()
 

@@ -25,7 +25,7 @@ from hccore.population.profiles import (
     model_profiles,
 )
 from hccore.tables.member_columns import MAX_AGE
-from hccore.tables.schema import ModelTables, shared_with
+from hccore.tables.schema import ModelTables, conditions_in_run
 
 if TYPE_CHECKING:
     from hccore.payment.request import Payment
@@ -140,7 +140,7 @@ def _part(
     segment = np.full(n, -1, np.int16)
     chosen = np.zeros(n, np.bool_)
     choose = chooses_segments(tables, all_segments=all_segments)
-    shared = {} if all_segments else shared_with(tables, models)
+    shared = {} if all_segments else conditions_in_run(tables, models)
     left = {program: np.zeros(n, np.bool_) for program in shared}
     if people.segments is not None:
         names, number = people.segments, profiles.facts[SEGMENT]
@@ -204,7 +204,8 @@ def _segments_beside(tables: ModelTables, models: Sequence[ModelTables]) -> set[
     return {
         segment.name
         for other in models
-        if other.program in shared_with(tables, models) or tables.program in shared_with(other, [tables])
+        if other.program in conditions_in_run(tables, models)
+        or tables.program in conditions_in_run(other, [tables])
         if other.year == tables.year
         for segment in other.segments
     }

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.arrow import bytes_of, texts_of, valid_of
+from hccore.base.arrow import string_array, string_buffers, valid_mask
 from hccore.base.errors import TableError
 from hccore.files.source import DistinctCodes
 from hccore.population.calendar import calendar_days
 from hccore.population.compiled_model import CompiledModel
-from hccore.tables.code_systems import clean_code, looks_like
+from hccore.tables.code_systems import clean_code, code_shape
 from hccore.tables.conditions import Condition
 from hccore.tables.schema import ALWAYS_ROW
 
@@ -196,7 +196,7 @@ class CodeTable:
         code = str(value) if self.exact else clean_code(self.system, str(value))
         if code in self.number:
             return self.number[code]
-        shape = looks_like(code)
+        shape = code_shape(code)
         if shape == "blank":
             return NOT_A_CODE["blank_code"]
         if self.system == "icd10cm" and shape != "icd10":
@@ -216,8 +216,8 @@ class _Spellings:
     def __init__(self, codes: Sequence[str]) -> None:
         self._count = 0
         self._resize(4 * len(codes) + 64)
-        texts = texts_of(codes)
-        packed, _, _ = self.find(DistinctCodes(*bytes_of(texts), 0, valid_of(texts)))
+        texts = string_array(codes)
+        packed, _, _ = self.find(DistinctCodes(*string_buffers(texts), 0, valid_mask(texts)))
         self.keep(packed, np.arange(1, len(codes) + 1, dtype=np.int32))
 
     def _resize(self, room: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.base.arrow import values_of
+from hccore.base.arrow import numpy_values
 
 ALL_VALID = np.zeros(0, np.bool_)
 _MAX_SPAN = 1024
@@ -77,7 +77,7 @@ class Coder:
         else:
             encoded = chunk if pa.types.is_dictionary(chunk.type) else chunk.dictionary_encode()
             distinct = encoded.dictionary.to_pylist()
-            index = values_of(encoded.indices, null=len(distinct))
+            index = numpy_values(encoded.indices, null=len(distinct))
             first, nulls = 0, encoded.null_count > 0
         coded = [*self._coded(distinct), self.blank]
         table: NDArray[Any] = np.array([0 if value is None else value for value in coded], self.dtype)
@@ -99,7 +99,7 @@ def _dense_numbers(chunk: pa.Array) -> tuple[NDArray[Any], range] | None:
     """Whole numbers that are all in a small range, and the range; None for anything else."""
     if not pa.types.is_integer(chunk.type) or chunk.null_count or len(chunk) == 0:
         return None
-    numbers = values_of(chunk)
+    numbers = numpy_values(chunk)
     low, high = int(numbers.min()), int(numbers.max())
     if high - low >= _MAX_SPAN or high > np.iinfo(np.int64).max:
         return None

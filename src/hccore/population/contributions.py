@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.arrow import array_of, lists_of, one_chunk, texts_of, words_of
+from hccore.base.arrow import dictionary_array, list_array, number_array, single_array, string_array
 from hccore.member.reference import in_words
 from hccore.population.assignment import ModelAssignment
 from hccore.population.code_table import EntryArrays
@@ -122,7 +122,7 @@ class _Expander:
         self.done = done
         self.run = run
         self.pairs = pairs
-        self.code_names = texts_of(entries.names)
+        self.code_names = string_array(entries.names)
         self.entry_code = entries.code
         model = done.model
         tables = model.tables
@@ -192,19 +192,19 @@ class _Expander:
         member, variable = member[order], variable[order]
         coefficient, dropped_by = coefficient[order], dropped_by[order]
         dropped = dropped_by >= 0
-        row = array_of(member + start)
+        row = number_array(member + start)
         tables = model.tables
         months = self.run.months
-        month = {} if months is None else {"month": one_chunk(months.given.take(row))}
+        month = {} if months is None else {"month": single_array(months.given.take(row))}
         return pa.RecordBatch.from_arrays(
             [
-                one_chunk(self.run.ids.take(row)),
+                single_array(self.run.ids.take(row)),
                 *month.values(),
                 _words(np.zeros(len(member), np.int32), [tables.model]),
-                array_of(np.full(len(member), tables.year, np.int16)),
+                number_array(np.full(len(member), tables.year, np.int16)),
                 _words(variable, [*self.names, DIVISOR]),
                 _words(variable, self.kinds),
-                array_of(coefficient / 1000, ~dropped),
+                number_array(coefficient / 1000, ~dropped),
                 self._codes(start, stop, member, variable),
                 _words(dropped_by, self.droppers, ~dropped),
             ],
@@ -323,7 +323,7 @@ class _Expander:
         counts = high - low
         offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
         index = _ranges(low, counts)
-        return lists_of(offsets, self.code_names.take(array_of(code[index])))
+        return list_array(offsets, self.code_names.take(number_array(code[index])))
 
 
 def _terms(
@@ -365,4 +365,4 @@ def _has_bits(
 
 
 def _words(index: NDArray[np.int64], words: list[str], mask: NDArray[np.bool_] | None = None) -> pa.Array:
-    return words_of(index, words or [""], None if mask is None else ~mask).cast(pa.string())
+    return dictionary_array(index, words or [""], None if mask is None else ~mask).cast(pa.string())

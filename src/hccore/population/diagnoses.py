@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.arrow import valid_of
+from hccore.base.arrow import valid_mask
 from hccore.base.dates import parse_date
 from hccore.base.errors import InputError
 from hccore.files.column_names import ID_COLUMN, need_column
@@ -145,7 +145,7 @@ def read_codes(
             if member is None:
                 ids = ids.arrow()
         if member is None:
-            if len(valid := valid_of(ids)):
+            if len(valid := valid_mask(ids)):
                 row, code = _keep(valid[row], "missing_member_id", counts, row, code)
             member = index.find(ids, row, source.name)
         if len(member) and member.min() < 0:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.arrow import LARGE, give_back_memory
+from hccore.base.arrow import LARGE_ALLOCATION_BYTES, release_memory
 from hccore.population.code_table import EntryArrays
 from hccore.population.diagnoses import CodeBatch
 
@@ -139,8 +139,8 @@ class MemberBits:
                 now = _Notes(some.starts[: stop - first + 1], some.notes[:end])
                 self._set(now, whole[first << self._block_bits :])
                 self._notes[number] = _Notes(some.starts[stop - first :] - end, some.notes[end:].copy())
-            if whole.nbytes >= LARGE:
-                give_back_memory()
+            if whole.nbytes >= LARGE_ALLOCATION_BYTES:
+                release_memory()
         self._notes = []
         return whole
 

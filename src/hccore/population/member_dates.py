@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.base.arrow import values_of
+from hccore.base.arrow import numpy_values
 from hccore.base.dates import EPOCH, parse_date
 from hccore.population.coded_columns import ALL_VALID, Coded, Coder, look_up
 from hccore.tables.member_columns import MAX_AGE
@@ -28,7 +28,7 @@ class DateCoder(Coder):
             chunk = chunk.cast(pa.date32(), safe=False)
         if not pa.types.is_date32(chunk.type):
             return super().piece(chunk)
-        days = values_of(chunk, null=NO_DATE)
+        days = numpy_values(chunk, null=NO_DATE)
         return Coded(days, days == NO_DATE if chunk.null_count else ALL_VALID, {}, 0)
 
 

@@ -15,9 +15,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.arrow import bytes_of, one_chunk, valid_of, values_of
+from hccore.base.arrow import numpy_values, single_array, string_buffers, valid_mask
 from hccore.base.errors import InputError
-from hccore.base.threads import each
+from hccore.base.threads import map_in_threads
 
 if TYPE_CHECKING:
     from hccore.files.source import PagedIds
@@ -112,7 +112,7 @@ class MemberIndex:
         if pa.types.is_dictionary(ids.type):
             distinct = ids.dictionary
             row_of = self.find(distinct, np.arange(len(distinct), dtype=np.int32), name)
-            found: NDArray[np.int32] = row_of[values_of(ids.indices, null=0)[rows]]
+            found: NDArray[np.int32] = row_of[numpy_values(ids.indices, null=0)[rows]]
             return found
         given = ids = plain_ids(ids, name)
         if pa.types.is_integer(ids.type) and not self.integer:
@@ -123,7 +123,7 @@ class MemberIndex:
         slot = np.empty(kernels.BLOCK, np.int64)
         kernels.find_members(rows, 0, 0, *id_batch(ids), self.table, slot, member)
         if ids is not given and self.integer and ids.null_count:  # text that is no number
-            unknown = np.flatnonzero(~valid_of(ids)[rows])
+            unknown = np.flatnonzero(~valid_mask(ids)[rows])
             member[unknown] = np.where(_is_empty(given, rows[unknown]), NO_ID, -1)
         return member
 
@@ -152,8 +152,8 @@ class MemberIndex:
 def id_batch(ids: Any) -> IdBatch:
     """Plain ids (text or 64-bit integers) as the kernels take them."""
     if pa.types.is_integer(ids.type):
-        return IdBatch(values_of(ids, null=0), _NO_OFFSETS, _NO_BYTES)
-    return IdBatch(_NO_NUMBERS, *bytes_of(ids))
+        return IdBatch(numpy_values(ids, null=0), _NO_OFFSETS, _NO_BYTES)
+    return IdBatch(_NO_NUMBERS, *string_buffers(ids))
 
 
 def index_members(ids: pa.ChunkedArray, name: str, threads: int = 1) -> MemberIndex:
@@ -171,17 +171,17 @@ def index_members(ids: pa.ChunkedArray, name: str, threads: int = 1) -> MemberIn
     missing = np.zeros(n, np.bool_)
     stops = np.cumsum([len(chunk) for chunk in ids.chunks], dtype=np.int64).tolist()
     pieces = [(chunk, slice(stop - len(chunk), stop)) for chunk, stop in zip(ids.chunks, stops, strict=True)]
-    forms = each(pieces, threads, lambda piece: _note_missing(*piece, missing))
+    forms = map_in_threads(pieces, threads, lambda piece: _note_missing(*piece, missing))
     table = _dense_table(forms, n)
     if table is not None:
         duplicate_of = _index_numbers(pieces, missing, table, threads)
     else:
         keys = np.empty((n, 2), np.uint64)
-        each(pieces, threads, lambda piece: kernels.pack_ids(id_batch(piece[0]), keys[piece[1]]))
+        map_in_threads(pieces, threads, lambda piece: kernels.pack_ids(id_batch(piece[0]), keys[piece[1]]))
         slots = np.full(1 << max(4, int(n * 1.5).bit_length()), -1, np.int32)
         texts = IdBatch(_NO_NUMBERS, _NO_OFFSETS, _NO_BYTES)
         if (keys[:, 1] >> np.uint64(56) == 255).any():  # too long to be packed: the texts are needed
-            texts = id_batch(one_chunk(ids))
+            texts = id_batch(single_array(ids))
         table = IdTable(_NO_ROWS, 0, _NO_BYTES, 0, slots, keys, texts.offsets, texts.data)
         duplicate_of = np.full(n, -1, np.int32)
         kernels.index_keys(missing, table, duplicate_of)
@@ -209,7 +209,7 @@ def _note_missing(chunk: pa.Array, rows: slice, missing: NDArray[np.bool_]) -> _
     digits, so pieces may find it each for itself.
     """
     batch = id_batch(chunk)
-    if len(valid := valid_of(chunk)):
+    if len(valid := valid_mask(chunk)):
         missing[rows] = ~valid
     if len(batch.numbers):
         known = batch.numbers[valid] if len(valid) else batch.numbers
@@ -262,7 +262,7 @@ def _index_numbers(
         chunk, rows = piece
         kernels.index_numbers(id_batch(chunk), rows.start, missing[rows], table, duplicate_of)
 
-    each(pieces, threads, lambda piece: fill(piece, _NO_ROWS))
+    map_in_threads(pieces, threads, lambda piece: fill(piece, _NO_ROWS))
     if np.count_nonzero(table.dense >= 0) == len(missing) - np.count_nonzero(missing):
         return _NO_ROWS
     table.dense.fill(-1)
@@ -299,7 +299,7 @@ def plain_ids(ids: Any, name: str) -> Any:
 
 def _is_empty(texts: Any, rows: NDArray[np.int32]) -> NDArray[np.bool_]:
     """Whether some rows of an Arrow array of plain texts are empty."""
-    offsets, _ = bytes_of(texts)
+    offsets, _ = string_buffers(texts)
     empty: NDArray[np.bool_] = offsets[rows + 1] == offsets[rows]
     return empty
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.base.arrow import values_of
+from hccore.base.arrow import numpy_values
 from hccore.base.dates import parse_month
 from hccore.files.column_names import ID_COLUMN
 from hccore.population.coded_columns import code_values
@@ -78,5 +78,5 @@ def _distinct(ids: pa.ChunkedArray) -> tuple[pa.Array, NDArray[np.int32]]:
     if pa.types.is_null(ids.type):
         ids = ids.cast(pa.string())
     encoded = ids.dictionary_encode().unify_dictionaries()
-    numbers = [values_of(chunk.indices, null=-1).astype(np.int32) for chunk in encoded.chunks]
+    numbers = [numpy_values(chunk.indices, null=-1).astype(np.int32) for chunk in encoded.chunks]
     return encoded.chunk(0).dictionary, np.concatenate(numbers)

@@ -16,7 +16,7 @@ from hccore.population.member_dates import DateCoder
 from hccore.population.member_table import Day, age_on_day
 from hccore.population.profiles import chooses_segments, columns_of
 from hccore.tables.member_columns import COLUMNS, YES_NO, Column
-from hccore.tables.schema import ModelTables, shared_with
+from hccore.tables.schema import ModelTables, conditions_in_run
 
 
 def _coder(column: Column) -> Coder:
@@ -88,7 +88,7 @@ def plan_members(
     for tables in models:
         why = f"needed by {tables.model} {tables.year}"
         choose = chooses_segments(tables, all_segments=all_segments)
-        shared = () if all_segments else shared_with(tables, models).values()
+        shared = () if all_segments else conditions_in_run(tables, models).values()
         to_choose = columns_of(tables, segments=True).union(*(condition.columns for condition in shared))
         for name in to_choose if choose and plan.segment is None else columns_of(tables, segments=False):
             needed.setdefault(name, why)
@@ -101,10 +101,10 @@ def plan_members(
     for name, why in sorted(needed.items()):
         column = COLUMNS[name]
         header = find_column(source, name)
-        parts = dict(_parts_of(source, column.parts))
+        parts = dict(_parts_of(source, column.yes_no_columns))
         if header is not None:
             plan.columns[name] = header
-        elif len(parts) == len(column.parts) > 0:
+        elif len(parts) == len(column.yes_no_columns) > 0:
             plan.parts[name] = parts
         elif name in assume or column.default is not None:
             assume_value(plan, column, assume)

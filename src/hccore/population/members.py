@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from hccore.base.arrow import own_copy
+from hccore.base.arrow import copy_array
 from hccore.base.errors import InputError
 from hccore.files.column_names import ID_COLUMN, need_column
 from hccore.files.source import Source
@@ -30,7 +30,7 @@ from hccore.population.member_table import (
 from hccore.population.problems import Bools, Problems, note_dates, note_values
 from hccore.population.profiles import Fact, Grouping, chooses_segments, conditions_of
 from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
-from hccore.tables.schema import ModelTables, shared_with
+from hccore.tables.schema import ModelTables, conditions_in_run
 
 
 def read_members(
@@ -100,7 +100,7 @@ def read_members(
             if name in facts
         }
         names = [header for header in (plan.id, plan.month) if header is not None]
-        kept = pa.RecordBatch.from_arrays([own_copy(column[name]) for name in names], names)
+        kept = pa.RecordBatch.from_arrays([copy_array(column[name]) for name in names], names)
         return _Piece(kept, key, coded, both, ages)
 
     try:
@@ -192,7 +192,7 @@ def _grouping(
     facts: dict[str, Fact] = {}
     for tables in models:
         choose = chooses_segments(tables, all_segments=all_segments)
-        shared = {} if all_segments else shared_with(tables, models)
+        shared = {} if all_segments else conditions_in_run(tables, models)
         age = age_fact(tables, columns)
         for condition in (*conditions_of(tables, segments=choose), *shared.values()):
             # Where segments are given, columns to choose one may be absent.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from hccore.base.arrow import LARGE, give_back_memory
+from hccore.base.arrow import LARGE_ALLOCATION_BYTES, release_memory
 from hccore.base.version import __version__
 from hccore.files.opening import open_source
 from hccore.population.assignment import ModelAssignment, applicability, assign_models, label, payments_of
@@ -94,8 +94,8 @@ def run(
     ages = people.ages_at_diagnosis() if any(tables.dated for tables in every) else MemberAges()
     people.forget_rows()
     n_states = max(people.n_members, 1)
-    if 8 * n_states * n_words >= LARGE:
-        give_back_memory()
+    if 8 * n_states * n_words >= LARGE_ALLOCATION_BYTES:
+        release_memory()
     of_bits = {part.first_bit: part.model for part in parts}
     books = [ModelCodes(model, first) for first, model in of_bits.items()]
     tables = {system: CodeTable(system, books, exact=options.exact_codes) for system in sources}

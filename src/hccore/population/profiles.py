@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.base.rounding import round_quotient
-from hccore.base.threads import each
+from hccore.base.threads import map_in_threads
 from hccore.population.compiled_model import CompiledModel, DistinctCodes
 from hccore.tables.conditions import Condition
 from hccore.tables.schema import ModelTables
@@ -197,7 +197,9 @@ def number_kinds(
     threads : int
     """
     seen = np.zeros(size, np.uint8)
-    each(range(len(rows)), threads, lambda piece: kernels.mark_kinds(keys[piece], valid[rows[piece]], seen))
+    map_in_threads(
+        range(len(rows)), threads, lambda piece: kernels.mark_kinds(keys[piece], valid[rows[piece]], seen)
+    )
     number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
     found = np.flatnonzero(seen)
     of_row = np.empty(len(valid), np.int32)
@@ -208,7 +210,7 @@ def number_kinds(
         kernels.number_kinds(number, valid[some], keys[piece], of_row[some], counts)
         return counts
 
-    counts = np.sum(each(range(len(rows)), threads, replace), axis=0)
+    counts = np.sum(map_in_threads(range(len(rows)), threads, replace), axis=0)
     return of_row, found, counts
 
 

@@ -13,10 +13,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.arrow import array_of, bitmap_of, lists_of, one_chunk, thousandths_of, values_of, words_of
+from hccore.base.arrow import (
+    dictionary_array,
+    list_array,
+    number_array,
+    numpy_values,
+    single_array,
+    thousandths_array,
+    validity_bitmap,
+)
 from hccore.base.errors import InputError
-from hccore.base.rounding import multiplied, round_quotient
-from hccore.base.threads import in_order
+from hccore.base.rounding import apply_multiplier, round_quotient
+from hccore.base.threads import map_in_order
 from hccore.files.output import whole_files, write_batches
 from hccore.population.assignment import ModelAssignment
 from hccore.population.compiled_model import CompiledModel
@@ -101,7 +109,7 @@ class Result:
 
     def _made(self, blocks: Iterable[Callable[[], T]]) -> Iterator[T]:
         """What some functions give, worked out by the run's threads."""
-        return in_order(blocks, self._run.options.workers, lambda block: block())
+        return map_in_order(blocks, self._run.options.workers, lambda block: block())
 
     def column_names(self) -> list[str]:
         """Columns of the scores, without the extra ones."""
@@ -199,32 +207,32 @@ class Result:
         if name == "model":
             return _repeated(tables.model, n)
         if name == "year":
-            return array_of(np.full(n, tables.year, np.int16))
+            return number_array(np.full(n, tables.year, np.int16))
         if name in ("segment", "segment_reason"):
             return self._segment_column(name, part, profile)
         if name == "payment_hcc_count":
-            return array_of(done.n_hccs, scored)
+            return number_array(done.n_hccs, scored)
         if name == "hccs":
             hccs = _hcc_lists(part.model, done)
             return _join(_plain(hccs)) if text else hccs
         if name in PAYMENT_COLUMNS:
             if name == "payment_score" and tables.multipliers:
-                steps = multiplied(raw[:, 0], part.multiplier(profile))
-                return _decimals(steps, scored) if text else thousandths_of(steps, scored)
+                steps = apply_multiplier(raw[:, 0], part.multiplier(profile))
+                return _decimals(steps, scored) if text else thousandths_array(steps, scored)
             if paid is None:
                 return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
             steps, has = paid.column(name)
-            return _decimals(steps, has) if text else thousandths_of(steps, has)
+            return _decimals(steps, has) if text else thousandths_array(steps, has)
         own = np.maximum(part.segment[profile], 0)
         if name == "MODEL":
-            return words_of(own, [segment.population for segment in tables.segments], scored)
+            return dictionary_array(own, [segment.population for segment in tables.segments], scored)
         if name == "CSR_FACTOR":
-            return thousandths_of(part.multiplier(profile), scored)
+            return thousandths_array(part.multiplier(profile), scored)
         thousandths: NDArray[Any]
         if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
             thousandths = raw[np.arange(n), own]
             if name == "CSR_ADJUSTED_SCORE":
-                thousandths = multiplied(thousandths, part.multiplier(profile))
+                thousandths = apply_multiplier(thousandths, part.multiplier(profile))
         elif name == "raw_score":
             thousandths = raw[:, 0]
         elif name == "demographic_score":
@@ -240,7 +248,7 @@ class Result:
                 exists |= applies[:, column]
                 thousandths = np.where(applies[:, column], raw[:, column], thousandths)
             scored = scored & exists
-        return _decimals(thousandths, scored) if text else thousandths_of(thousandths, scored)
+        return _decimals(thousandths, scored) if text else thousandths_array(thousandths, scored)
 
     @staticmethod
     def _segment_column(name: str, part: ModelAssignment, profile: NDArray[np.intp]) -> pa.Array:
@@ -251,7 +259,7 @@ class Result:
         else:
             words = [*(segment.reason for segment in segments), "given with the member"]
             number = np.where(part.chosen, np.int32(len(segments)), number)
-        return words_of(number.take(profile), words, has.take(profile))
+        return dictionary_array(number.take(profile), words, has.take(profile))
 
     # ---------------------------------------------------------------- averages over months
 
@@ -308,7 +316,7 @@ class Result:
             paid: NDArray[Any] = done.scores[:, 0]
             has = np.zeros(len(paid), np.bool_)
             if part.model.tables.multipliers:
-                paid, has = multiplied(paid, part.multiplier(done.profile)), done.scored
+                paid, has = apply_multiplier(paid, part.multiplier(done.profile)), done.scored
             elif payments is not None:
                 paid, has = payments[number].column("payment_score")
             found.append((done, paid, has))
@@ -320,15 +328,15 @@ class Result:
         months = means.months[members]
         scored = months > 0
         columns = {
-            "member_id": one_chunk(ids.take(array_of(members))),
+            "member_id": single_array(ids.take(number_array(members))),
             "model": _plain(_repeated(part.model.tables.model, len(members))),
-            "year": array_of(np.full(len(members), part.model.tables.year, np.int16)),
-            "months": array_of(months.astype(np.int16)),
+            "year": number_array(np.full(len(members), part.model.tables.year, np.int16)),
+            "months": number_array(months.astype(np.int16)),
         }
         has = {"raw_score": scored, "payment_score": scored & (means.paid_months[members] == months)}
         for name, total in (("raw_score", means.raw), ("payment_score", means.payment)):
             mean = round_quotient(total[members], np.maximum(months, 1))
-            columns[name] = _decimals(mean, has[name]) if text else array_of(mean / 1000, has[name])
+            columns[name] = _decimals(mean, has[name]) if text else number_array(mean / 1000, has[name])
         return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
     def _frame(self, table: pa.Table) -> Any:
@@ -455,15 +463,15 @@ def _places(rows: Rows, block: slice) -> Rows:
 def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
     """Some rows (in order) of an input column."""
     if isinstance(rows, slice):
-        return one_chunk(values.slice(rows.start, rows.stop - rows.start))
+        return single_array(values.slice(rows.start, rows.stop - rows.start))
     if len(rows) == 0:
-        return one_chunk(values.slice(0, 0))
+        return single_array(values.slice(0, 0))
     first = int(rows[0])
-    return one_chunk(values.slice(first, int(rows[-1]) + 1 - first)).take(array_of(rows - first))
+    return single_array(values.slice(first, int(rows[-1]) + 1 - first)).take(number_array(rows - first))
 
 
 def _repeated(text: str, n: int) -> pa.Array:
-    return words_of(np.zeros(n, np.int32), [text])
+    return dictionary_array(np.zeros(n, np.int32), [text])
 
 
 def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArray[np.bool_]) -> pa.Array:
@@ -471,7 +479,7 @@ def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArra
     words = np.empty((len(thousandths), 2), np.int64)
     words[:, 0] = thousandths
     words[:, 1] = words[:, 0] >> 63
-    buffers = [bitmap_of(scored), pa.py_buffer(words)]
+    buffers = [validity_bitmap(scored), pa.py_buffer(words)]
     return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), buffers)
 
 
@@ -490,7 +498,7 @@ def _hcc_lists(model: CompiledModel, done: Scored) -> pa.Array:
     bits = np.empty(total, np.int16)
     if total:
         kernels.list_bits(done.hccs, shown, offsets, bits)
-    return lists_of(offsets, words_of(bits, numbers), done.scored)
+    return list_array(offsets, dictionary_array(bits, numbers), done.scored)
 
 
 def _plain(array: pa.Array) -> pa.Array:
@@ -515,7 +523,7 @@ def _texts(batch: pa.RecordBatch) -> pa.RecordBatch:
         if name == "codes":
             array = _join(array)
         elif name == "coefficient":
-            thousandths = np.rint(values_of(array, null=0) * 1000).astype(np.int32)
+            thousandths = np.rint(numpy_values(array, null=0) * 1000).astype(np.int32)
             array = _decimals(thousandths, np.asarray(array.is_valid().to_pylist(), np.bool_))
         arrays.append(array)
     return pa.RecordBatch.from_arrays(arrays, batch.schema.names)

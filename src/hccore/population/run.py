@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hccore import kernels
-from hccore.base.threads import each, in_ranges
+from hccore.base.threads import for_row_ranges, map_in_threads
 from hccore.files.source import Source
 from hccore.population.assignment import ModelAssignment, label
 from hccore.population.code_table import CodeTable
@@ -214,7 +214,7 @@ class Run:
     def report(self) -> dict[str, Any]:
         """The run report; blocks that nobody has asked for yet are scored for it."""
         waiting = [block for block in self.blocks() if block.start not in self._counted]
-        each(waiting, self.options.workers, lambda block: len(self.score_block(block, hccs=False)))
+        map_in_threads(waiting, self.options.workers, lambda block: len(self.score_block(block, hccs=False)))
         without_codes = self._without_codes
         if self.months is not None:
             without_codes = _without_codes(
@@ -272,7 +272,7 @@ class Stopwatch:
 def _without_codes(state: NDArray[np.uint64], threads: int) -> int:
     """Members without any code of a model."""
     found: list[int] = []
-    in_ranges(len(state), threads, lambda rows: found.append(kernels.count_empty(state[rows])))
+    for_row_ranges(len(state), threads, lambda rows: found.append(kernels.count_empty(state[rows])))
     return sum(found)
 
 

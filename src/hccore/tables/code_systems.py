@@ -16,7 +16,7 @@ def clean_code(system: str, text: str) -> str:
     return code.replace(".", "")
 
 
-def looks_like(code: str) -> str:
+def code_shape(code: str) -> str:
     """What a text is by its shape: `icd10`, `icd9` (digits only), `blank` or `malformed`."""
     if not code.strip():
         return "blank"

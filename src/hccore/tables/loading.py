@@ -68,7 +68,7 @@ _MODULES = (
 def _code() -> bytes | None:
     """What cached tables depend on beside the files; None: not known."""
     try:
-        return cache.sources(*_MODULES)
+        return cache.source_digest(*_MODULES)
     except OSError:
         return None
 

@@ -34,7 +34,7 @@ class Column(NamedTuple):
         Code for every member where the column is absent (the run report says so); None: it must be there.
     blank : int or None
         Code of a null or empty value (counted in the run report); None: a blank is an invalid value.
-    parts : mapping of str to int
+    yes_no_columns : mapping of str to int
         The column may instead be given as yes/no columns of these names, one for each of the codes.
     doc : str
         What the column says.
@@ -49,7 +49,7 @@ class Column(NamedTuple):
     spellings: Mapping[str, int] = _NONE
     default: int | None = None
     blank: int | None = None
-    parts: Mapping[str, int] = _NONE
+    yes_no_columns: Mapping[str, int] = _NONE
 
     def code(self, value: object) -> int | None:
         """Code of one value as a user may spell it, None if it is not one of the column's values."""
@@ -136,7 +136,7 @@ _COLUMNS = [
             "na": 0,
         },
         blank=0,
-        parts={"fbdual": 2, "pbdual": 1},
+        yes_no_columns={"fbdual": 2, "pbdual": 1},
     ),
     _flag("institutional", "long-term institutional (LTI)", "lti"),
     _flag("new_enrollee", "fewer than 12 months of Part B in the data collection year"),

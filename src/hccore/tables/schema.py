@@ -225,7 +225,7 @@ def distinct_targets(books: Iterable[Mapping[str, tuple[CodeTarget, ...]]]) -> t
     return tuple({id(target): target for targets in distinct.values() for target in targets}.values())
 
 
-def shared_with(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str, Condition]:
+def conditions_in_run(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str, Condition]:
     """For whom a model is, by each program that has a model of the same year in the run."""
     present = {other.program for other in models if other.year == tables.year}
     return {program: condition for program, condition in tables.applies_with.items() if program in present}

@@ -1,5 +1,6 @@
 """The cache folder: what is kept is found again or silently not there, and is never stale."""
 
+import ast
 import csv
 import os
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import hccore
 from hccore import Model, TableError
 from hccore.base import cache
 from hccore.population.compiled_model import CompiledModel
@@ -18,6 +20,7 @@ from hccore.tables import loading, reading
 from hccore.tables.folders import available_models, mappings_root
 from hccore.tables.loading import read_folder
 from hccore.tables.schema import ModelTables
+from hccore.tables.table_files import TableFiles
 from tests.support import GOLDEN
 from tests.tiny import TINY, write_tiny
 
@@ -199,13 +202,13 @@ class Loader:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads = 0
-        read = reading.FolderReader.read
+        read_tables = reading.read_tables
 
-        def counted(reader: reading.FolderReader) -> ModelTables:
+        def counted(files: TableFiles) -> ModelTables:
             self.reads += 1
-            return read(reader)
+            return read_tables(files)
 
-        monkeypatch.setattr(reading.FolderReader, "read", counted)
+        monkeypatch.setattr(reading, "read_tables", counted)
 
     def __call__(self, folder: Path) -> ModelTables:
         loading._load.cache_clear()
@@ -235,6 +238,31 @@ def in_order(found: ModelTables) -> list[object]:
     """Everything whose order matters and is not compared by `==`."""
     books = [(system, list(book.items())) for system, book in found.codes.items()]
     return [books, *(list(getattr(found, name)) for name in ("variables", "groups", "coefficients", "files"))]
+
+
+def imports_of(module: str) -> set[str]:
+    """Modules of hccore that a module needs: itself, what it imports, and what those import."""
+    source = Path(hccore.__file__).parents[1]
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        file = source.joinpath(*name.split(".")).with_suffix(".py")
+        for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hccore."):
+                for alias in node.names:
+                    submodule = source.joinpath(*node.module.split("."), f"{alias.name}.py")
+                    waiting.append(f"{node.module}.{alias.name}" if submodule.is_file() else node.module)
+    return found
+
+
+def test_the_key_covers_the_source_of_every_module_that_reads_tables() -> None:
+    used = {name.removeprefix("hccore.") for name in imports_of("hccore.tables.reading")}
+    assert {"tables.reading", "tables.read_rules", "tables.conditions", "base.dates"} <= used
+    assert used <= set(loading._MODULES)
 
 
 @pytest.mark.parametrize(("model", "year"), available_models())
@@ -337,10 +365,10 @@ def test_equal_folders_share_and_know_their_places(load: Loader, tmp_path: Path)
 def test_other_code_reads_again(load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = write_tiny(tmp_path)
     load(place)
-    monkeypatch.setattr(loading, "_CODE", b"of another version")
+    monkeypatch.setattr(loading, "_SOURCE_DIGEST", b"of another version")
     load(place)
     assert load.reads == 2
-    monkeypatch.setattr(loading, "_CODE", None)  # an application without its source
+    monkeypatch.setattr(loading, "_SOURCE_DIGEST", None)  # an application without its source
     load(place)
     load(place)
     assert load.reads == 4

@@ -302,9 +302,9 @@ def test_the_tables_say_whose_a_model_is() -> None:
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ('esdr = "esrd_status = none"', "'esdr' is no other program"),
-        ('cms_hcc = "esrd_status = none"', "'cms_hcc' is no other program"),
-        ('esrd = "status = none"', "names no member column"),
+        ('esdr = "esrd_status = none"', "'esdr' is not another program"),
+        ('cms_hcc = "esrd_status = none"', "'cms_hcc' is not another program"),
+        ('esrd = "status = none"', "is not a member column"),
         ('esrd = ""', "for every member or for none"),
         ('esrd = "age > 200"', "for every member or for none"),
         ("esrd = 1", "not a condition|only comparisons"),

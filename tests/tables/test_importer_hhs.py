@@ -562,15 +562,15 @@ def swapped(table: str, old: str, new: str) -> Callable[[Path], None]:
 FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "row column on the member's side": (
         swapped("codes.csv", "A1,HHS_HCC001,,", "A1,HHS_HCC001,diagnosis_age > 1,"),
-        "codes.csv, line 5, column condition: 'diagnosis_age > 1': 'diagnosis_age' names no member column",
+        "codes.csv, line 5, column condition: 'diagnosis_age > 1': 'diagnosis_age' is not a member column",
     ),
     "member column on the row's side": (
         swapped("codes.csv", "A1,HHS_HCC001,,", "A1,HHS_HCC001,,age > 1"),
-        "line 5, column service_condition: 'age > 1': 'age' names no column of a dated row",
+        "line 5, column service_condition: 'age > 1': 'age' is not a column of a dated diagnosis",
     ),
     "impossible date": (
         swapped("codes.csv", "20261001", "20261301"),
-        "column service_condition: 'service_date < 20261301 and 9 <= diagnosis_age <= 64': 20261301 is no date",
+        "column service_condition: 'service_date < 20261301 and 9 <= diagnosis_age <= 64': 20261301 is not a date",
     ),
     "never": (
         swapped("codes.csv", "A1,HHS_HCC001,,", "A1,HHS_HCC001,,diagnosis_age < 0"),
@@ -594,7 +594,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "two scores in a column": (
         swapped("segments.csv", "CHILD,2 <= age <= 20", "CHILD,2 <= age"),
-        "line 7, column score_column: SCORE_PLATINUM is also ADULT_PLATINUM's, and both apply to some members",
+        "line 7, column score_column: SCORE_PLATINUM is also the score column of ADULT_PLATINUM",
     ),
     "population": (
         swapped("segments.csv", "ADULT,age", "THE ADULT,age"),

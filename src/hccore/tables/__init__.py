@@ -1,6 +1,7 @@
-"""CMS's tables of a model: their schema, reading and checking them, and the grammar of their conditions.
+"""The tables of a model as CMS publishes them: find, read and check them.
 
-In: a model folder of `hcc_mappings`. Out: `ModelTables`, checked, in names only.
-`importer` writes such folders from CMS's releases.
-Imports `base`.
+In: a model folder of `hcc_mappings`, in the format that `hcc_mappings/README.md` describes.
+Out: `ModelTables` (see `schema`), checked, in which variables, segments and codes are plain names.
+`loading` caches them, `conditions` parses their conditions, `member_columns` lists the columns of a member that
+conditions can use, and `importer` writes model folders from CMS's releases. Imports only `base`.
 """

@@ -1,4 +1,4 @@
-"""How codes are written: cleaning what users send, and telling codes from things that are none."""
+"""Clean codes as users write them, and tell ICD-10, ICD-9 and malformed codes apart."""
 
 from __future__ import annotations
 
@@ -9,7 +9,17 @@ _ICD9_SHAPE = re.compile(r"[0-9]{3,5}")
 
 
 def clean_code(system: str, text: str) -> str:
-    """A code as the tables write it: upper case, no blanks around it, no dots, NDCs with 11 digits."""
+    """Write a code the way the tables do.
+
+    Blanks around the code are removed and letters become upper case. ICD-10-CM and HCPCS codes lose their dots.
+    National drug codes (`ndc`) lose their hyphens and are padded with zeros to 11 digits.
+
+    Parameters
+    ----------
+    system : str
+        `icd10cm`, `ndc` or `hcpcs`.
+    text : str
+    """
     code = text.strip().upper()
     if system == "ndc":
         return code.replace("-", "").zfill(11) if code else code
@@ -17,7 +27,7 @@ def clean_code(system: str, text: str) -> str:
 
 
 def code_shape(code: str) -> str:
-    """What a text is by its shape: `icd10`, `icd9` (digits only), `blank` or `malformed`."""
+    """Classify a cleaned code by its form alone: `icd10`, `icd9` (3 to 5 digits), `blank` or `malformed`."""
     if not code.strip():
         return "blank"
     if _ICD10_SHAPE.fullmatch(code):

@@ -1,9 +1,9 @@
-"""The condition grammar of the tables: `age >= 65 and dual_status = full`.
+"""Parse the conditions in the tables, such as `age >= 65 and dual_status = full`.
 
-A condition is parsed by Python's own expression parser, restricted to comparisons of a member column with
-constants joined by and, or, not and parentheses, and turned into one expression that works on single integers
-and on NumPy arrays alike. A row condition speaks of one dated diagnosis (`service_date`, `diagnosis_age`) instead
-of the member.
+Python's own expression parser reads a condition. A condition may contain only comparisons of a member column with
+constants, joined by `and`, `or`, `not` and parentheses. The comparisons become one Python expression that works on
+single integers and on NumPy arrays alike. A row condition is about a dated diagnosis (`service_date`,
+`diagnosis_age`) instead of the member.
 """
 
 from __future__ import annotations
@@ -27,25 +27,27 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
 }
-# A lone "=" is equality here, as in CMS's tables.
-_LONE_EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
+# A single "=" means equality, as in CMS's tables.
+_SINGLE_EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
 _ALL_COLUMNS = {**COLUMNS, **ROW_COLUMNS}
 _NO_BUILTINS: dict[str, Any] = {"__builtins__": {}}
 
 
 class ConditionError(ValueError):
-    """A condition that is not in the grammar; the message says which part."""
+    """The text is not a valid condition. The message names the invalid piece."""
 
 
 class Condition:
-    """A parsed condition.
+    """A parsed condition. Use `parse_condition` or `parse_row_condition` to create one.
 
     Attributes
     ----------
     text : str
-        As written in the table; empty is always true.
+        The text in the table. The empty condition always holds.
     columns : frozenset of str
-        The columns it looks at: member columns, or those of a dated row.
+        The columns that it uses: member columns, or those of a dated diagnosis.
+    breakpoints : dict of str to set of int
+        For each column the constants that it is compared with.
     """
 
     __slots__ = ("__weakref__", "_code", "_known", "_source", "breakpoints", "columns", "text")
@@ -59,72 +61,78 @@ class Condition:
         self.columns = frozenset(self.breakpoints)
 
     def __call__(self, facts: Mapping[str, Any]) -> Any:
-        """Whether it holds: a bool for scalar facts, a boolean array for arrays of facts.
+        """Evaluate the condition.
 
         Parameters
         ----------
-        facts : mapping of column name to int or int array
-            Must hold every name in `columns`.
+        facts : mapping of str to int or int[n]
+            The value of every column in `columns`.
+
+        Returns
+        -------
+        bool or bool[n]
+            Whether the condition holds. The empty condition gives True, also for arrays.
         """
         if self._code is None:
             self._code = compile(self._source, f"<condition {self.text}>", "eval")
-        return eval(self._code, _NO_BUILTINS, facts)  # noqa: S307 - whitelisted below
+        return eval(self._code, _NO_BUILTINS, facts)  # noqa: S307 - `_translate` accepts only comparisons
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle: a condition that is restored is not parsed again, and is the one of its text."""
-        return _restored, (self.text, self._known is COLUMNS, self._source, self.breakpoints)
+        """Pickle the parsed form. Loading it does not parse again and gives one object per text."""
+        return _unpickled, (self.text, self._known is COLUMNS, self._source, self.breakpoints)
 
     def __repr__(self) -> str:
         return f"Condition({self.text!r})"
 
     def _translate(self, text: str) -> str:
+        """Python expression for a condition. Fills `breakpoints` as a side effect."""
         try:
-            tree = ast.parse(_LONE_EQUALS.sub("==", text), mode="eval").body
+            tree = ast.parse(_SINGLE_EQUALS.sub("==", text), mode="eval").body
         except SyntaxError as error:
             raise ConditionError(f"{text!r} is not a condition ({error.msg})") from None
         return self._logic(tree)
 
     def _logic(self, node: ast.expr) -> str:
         if isinstance(node, ast.BoolOp):
-            joint = " & " if isinstance(node.op, ast.And) else " | "
-            return "(" + joint.join(self._logic(value) for value in node.values) + ")"
+            operator = " & " if isinstance(node.op, ast.And) else " | "
+            return "(" + operator.join(self._logic(value) for value in node.values) + ")"
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             return f"({self._logic(node.operand)} == False)"
         if isinstance(node, ast.Name):
-            self._column(node)
+            self._check_column(node)
             self.breakpoints[node.id].add(1)
             return f"({node.id} == 1)"
         if isinstance(node, ast.Compare):
             return self._comparison(node)
         raise ConditionError(
-            f"{self.text!r}: only comparisons joined by and, or, not are understood, not "
-            f"{ast.unparse(node)!r}"
+            f"{self.text!r}: {ast.unparse(node)!r} is not allowed; use only comparisons joined by and, or, not"
         )
 
     def _comparison(self, node: ast.Compare) -> str:
         operands = [node.left, *node.comparators]
-        column = next(
-            (part.id for part in operands if isinstance(part, ast.Name) and part.id in self._known), None
-        )
+        names = [operand for operand in operands if isinstance(operand, ast.Name)]
+        column = next((name.id for name in names if name.id in self._known), None)
         if column is None:
-            names = [part.id for part in operands if isinstance(part, ast.Name)]
-            self._column(ast.Name(names[0]) if names else None)
-            raise AssertionError("unreachable")
+            raise self._unknown_column(names[0].id if names else None)
         self.breakpoints.setdefault(column, set())
         if isinstance(node.ops[0], ast.In | ast.NotIn):
-            choices = node.comparators[0]
-            if len(node.ops) > 1 or not isinstance(choices, ast.Tuple | ast.List):
-                raise ConditionError(f"{self.text!r}: 'in' needs a list such as (1, 2, 3)")
-            tests = [f"({column} == {self._constant(column, item)})" for item in choices.elts]
-            found = "(" + " | ".join(tests) + ")"
-            return found if isinstance(node.ops[0], ast.In) else f"({found} == False)"
-        parts = []
+            return self._membership(column, node)
+        comparisons = []
         for left, operator, right in zip(operands, node.ops, operands[1:], strict=False):
             if type(operator) not in _COMPARISONS:
-                raise ConditionError(f"{self.text!r}: comparison {ast.unparse(node)!r} is not understood")
+                raise ConditionError(f"{self.text!r}: the comparison {ast.unparse(node)!r} is not allowed")
             sides = [self._side(column, left), self._side(column, right)]
-            parts.append(f"({sides[0]} {_COMPARISONS[type(operator)]} {sides[1]})")
-        return "(" + " & ".join(parts) + ")"
+            comparisons.append(f"({sides[0]} {_COMPARISONS[type(operator)]} {sides[1]})")
+        return "(" + " & ".join(comparisons) + ")"
+
+    def _membership(self, column: str, node: ast.Compare) -> str:
+        """Expression for `column in (1, 2, 3)` or `column not in (1, 2, 3)`."""
+        choices = node.comparators[0]
+        if len(node.ops) > 1 or not isinstance(choices, ast.Tuple | ast.List):
+            raise ConditionError(f"{self.text!r}: 'in' needs a list such as (1, 2, 3)")
+        tests = [f"({column} == {self._constant(column, item)})" for item in choices.elts]
+        found = "(" + " | ".join(tests) + ")"
+        return found if isinstance(node.ops[0], ast.In) else f"({found} == False)"
 
     def _side(self, column: str, node: ast.expr) -> str:
         if isinstance(node, ast.Name) and node.id == column:
@@ -143,56 +151,60 @@ class Condition:
                 f"number nor one of {', '.join(labels) or 'its labels (it has none)'}"
             )
         if column == "service_date" and parse_date(value) is None:
-            raise ConditionError(f"{self.text!r}: {value} is no date (YYYYMMDD)")
+            raise ConditionError(f"{self.text!r}: {value} is not a date (YYYYMMDD)")
         self.breakpoints[column].add(value)
         return value
 
-    def _column(self, node: ast.Name | None) -> None:
-        if node is None or node.id not in self._known:
-            what = "it" if node is None else repr(node.id)
-            whose = "member column" if self._known is COLUMNS else "column of a dated row"
-            raise ConditionError(
-                f"{self.text!r}: {what} names no {whose} (there are {', '.join(self._known)})"
-            )
+    def _check_column(self, node: ast.Name) -> None:
+        if node.id not in self._known:
+            raise self._unknown_column(node.id)
         self.breakpoints.setdefault(node.id, set())
+
+    def _unknown_column(self, name: str | None) -> ConditionError:
+        """Error for a name that is not a column, or for a comparison without a name (None)."""
+        table = "member column" if self._known is COLUMNS else "column of a dated diagnosis"
+        problem = (
+            f"a comparison needs a {table} on one side" if name is None else f"{name!r} is not a {table}"
+        )
+        return ConditionError(f"{self.text!r}: {problem} (there are {', '.join(self._known)})")
 
 
 def parse_condition(text: str) -> Condition:
-    """The condition of a table cell; equal texts give the same object.
+    """Parse a condition on the member. Equal texts give the same object.
 
     Raises
     ------
     ConditionError
-        If the text is not in the grammar or names an unknown column or label.
+        If the text is not a valid condition, or uses an unknown column or label.
     """
-    return _parsed(text, COLUMNS, _OF_MEMBERS)
+    return _parse(text, COLUMNS, _MEMBER_CONDITIONS)
 
 
 def parse_row_condition(text: str) -> Condition:
-    """The condition of a table cell on one dated row (`service_date`, `diagnosis_age`).
+    """Parse a condition on a dated diagnosis (`service_date`, `diagnosis_age`). Equal texts give the same object.
 
     Raises
     ------
     ConditionError
-        If the text is not in the grammar, names another column or compares with an impossible date.
+        If the text is not a valid condition, uses another column, or compares with an impossible date.
     """
-    return _parsed(text, ROW_COLUMNS, _OF_ROWS)
+    return _parse(text, ROW_COLUMNS, _ROW_CONDITIONS)
 
 
-# The conditions in use, by their texts.
-_OF_MEMBERS: WeakValueDictionary[str, Condition] = WeakValueDictionary()
-_OF_ROWS: WeakValueDictionary[str, Condition] = WeakValueDictionary()
+# The conditions that are in use, by their texts.
+_MEMBER_CONDITIONS: WeakValueDictionary[str, Condition] = WeakValueDictionary()
+_ROW_CONDITIONS: WeakValueDictionary[str, Condition] = WeakValueDictionary()
 
 
-def _parsed(text: str, known: Mapping[str, Column], in_use: WeakValueDictionary[str, Condition]) -> Condition:
+def _parse(text: str, known: Mapping[str, Column], in_use: WeakValueDictionary[str, Condition]) -> Condition:
     text = text.strip()
     found = in_use.get(text)
     return in_use.setdefault(text, Condition(text, known)) if found is None else found
 
 
-def _restored(text: str, of_member: bool, source: str, breakpoints: dict[str, set[int]]) -> Condition:
-    """The condition of a text, from what parsing it came to."""
-    in_use = _OF_MEMBERS if of_member else _OF_ROWS
+def _unpickled(text: str, of_member: bool, source: str, breakpoints: dict[str, set[int]]) -> Condition:
+    """The condition with this text; if it is not in use yet, it is built from its parsed form."""
+    in_use = _MEMBER_CONDITIONS if of_member else _ROW_CONDITIONS
     found = in_use.get(text)
     if found is None:
         found = Condition("", COLUMNS if of_member else ROW_COLUMNS)
@@ -203,11 +215,16 @@ def _restored(text: str, of_member: bool, source: str, breakpoints: dict[str, se
 
 
 def possible_facts(conditions: Iterable[Condition]) -> Iterator[dict[str, int]]:
-    """Facts of a member (and of a dated row) that make a difference to any of the conditions.
+    """Enough facts to test the conditions on every possible member (and dated diagnosis).
 
-    Every combination of the columns that the conditions look at, where a column runs over both sides of each
-    constant it is compared with (and over its whole range's ends): what holds for all of them holds for every
-    possible member.
+    Each column that a condition uses takes the lowest and highest value of its range, and the values at and next
+    to each constant that it is compared with. All combinations of these values are yielded. A statement about the
+    conditions that is true for all of them is true for every possible member.
+
+    Yields
+    ------
+    dict of str to int
+        A value for each column that the conditions use.
     """
     points: dict[str, set[int]] = {}
     for condition in conditions:
@@ -223,3 +240,8 @@ def possible_facts(conditions: Iterable[Condition]) -> Iterator[dict[str, int]]:
     names = sorted(points)
     for combination in itertools.product(*(sorted(points[name]) for name in names)):
         yield dict(zip(names, combination, strict=True))
+
+
+def conditions_overlap(first: Condition, second: Condition) -> bool:
+    """Whether two conditions can hold for the same member (and dated diagnosis)."""
+    return any(first(facts) and second(facts) for facts in possible_facts([first, second]))

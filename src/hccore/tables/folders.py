@@ -1,4 +1,4 @@
-"""Where the tables of a model are."""
+"""Find the folders with the tables of the models."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hccore.base.packaged import packaged_folder
 
 
 def mappings_root() -> Path:
-    """The folder of the packaged tables, found from this file and never from the current directory."""
+    """Path of the packaged `hcc_mappings`. The current directory is never searched."""
     folder = packaged_folder("hcc_mappings")
     if folder is None:
         raise TableError("the packaged tables are missing from this installation; install hccore again")
@@ -18,18 +18,24 @@ def mappings_root() -> Path:
 
 
 def available_models(root: Path | None = None) -> list[tuple[str, int]]:
-    """Every (model, year) that has a folder of tables, sorted."""
+    """Model and year of every model folder, sorted.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Folder to search instead of the packaged `hcc_mappings`.
+    """
     found = (root or mappings_root()).glob("*/[0-9][0-9][0-9][0-9]/model.toml")
     return sorted((path.parent.parent.name, int(path.parent.name)) for path in found)
 
 
 def model_folder(model: str, year: int, root: Path | None = None) -> Path:
-    """The folder of a model's tables.
+    """Path of the folder with the tables of a model and year.
 
     Raises
     ------
     UnknownModelError
-        If there is none; the message lists the models or years that exist.
+        If there is no such folder. The message lists the models or years that exist.
     """
     folder = (root or mappings_root()) / str(model) / str(year)
     if re.fullmatch(r"\w+", str(model)) and (folder / "model.toml").is_file():

@@ -1,4 +1,4 @@
-"""Load the tables of a model: from the cache if no file has changed since they were read and checked."""
+"""Load the tables of a model, from the cache if no file has changed since they were read and checked."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from pathlib import Path
 
 from hccore.base import cache
 from hccore.tables.folders import model_folder
-from hccore.tables.reading import FolderReader
 from hccore.tables.schema import ModelTables
 
 
 def load_tables(model: str, year: int, root: Path | str | None = None) -> ModelTables:
-    """Read and check the tables of a model.
+    """Load the tables of a model. They are read and checked, or taken from the cache.
 
     Parameters
     ----------
@@ -25,66 +24,90 @@ def load_tables(model: str, year: int, root: Path | str | None = None) -> ModelT
     year : int
         Payment year (Medicare) or benefit year (HHS).
     root : path, optional
-        Another folder in the place of the packaged `hcc_mappings`.
+        Folder to use instead of the packaged `hcc_mappings`.
 
     Raises
     ------
     UnknownModelError
-        If there is no such folder.
+        If there is no folder for the model and year.
     TableError
-        For the first fault found, with file, line and column.
+        For the first error found in a table, with file, line and column.
     """
     return _load(model_folder(model, year, None if root is None else Path(root)))
 
 
-@lru_cache(maxsize=64)
-def _load(folder: Path) -> ModelTables:
-    """The tables of a folder, from the cache if every file is what it was when they were read and checked."""
-    reader = FolderReader(folder)
-    if _CODE is None:
-        return reader.read()
-    name = f"{folder.parent.name}-{folder.name}.tables"
-    key = _CODE + bytes.fromhex(_digest(folder / "model.toml"))
-    kept = cache.read(name, key)
-    if kept is not None:
-        file = io.BytesIO(kept)
-        inputs: dict[str, str] = pickle.load(file)  # noqa: S301 - only the user can have written it
-        if all(_digest(folder / place) == digest for place, digest in inputs.items()):
-            tables: ModelTables = pickle.load(file)  # noqa: S301
-            return replace(tables, folder=folder)
-    tables = reader.read()
-    parts = (reader.inputs, replace(tables, folder=Path()))
-    cache.write(name, b"".join(pickle.dumps(part, pickle.HIGHEST_PROTOCOL) for part in parts), key)
+def read_folder(folder: Path) -> ModelTables:
+    """Read and check one model folder without using or filling the cache. Raises the errors of `load_tables`."""
+    tables, _ = _read(Path(folder))
     return tables
 
 
-# What reads and checks tables: an edit of one of these modules makes what is in the cache out of date.
-_MODULES = (
-    "base.dates",
-    *(f"tables.{name}" for name in ("schema", "conditions", "member_columns", "rows", "reading", "effects")),
-)
+def _read(folder: Path) -> tuple[ModelTables, dict[str, str]]:
+    """Read and check a folder.
+
+    Returns
+    -------
+    ModelTables
+    dict of str to str
+        SHA-256 of every file looked for (see `TableFiles.sha256_by_path`).
+    """
+    # Saves start-up: with tables in the cache, the modules that read and check them are not needed.
+    from hccore.tables.reading import read_tables
+    from hccore.tables.table_files import TableFiles
+
+    files = TableFiles(folder)
+    return read_tables(files), files.sha256_by_path
 
 
-def _code() -> bytes | None:
-    """What cached tables depend on beside the files; None: not known."""
-    try:
-        return cache.source_digest(*_MODULES)
-    except OSError:
-        return None
+@lru_cache(maxsize=64)
+def _load(folder: Path) -> ModelTables:
+    """Load a folder through the cache.
+
+    An entry holds two pickles: the hashes of all files that were looked for, and the tables. It is used only if
+    every file still has the same hash.
+    """
+    if _SOURCE_DIGEST is None:
+        return read_folder(folder)
+    name = f"{folder.parent.name}-{folder.name}.tables"
+    key = _SOURCE_DIGEST + bytes.fromhex(_sha256(folder / "model.toml"))
+    entry = cache.read(name, key)
+    if entry is not None:
+        file = io.BytesIO(entry)
+        expected: dict[str, str] = pickle.load(file)  # noqa: S301 - only the user can have written it
+        if all(_sha256(folder / path) == sha256 for path, sha256 in expected.items()):
+            cached: ModelTables = pickle.load(file)  # noqa: S301
+            return replace(cached, folder=folder)
+    tables, hashes = _read(folder)
+    # Without its folder, so that equal folders in different places share an entry.
+    items = (hashes, replace(tables, folder=Path()))
+    cache.write(name, b"".join(pickle.dumps(item, pickle.HIGHEST_PROTOCOL) for item in items), key)
+    return tables
 
 
-# Taken when the code is loaded: it may be edited while it runs.
-_CODE = _code()
-
-
-def _digest(file: Path) -> str:
-    """SHA-256 of a file, empty if there is none."""
+def _sha256(file: Path) -> str:
+    """SHA-256 of a file in hex; empty if there is no file."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError:
         return ""
 
 
-def read_folder(folder: Path) -> ModelTables:
-    """Read and check one model folder (see `load_tables`), without remembering it."""
-    return FolderReader(Path(folder)).read()
+# Cached tables depend on the code that reads and checks them: all modules of this package, and the modules of
+# `base` that these use. A test checks that none is missing.
+_MODULES = (
+    "base.dates",
+    "base.errors",
+    *sorted(f"tables.{file.stem}" for file in Path(__file__).parent.glob("*.py")),
+)
+
+
+def _source_digest() -> bytes | None:
+    """Digest of the modules, or None if their source is not available."""
+    try:
+        return cache.source_digest(*_MODULES)
+    except OSError:
+        return None
+
+
+# Computed at import, because a later edit of the source does not change the code that runs.
+_SOURCE_DIGEST = _source_digest()

@@ -1,8 +1,7 @@
-"""The input contract: the member columns that models may ask for, and how their values are spelt.
+"""The columns of a member that models can use, and the values accepted in each.
 
-One entry per column serves the reader (which spellings are accepted), the condition grammar (which names a
-table may use), the error messages and the documentation. Values are small integers everywhere behind the
-reader: a choice is its code, a yes/no column is 0 or 1.
+Each column is defined once, for the reader of the members table, the conditions in the model tables, the error
+messages and the documentation. Values are coded as small integers. A yes/no column is 0 or 1.
 """
 
 from __future__ import annotations
@@ -21,23 +20,24 @@ class Column(NamedTuple):
     Attributes
     ----------
     name : str
-        Canonical name, as conditions and results write it.
-    aliases : tuple of str
-        Other accepted headers (compared without regard to case), CMS's own names among them.
-    low, high : int
-        Inclusive range of the codes.
-    labels : mapping of str to int
-        Names of the codes that conditions may use, in the order in which results show them.
-    spellings : mapping of str to int
-        Further accepted values (compared without regard to case, blanks trimmed).
-    default : int or None
-        Code for every member where the column is absent (the run report says so); None: it must be there.
-    blank : int or None
-        Code of a null or empty value (counted in the run report); None: a blank is an invalid value.
-    yes_no_columns : mapping of str to int
-        The column may instead be given as yes/no columns of these names, one for each of the codes.
+        Name in conditions and results, and the preferred header in the input.
     doc : str
-        What the column says.
+        What the column means.
+    aliases : tuple of str
+        Other accepted headers, CMS's own names among them. Upper and lower case are the same.
+    low, high : int
+        Lowest and highest code.
+    labels : mapping of str to int
+        Names of the codes, for conditions and results, in the order in which results show them.
+    spellings : mapping of str to int
+        Further accepted values, lower case. The input may use upper case and blanks around the value.
+    default : int or None
+        Code of all members if the input lacks the column, which the run report mentions; None: the column is
+        required.
+    blank : int or None
+        Code of a null or empty value, which the run report counts; None: such a value is invalid.
+    yes_no_columns : mapping of str to int
+        Yes/no columns that the input may contain instead of this one, and the code that "yes" stands for in each.
     """
 
     name: str
@@ -52,13 +52,13 @@ class Column(NamedTuple):
     yes_no_columns: Mapping[str, int] = _NONE
 
     def code(self, value: object) -> int | None:
-        """Code of one value as a user may spell it, None if it is not one of the column's values."""
+        """Code of a value in any accepted spelling, or None if the value is invalid."""
         if value is None:
             return self.blank
         if isinstance(value, bool):
             value = int(value)
         if isinstance(value, float):
-            if value != value:
+            if value != value:  # NaN is pandas's null
                 return self.blank
             if not value.is_integer():
                 return None
@@ -70,25 +70,25 @@ class Column(NamedTuple):
             return self.spellings[text]
         if text in self.labels:
             return self.labels[text]
-        if text.endswith(".0"):  # whole numbers that went through a floating point column
+        if text.endswith(".0"):  # a whole number written by a program that stored it as a float
             text = text[:-2]
         if text.isascii() and text.isdigit() and self.low <= int(text) <= self.high:
             return int(text)
         return None
 
     def show(self, code: int) -> str:
-        """The code in words."""
+        """Label of a code; the code itself if it has no label."""
         for label, value in self.labels.items():
             if value == code:
                 return label
         return str(code)
 
     def expects(self) -> str:
-        """The accepted values, for error messages."""
-        parts = list(dict.fromkeys([*self.labels, *self.spellings]))
+        """The accepted values as text, for error messages."""
+        accepted = list(dict.fromkeys([*self.labels, *self.spellings]))
         if not self.labels or self.low != self.high:
-            parts.append(f"{self.low}-{self.high}")
-        return ", ".join(parts)
+            accepted.append(f"{self.low}-{self.high}")
+        return ", ".join(accepted)
 
 
 YES_NO = {"y": 1, "n": 0, "yes": 1, "no": 0, "true": 1, "false": 0, "t": 1, "f": 0}
@@ -98,8 +98,8 @@ def _flag(name: str, doc: str, *aliases: str) -> Column:
     return Column(name, doc, aliases, spellings=YES_NO, default=0)
 
 
-# CMS dual status codes: full benefit 02, 04, 08; partial 01, 03, 05, 06; none 00, 09, blank
-# (Medicare Advantage and Part D plan communications user guide, dual status code).
+# CMS's dual status codes: full benefit 02, 04, 08; partial 01, 03, 05, 06; none 00, 09, 10 and blank
+# (Plan Communications User Guide for Medicare Advantage and Part D, dual status code).
 _DUAL_CODES = {"00": 0, "01": 1, "02": 2, "03": 1, "04": 2, "05": 1, "06": 1, "08": 2, "09": 0, "10": 0}
 _DUAL_DIGITS = {str(int(code)): value for code, value in _DUAL_CODES.items()}
 _COLUMNS = [
@@ -179,7 +179,7 @@ _COLUMNS = [
     ),
 ]
 COLUMNS: Mapping[str, Column] = MappingProxyType({column.name: column for column in _COLUMNS})
-# What a condition may say about one dated row of a member's diagnoses: `service_condition` of codes.csv.
+# Columns of a dated diagnosis, for the `service_condition` of `codes.csv`.
 ROW_COLUMNS: Mapping[str, Column] = MappingProxyType(
     {
         "service_date": Column(

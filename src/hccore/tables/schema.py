@@ -1,7 +1,7 @@
-"""What a model's tables say, in names only: variables, flags, rules, codes, segments.
+"""The tables of a model as Python objects: variables, flags, rules, codes, segments and coefficients.
 
-The format of the files is described in `hcc_mappings/README.md`; bits and arrays are the business of
-`population.compiled_model`.
+Everything is referred to by name. `hcc_mappings/README.md` describes the files. `population.compiled_model` turns
+the names into bits and arrays.
 """
 
 from __future__ import annotations
@@ -12,16 +12,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from hccore.tables.conditions import (
-    Condition,
-    parse_condition,
-    parse_row_condition,
-)
+from hccore.tables.conditions import Condition, parse_condition, parse_row_condition
 
-FAMILIES = ("cms_hcc", "esrd", "rxhcc", "hhs_hcc")
-SYSTEMS = ("icd10cm", "ndc", "hcpcs")
-STAGES = ("member", "before", "after")
-CODED_KINDS = frozenset({"category", "drug"})
+FAMILIES = ("cms_hcc", "esrd", "rxhcc", "hhs_hcc")  # values of `program`
+SYSTEMS = ("icd10cm", "ndc", "hcpcs")  # code systems
+STAGES = ("member", "before", "after")  # of rules: before codes are read, before and after the hierarchies
+CODED_KINDS = frozenset({"category", "drug"})  # kinds of variables that codes map to
 SCORED_KINDS = frozenset(
     {
         "demographic",
@@ -36,12 +32,23 @@ SCORED_KINDS = frozenset(
     }
 )
 KINDS = SCORED_KINDS | {"flag"}
-ALWAYS = parse_condition("")
-ALWAYS_ROW = parse_row_condition("")
+ALWAYS = parse_condition("")  # holds for every member
+ALWAYS_ROW = parse_row_condition("")  # holds for every dated diagnosis
 
 
 class Variable(NamedTuple):
-    """A name of the model: see `variables.csv`."""
+    """A row of `variables.csv`: one name of the model.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        One of `KINDS`.
+    number : str
+        Categories only: the number shown in the `hccs` column.
+    label : str
+        CMS's label.
+    """
 
     name: str
     kind: str
@@ -50,7 +57,19 @@ class Variable(NamedTuple):
 
 
 class Flag(NamedTuple):
-    """One way in which a variable is set by the member's facts: see `flags.csv`."""
+    """A row of `flags.csv`: the variable is set for members who meet the condition.
+
+    A variable with several rows is set if any of them holds.
+
+    Attributes
+    ----------
+    variable : str
+    condition : Condition
+    partition : str
+        Of the variables of a partition exactly one is set for every member; empty: not in a partition.
+    line : int
+        Line of the file, for error messages.
+    """
 
     variable: str
     condition: Condition
@@ -59,7 +78,24 @@ class Flag(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """One row of `rules.csv`; `when`, `unless`, `count_of` and `clears` hold names of variables or groups."""
+    """A row of `rules.csv`.
+
+    A rule fires if every name in `when` is set, no name in `unless` is set, and the number of set variables of
+    `count_of` is between `low` and `high`. It then sets `variable` and clears the variables of `clears`. All names
+    except `variable` may be names of groups.
+
+    Attributes
+    ----------
+    stage : str
+        One of `STAGES`.
+    variable : str
+        Empty if the rule only clears.
+    when, unless, count_of, clears : tuple of str
+    low, high : int or None
+        Inclusive bounds of the count; None: no bound.
+    line : int
+        Line of the file, for error messages.
+    """
 
     stage: str
     variable: str
@@ -73,7 +109,16 @@ class Rule(NamedTuple):
 
 
 class CodeTarget(NamedTuple):
-    """One category that a code leads to, and when: what the member and what the dated row must be like."""
+    """A category that a code maps to, and when it counts.
+
+    Attributes
+    ----------
+    category : str
+    condition : Condition
+        Condition on the member.
+    service_condition : Condition
+        Condition on the dated diagnosis (HHS-HCC).
+    """
 
     category: str
     condition: Condition
@@ -81,7 +126,27 @@ class CodeTarget(NamedTuple):
 
 
 class Segment(NamedTuple):
-    """One score: see `segments.csv`. `divisor` is in thousandths; `applies`: for whom the score exists."""
+    """A row of `segments.csv`: one score of the model.
+
+    Attributes
+    ----------
+    name : str
+        Its column in `coefficients.csv`.
+    condition : Condition
+        A member gets the first segment whose condition holds.
+    automatic : bool
+        Whether there is a condition. Without one, the segment is never chosen for a member.
+    reason : str
+        Why a member is in the segment, for explanations.
+    score_column : str
+        Name of this score in the `--all-segments` output.
+    divisor : int or None
+        Thousandths by which the sum of the coefficients is divided.
+    population : str
+        Name of the sub-model (HHS-HCC: `ADULT`, `CHILD`, `INFANT`); empty: none.
+    applies : Condition
+        Members for whom the score exists.
+    """
 
     name: str
     condition: Condition
@@ -94,7 +159,16 @@ class Segment(NamedTuple):
 
 
 class Multiplier(NamedTuple):
-    """One row of `multipliers.csv`: whose raw score is multiplied, by how many thousandths, and why."""
+    """A row of `multipliers.csv`: members who meet the condition have their raw score multiplied by the factor.
+
+    Attributes
+    ----------
+    condition : Condition
+    factor : int
+        Thousandths.
+    reason : str
+        For explanations.
+    """
 
     condition: Condition
     factor: int
@@ -103,32 +177,55 @@ class Multiplier(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelTables:
-    """The tables of one model and year, checked.
+    """The checked tables of one model and year.
 
     Attributes
     ----------
-    variables : dict of str to Variable
+    folder : Path
+        The model folder.
+    model, year, title, program : str, int, str, str
+        As in `model.toml`; `program` is one of `FAMILIES`.
+    age_as_of : tuple of (int, int) or None
+        Month and day of the payment year on which age is measured; None: age is an input column.
+    sequential_hierarchy : bool
+        Whether a category drops its children only if no earlier row of the hierarchy has dropped it. Otherwise it
+        drops them whenever it was set before the hierarchy.
+    notes : tuple of str
+        Sentences about this folder for the reader.
+    accepted : mapping of str to mapping of str to str
+        Faults of CMS's tables that the checks accept: kind of fault, name, reason.
+    sources : tuple of mappings
+        `[[sources]]` of `model.toml`.
+    variables : mapping of str to Variable
         In table order; categories in the order of the hierarchy table.
-    groups : dict of str to tuple of str
-        Member variables of each group, nested groups resolved.
-    codes : dict of str to dict of str to tuple of CodeTarget
-        By code system, then code.
-    coefficients : dict of str to tuple
-        Per variable one whole number of thousandths (None: not in that segment) per segment.
+    flags : tuple of Flag
+    groups : mapping of str to tuple of str
+        The variables of each group, with groups inside groups replaced by their variables.
+    rules : tuple of Rule
+        In table order.
+    hierarchy : tuple of (str, str)
+        Pairs of parent and child category, in table order.
+    codes : mapping of str to mapping of str to tuple of CodeTarget
+        By code system, then by code.
+    coefficients : mapping of str to tuple of (int or None)
+        For each scored variable its coefficient in each segment, in thousandths; None: not in that segment.
+    segments : tuple of Segment
+        In table order.
     multipliers : tuple of Multiplier
-        The first whose condition holds multiplies the raw score.
+        The first one whose condition holds multiplies the raw score.
     dated : bool
         Whether every diagnosis needs a service date.
     service_year : bool
-        Whether diagnoses from outside `year` do not count.
+        Whether diagnoses with a service date outside `year` do not count.
     age_from_column : bool
-        Whether `age` is the input column where there is one, and `age_as_of` only stands in for it.
-    counted : dict of str to str
-        Variables whose members are counted in the run report, and the sentence there.
-    applies_with : dict of str to Condition
-        For whom the model is where a model of that program (family) and of the same year is in the same run.
-    files : dict of str to str
-        SHA-256 of every file read.
+        Whether `age_as_of` is used only if the input has no column `age`.
+    counted : mapping of str to str
+        Variables for which the run report counts the members, and its sentence for each.
+    applies_with : mapping of str to Condition
+        For each other program, the members that this model scores if a model of that program and the same year is
+        in the same run.
+    files : mapping of str to str
+        SHA-256 of every file read, by file name.
     """
 
     folder: Path
@@ -159,41 +256,49 @@ class ModelTables:
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """Names that codes map to and hierarchies apply to, in table order."""
+        """Variables of kind category or drug, in table order. Codes map to them and hierarchies apply to them."""
         return tuple(name for name, v in self.variables.items() if v.kind in CODED_KINDS)
 
     @property
     def member_variables(self) -> frozenset[str]:
-        """Variables that depend on the member alone: flags and what member rules set."""
+        """Variables that do not depend on codes: those in `flags`, and those set by rules of stage member."""
         by_rules = {rule.variable for rule in self.rules if rule.stage == "member"}
         return frozenset(by_rules | {flag.variable for flag in self.flags})
 
     @property
     def has_populations(self) -> bool:
-        """Whether there are sub-models, each for some of the members."""
+        """Whether the model consists of sub-models, each for some of the members (HHS-HCC)."""
         return any(segment.population for segment in self.segments)
 
     @cached_property
     def targets(self) -> tuple[CodeTarget, ...]:
-        """What codes lead to, each once, in the order in which it comes up."""
+        """The distinct targets of all codes, in order of first use."""
         return distinct_targets(self.codes.values())
 
     @property
     def looks_at_diagnosis_age(self) -> bool:
-        """Whether some code counts only at a certain age at the diagnosis."""
+        """Whether a code has a condition on the age at diagnosis."""
         return any("diagnosis_age" in target.service_condition.columns for target in self.targets)
 
     def members_of(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The variables behind names of variables and groups, each once, in order."""
+        """Variables that the given names stand for, without duplicates.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Names of variables and groups.
+        """
         found: dict[str, None] = {}
         for name in names:
             found.update(dict.fromkeys(self.groups.get(name, (name,))))
         return tuple(found)
 
     def rungs(self, rules: Sequence[Rule]) -> list[Rule]:
-        """Rules of a stage that look at a count alone, which no rule changes, and set what no rule looks at.
+        """Counting rules of a stage that may run before all other rules of that stage.
 
-        They are the rungs of ladders (D1, D2, ... of the payment HCCs), and may run before all other rules.
+        Such a rule sets a variable if a count is within its bounds, and nothing else. No rule of the stage changes
+        the variables that it counts, and no rule uses the variable that it sets. Examples are the payment HCC
+        counts D1, D2, ... of the CMS-HCC models.
 
         Parameters
         ----------
@@ -202,30 +307,51 @@ class ModelTables:
         """
         cleared = {name for rule in rules for name in self.members_of(rule.clears)}
         changed = cleared.union(rule.variable for rule in rules)
-        looked_at = {
+        used = {
             name
             for rule in rules
-            for terms in (rule.when, rule.unless, rule.count_of)
-            for name in self.members_of(terms)
+            for names in (rule.when, rule.unless, rule.count_of)
+            for name in self.members_of(names)
         }
         return [
             rule
             for rule in rules
             if rule.count_of and rule.variable and not (rule.when or rule.unless or rule.clears)
             if changed.isdisjoint(self.members_of(rule.count_of))
-            if rule.variable not in looked_at | cleared
+            if rule.variable not in used | cleared
         ]
 
 
-def distinct_targets(books: Iterable[Mapping[str, tuple[CodeTarget, ...]]]) -> tuple[CodeTarget, ...]:
-    """The targets of all codes of some systems, each once; codes that lead to the same share them."""
+def distinct_targets(systems: Iterable[Mapping[str, tuple[CodeTarget, ...]]]) -> tuple[CodeTarget, ...]:
+    """The distinct targets of all codes, in order of first use.
+
+    Targets are compared by identity, because `read_codes` makes equal targets one object.
+
+    Parameters
+    ----------
+    systems : iterable of mappings
+        The targets of each code, one mapping per code system.
+    """
     distinct: dict[int, tuple[CodeTarget, ...]] = {}
-    for book in books:
-        distinct.update(zip(map(id, book.values()), book.values(), strict=True))
+    for codes in systems:
+        distinct.update(zip(map(id, codes.values()), codes.values(), strict=True))
     return tuple({id(target): target for targets in distinct.values() for target in targets}.values())
 
 
 def conditions_in_run(tables: ModelTables, models: Iterable[ModelTables]) -> dict[str, Condition]:
-    """For whom a model is, by each program that has a model of the same year in the run."""
-    present = {other.program for other in models if other.year == tables.year}
-    return {program: condition for program, condition in tables.applies_with.items() if program in present}
+    """The conditions in `applies_with` that restrict the members of a model in a run.
+
+    Parameters
+    ----------
+    tables : ModelTables
+        The model.
+    models : iterable of ModelTables
+        All models of the run.
+
+    Returns
+    -------
+    dict of str to Condition
+        For each program with a model of the same year in the run, the members that `tables` scores.
+    """
+    programs = {other.program for other in models if other.year == tables.year}
+    return {program: condition for program, condition in tables.applies_with.items() if program in programs}

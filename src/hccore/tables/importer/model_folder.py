@@ -13,7 +13,7 @@ from pathlib import Path
 
 from hccore.base.errors import TableError
 from hccore.tables.loading import read_folder
-from hccore.tables.reading import FORMAT
+from hccore.tables.read_model_toml import FORMAT
 
 _KIND_ORDER = (
     "flag",

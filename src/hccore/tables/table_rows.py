@@ -1,10 +1,10 @@
-"""One row of a table, and the values of its cells."""
+"""A row of a CSV table, with its file and line for error messages, and the parsing of its cells."""
 
 from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,16 @@ _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d*))?")
 
 
 class TableRow:
-    """A row of a table as a mapping that knows its place."""
+    """One row of a table.
+
+    Attributes
+    ----------
+    file : Path
+    line : int
+        Line of the file, the header being line 1.
+    cells : dict of str to str
+        Text of each cell by column name.
+    """
 
     __slots__ = ("cells", "file", "line")
 
@@ -30,27 +39,41 @@ class TableRow:
         self.cells = cells
 
     def __getitem__(self, column: str) -> str:
+        """Text of a cell; empty if the table lacks the column."""
         return self.cells.get(column, "")
 
-    def names(self, column: str) -> tuple[str, ...]:
-        return tuple(self[column].split())
-
     def fault(self, column: str | None, message: str) -> TableError:
+        """A `TableError` that points to this row, for the caller to raise."""
         return TableError(message, self.file, self.line, column)
 
+    def names(self, column: str) -> tuple[str, ...]:
+        """The names in a cell, which are separated by blanks."""
+        return tuple(self[column].split())
+
+    def known_names(self, column: str, known: Iterable[str]) -> tuple[str, ...]:
+        """The names in a cell; a `TableError` if one of them is not in `known`."""
+        names = self.names(column)
+        for name in names:
+            if name not in known:
+                raise self.fault(column, f"unknown name {name!r}")
+        return names
+
     def condition(self, column: str) -> Condition:
+        """The condition on the member in a cell."""
         try:
             return parse_condition(self[column])
         except ConditionError as error:
             raise self.fault(column, str(error)) from None
 
     def row_condition(self, column: str) -> Condition:
+        """The condition on a dated diagnosis in a cell."""
         try:
             return parse_row_condition(self[column])
         except ConditionError as error:
             raise self.fault(column, str(error)) from None
 
     def whole_number(self, column: str) -> int | None:
+        """The whole number in a cell, or None if the cell is empty."""
         text = self[column]
         if not text:
             return None
@@ -59,6 +82,7 @@ class TableRow:
         return int(text)
 
     def thousandths(self, column: str) -> int | None:
+        """The decimal number in a cell times 1000, or None if the cell is empty. `-1.205` gives -1205."""
         text = self[column]
         if not text:
             return None
@@ -73,7 +97,13 @@ class TableRow:
 
 
 def numbered_lines(reader: Any, file: Path, width: int) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV reader with their line numbers; what is no CSV is a fault at its line."""
+    """The remaining rows of a `csv.reader`, as pairs of line number and cells.
+
+    Raises
+    ------
+    TableError
+        If a line is not valid CSV or does not have `width` cells.
+    """
     try:
         for cells in reader:
             if len(cells) != width:

@@ -1,4 +1,4 @@
-"""What several test modules share: small tables, member facts spelt out, and the reference in bulk."""
+"""Helpers for several test modules: CSV files, coded facts, the reference scorer, and made-up populations."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ GOLDEN = Path(__file__).parent / "golden"
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV file as they stand, no blank trimmed."""
+    """Rows of a CSV file; blanks are not trimmed."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
-    """Write rows with the columns of the first one."""
+    """Write rows to a CSV file and return its path. The first row gives the columns."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
@@ -34,7 +34,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, object]]) -> Path:
 
 
 def facts_of_row(tables: ModelTables, row: Mapping[str, object]) -> dict[str, int]:
-    """Coded facts of one member, worked out value by value and apart from the vectorised reader."""
+    """Coded facts of one member, computed value by value, independently of the vectorised reader."""
     given = {name.lower(): value for name, value in row.items()}
     facts: dict[str, int] = {}
     for name, column in COLUMNS.items():
@@ -56,7 +56,7 @@ def facts_of_row(tables: ModelTables, row: Mapping[str, object]) -> dict[str, in
 
 
 def codes_by_member(rows: Iterable[Mapping[str, str]], member: str, code: str) -> dict[str, list[str]]:
-    """Codes of each member, as written and in file order."""
+    """Codes of each member, not cleaned, in file order."""
     found: dict[str, list[str]] = {}
     for row in rows:
         found.setdefault(row[member], []).append(row[code])
@@ -64,42 +64,42 @@ def codes_by_member(rows: Iterable[Mapping[str, str]], member: str, code: str) -
 
 
 def trace(tables: ModelTables, facts: Mapping[str, int], codes: Iterable[str]) -> Trace:
-    """Run the reference on ICD-10 codes, compared exactly."""
+    """Run the reference scorer on ICD-10 codes, which are not cleaned."""
     return trace_member(tables, facts, {"icd10cm": codes})
 
 
 def thousandths(text: str | float) -> int:
-    """`-1.205` as -1205."""
+    """A score in thousandths: `-1.205` gives -1205."""
     return round(float(text) * 1000)
 
 
 def all_scores(tables: ModelTables, found: Trace) -> list[int]:
-    """Scores of every segment by the reference, in thousandths."""
+    """Reference score of every segment, in thousandths."""
     return [score_of(tables, found.variables, number) for number in range(len(tables.segments))]
 
 
 def chosen_segment(tables: ModelTables, facts: Mapping[str, int]) -> int | None:
-    """Number of the segment that the decision table gives."""
+    """Position of the member's segment in `tables.segments`, or None if there is none."""
     segment = choose_segment(tables, facts)
     return None if segment is None else tables.segments.index(segment)
 
 
-# -------------------------------------------------------------------- populations made up by tests
+# -------------------------------------------------------------------- made-up populations
 
 Person = tuple[dict[str, int], list[str]]  # coded facts, codes
 
 
 def tables_of(people: Sequence[Person], ids: Sequence[object] | None = None) -> tuple[pa.Table, pa.Table]:
-    """Members and diagnoses as Arrow tables; members are called M0, M1, ... unless ids are given."""
+    """Members and diagnoses as Arrow tables. Without `ids`, members are called M0, M1, ..."""
     ids = [f"M{number}" for number in range(len(people))] if ids is None else ids
-    kind = pa.int64() if ids and isinstance(ids[0], int) else pa.string()
+    id_type = pa.int64() if ids and isinstance(ids[0], int) else pa.string()
     columns = {name: pa.array([facts[name] for facts, _ in people], pa.int64()) for name in people[0][0]}
     rows = [(owner, code) for owner, (_, codes) in zip(ids, people, strict=True) for code in codes]
     return (
-        pa.table({"member_id": pa.array(ids, kind), **columns}),
+        pa.table({"member_id": pa.array(ids, id_type), **columns}),
         pa.table(
             {
-                "member_id": pa.array([owner for owner, _ in rows], kind),
+                "member_id": pa.array([owner for owner, _ in rows], id_type),
                 "icd10": pa.array([code for _, code in rows], pa.string()),
             }
         ),
@@ -107,19 +107,20 @@ def tables_of(people: Sequence[Person], ids: Sequence[object] | None = None) -> 
 
 
 def code_pool(tables: ModelTables) -> list[str]:
-    """One code for every way in which codes of a model can matter: each set of categories and conditions."""
+    """One code for each distinct set of categories and conditions in a model."""
     pool: dict[object, str] = {}
     for code, targets in tables.codes["icd10cm"].items():
         pool.setdefault(tuple((target.category, target.condition.text) for target in targets), code)
     return list(pool.values())
 
 
+# Ages at which conditions of the models change.
 EDGES = (0, 1, 2, 9, 14, 15, 17, 18, 34, 35, 44, 45, 49, 50, 54, 55, 59, 60, 63, 64, 65, 66, 67, 68, 69, 70)
 EDGES += (74, 75, 79, 80, 84, 85, 89, 90, 94, 95, 130)
 
 
 def random_people(tables: ModelTables, count: int, seed: int) -> list[Person]:
-    """People of all ages with any facts and up to a dozen codes, the same for the same seed."""
+    """People of all ages with random facts and up to a dozen codes. The same seed gives the same people."""
     random = Random(seed)
     pool = code_pool(tables)
     columns = [COLUMNS[name] for name in sorted(columns_of(tables, segments=True))]

@@ -1,4 +1,4 @@
-"""A model small enough to break one cell of it: three categories, two interactions, two segments."""
+"""A tiny model for tests that change single cells: three categories, two segments, eight variables in all."""
 
 from pathlib import Path
 
@@ -73,7 +73,7 @@ OTHER,new_enrollee,new enrollee,SCORE_OTHER,0.8
 
 
 def write_tiny(root: Path, changes: dict[str, str | bytes | None] | None = None) -> Path:
-    """Write the model below `root` with some tables replaced (None: left out); returns its folder."""
+    """Write the model to `root/tiny/2026` and return that folder. `changes` replaces tables; None omits one."""
     folder = root / "tiny" / "2026"
     folder.mkdir(parents=True)
     for name, text in {**TINY, **(changes or {})}.items():

@@ -1,4 +1,4 @@
-"""The cache folder: what is kept is found again or silently not there, and is never stale."""
+"""The cache returns what was written, or nothing: never damaged, stale or foreign content."""
 
 import ast
 import csv
@@ -24,12 +24,12 @@ from hccore.tables.table_files import TableFiles
 from tests.support import GOLDEN
 from tests.tiny import TINY, write_tiny
 
-posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="owners and modes are POSIX's")
+posix = pytest.mark.skipif(not hasattr(os, "getuid"), reason="only POSIX has file owners and modes")
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a cache folder of the test's own, not made yet."""
+    """Path of a cache folder for one test. It does not exist yet."""
     monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, str(tmp_path / "cache"))
     return tmp_path / "cache"
 
@@ -53,7 +53,7 @@ def test_another_key_or_name_is_a_miss(folder: Path) -> None:
     assert cache.read("thong", b"key") is None
 
 
-def test_a_few_keys_of_a_name_are_kept(folder: Path) -> None:
+def test_only_the_last_keys_of_a_name_are_kept(folder: Path) -> None:
     cache.write("thing.other", b"content")
     for number in range(7):
         cache.write("thing", b"content", bytes([number]))
@@ -83,13 +83,13 @@ def test_a_damaged_file_is_a_miss(folder: Path, damage: str) -> None:
     assert cache.read("thing") == b"again"
 
 
-def test_a_folder_that_cannot_be_is_passed_over(folder: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_ignored(folder: Path) -> None:
     folder.write_text("a file")
     cache.write("thing", b"content")
     assert cache.read("thing") is None
 
 
-def test_a_name_that_cannot_be_written_is_passed_over(folder: Path) -> None:
+def test_a_name_that_cannot_be_written_is_ignored(folder: Path) -> None:
     cache.write("thing", b"content")
     (file,) = folder.iterdir()
     file.unlink()
@@ -100,7 +100,7 @@ def test_a_name_that_cannot_be_written_is_passed_over(folder: Path) -> None:
     assert list(folder.iterdir()) == [file]
 
 
-def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_keeps_the_old_entry(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
@@ -112,7 +112,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @posix
-def test_an_unwritable_folder_is_passed_over(folder: Path) -> None:
+def test_an_unwritable_folder_is_ignored(folder: Path) -> None:
     folder.mkdir()
     folder.chmod(0o500)
     cache.write("thing", b"content")
@@ -129,7 +129,7 @@ def test_the_folder_is_private(folder: Path) -> None:
 
 
 @posix
-def test_what_another_can_have_written_is_not_trusted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_others_can_write_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache.write("thing", b"content")
     (file,) = folder.iterdir()
     file.chmod(0o666)
@@ -144,7 +144,7 @@ def test_what_another_can_have_written_is_not_trusted(folder: Path, monkeypatch:
     assert cache.read("thing") == b"content"
 
 
-def test_the_variable_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_variable_switches_the_cache_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, "")
     assert cache.folder() is None
     cache.write("thing", b"content")
@@ -164,7 +164,7 @@ def test_the_variable_switches_it_off(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 @posix
-def test_where_it_is(
+def test_the_folder_depends_on_the_platform(
     platform: str, variables: dict[str, str], expected: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in (cache.CACHE_DIR_VARIABLE, "XDG_CACHE_HOME", "LOCALAPPDATA"):
@@ -187,7 +187,7 @@ def test_two_processes_write_at_once(folder: Path) -> None:
     assert len(list(folder.iterdir())) == 1
 
 
-def test_a_digest_of_sources() -> None:
+def test_the_source_digest_depends_on_the_modules() -> None:
     assert cache.source_digest("tables.schema") == cache.source_digest("tables.schema")
     assert cache.source_digest("tables.schema") != cache.source_digest("tables.schema", "base.dates")
     with pytest.raises(OSError):
@@ -198,7 +198,7 @@ def test_a_digest_of_sources() -> None:
 
 
 class Loader:
-    """Loads tables as a new process does, and knows whether they had to be read and checked."""
+    """Loads tables as a new process does, and counts how often they are read and checked."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.reads = 0
@@ -224,20 +224,20 @@ def load(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Loader:
 
 
 def same_arrays(one: object, other: object) -> bool:
-    """Whether compiled models, or parts of them, are equal."""
+    """Whether two compiled models, or values of their fields, are equal."""
     if isinstance(one, np.ndarray):
         return one.dtype == other.dtype and np.array_equal(one, other)
     if isinstance(one, CompiledModel):
-        return all(same_arrays(getattr(one, part.name), getattr(other, part.name)) for part in fields(one))
+        return all(same_arrays(getattr(one, item.name), getattr(other, item.name)) for item in fields(one))
     if isinstance(one, tuple):
         return len(one) == len(other) and all(map(same_arrays, one, other))
     return one == other
 
 
-def in_order(found: ModelTables) -> list[object]:
-    """Everything whose order matters and is not compared by `==`."""
-    books = [(system, list(book.items())) for system, book in found.codes.items()]
-    return [books, *(list(getattr(found, name)) for name in ("variables", "groups", "coefficients", "files"))]
+def as_lists(found: ModelTables) -> list[object]:
+    """The mappings of the tables as lists, because `==` does not compare their order."""
+    codes = [(system, list(targets.items())) for system, targets in found.codes.items()]
+    return [codes, *(list(getattr(found, name)) for name in ("variables", "groups", "coefficients", "files"))]
 
 
 def imports_of(module: str) -> set[str]:
@@ -266,7 +266,7 @@ def test_the_key_covers_the_source_of_every_module_that_reads_tables() -> None:
 
 
 @pytest.mark.parametrize(("model", "year"), available_models())
-def test_kept_tables_are_those_that_were_read(model: str, year: int, load: Loader) -> None:
+def test_cached_tables_equal_those_that_were_read(model: str, year: int, load: Loader) -> None:
     place = mappings_root() / model / str(year)
     plain = read_folder(place)
     load.reads = 0
@@ -274,7 +274,7 @@ def test_kept_tables_are_those_that_were_read(model: str, year: int, load: Loade
     assert load.reads == 1
     assert again is not first
     assert first == plain == again
-    assert in_order(first) == in_order(plain) == in_order(again)
+    assert as_lists(first) == as_lists(plain) == as_lists(again)
     assert again.targets == plain.targets
     assert len({id(targets) for book in again.codes.values() for targets in book.values()}) < 300
     assert same_arrays(Model(again).compiled, Model(plain).compiled)
@@ -283,7 +283,7 @@ def test_kept_tables_are_those_that_were_read(model: str, year: int, load: Loade
 @pytest.mark.parametrize(
     "case", sorted(GOLDEN.glob("*_v2*/2026/expected.csv")), ids=lambda path: path.parent.parent.name
 )
-def test_members_score_the_same_from_kept_tables(case: Path, load: Loader, tmp_path: Path) -> None:
+def test_members_score_the_same_from_cached_tables(case: Path, load: Loader, tmp_path: Path) -> None:
     place = mappings_root() / case.parent.parent.name / case.parent.name
     load(place)
     model = Model(load(place))
@@ -327,11 +327,11 @@ def test_a_changed_byte_is_noticed(name: str, load: Loader, tmp_path: Path) -> N
     file.write_bytes(data + b'"')
     with pytest.raises(TableError):
         load(place)
-    with pytest.raises(TableError):  # what is wrong stays wrong
+    with pytest.raises(TableError):  # faulty tables are never cached
         load(place)
 
 
-def test_tables_that_come_and_go_are_noticed(load: Loader, tmp_path: Path) -> None:
+def test_added_and_removed_tables_are_noticed(load: Loader, tmp_path: Path) -> None:
     place = write_tiny(tmp_path, {"hierarchy.csv": None})
     assert load(place).hierarchy == ()
     assert load(place).hierarchy == ()
@@ -342,7 +342,7 @@ def test_tables_that_come_and_go_are_noticed(load: Loader, tmp_path: Path) -> No
     assert load(place).hierarchy == ()
 
 
-def test_an_included_table_is_looked_at(load: Loader, tmp_path: Path) -> None:
+def test_a_change_of_an_included_table_is_noticed(load: Loader, tmp_path: Path) -> None:
     about = TINY["model.toml"] + '[include]\ncodes = "../../other"\n'
     place = write_tiny(tmp_path, {"model.toml": about, "codes.csv": None})
     (tmp_path / "other").mkdir()
@@ -355,14 +355,14 @@ def test_an_included_table_is_looked_at(load: Loader, tmp_path: Path) -> None:
     assert load.reads == 2
 
 
-def test_equal_folders_share_and_know_their_places(load: Loader, tmp_path: Path) -> None:
+def test_equal_folders_share_an_entry_but_keep_their_paths(load: Loader, tmp_path: Path) -> None:
     one, other = write_tiny(tmp_path / "one"), write_tiny(tmp_path / "other")
     assert load(one).folder == one
     assert load(other) == replace(load(one), folder=other)
     assert load.reads == 1
 
 
-def test_other_code_reads_again(load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_other_source_code_reads_again(load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = write_tiny(tmp_path)
     load(place)
     monkeypatch.setattr(loading, "_SOURCE_DIGEST", b"of another version")
@@ -375,7 +375,7 @@ def test_other_code_reads_again(load: Loader, tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("state", ["off", "a file", "damaged"])
-def test_tables_load_whatever_the_cache_is_like(
+def test_tables_load_without_a_usable_cache(
     state: str, folder: Path, load: Loader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = write_tiny(tmp_path)
@@ -407,7 +407,7 @@ def test_two_processes_load_at_once(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_warming_up_keeps_all_tables(folder: Path, load: Loader) -> None:
+def test_warmup_caches_all_tables(folder: Path, load: Loader) -> None:
     subprocess.run([sys.executable, "-m", "hccore", "warmup"], check=True, stdout=subprocess.DEVNULL)
     kept = {path.stem for path in folder.glob("*.tables.*")}
     assert kept == {f"{model}-{year}.tables" for model, year in available_models()}

@@ -1,6 +1,6 @@
-"""Every fault in a table is refused when the model is loaded, with file, line and column."""
+"""Loading a model rejects every fault in its tables and reports file, line and column."""
 
-# ruff: noqa: E501 - a table with a fault a line
+# ruff: noqa: E501 - one fault per line
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,13 +16,15 @@ from tests.tiny import TINY, write_tiny
 
 
 class Fault(NamedTuple):
+    """A change to the tiny model that makes it invalid, and what the error must say."""
+
     what: str
     file: str
-    old: str  # a piece of the file, there once
-    new: str
+    old: str  # text that appears exactly once in the file
+    new: str  # its replacement
     line: int | None
     column: str | None
-    words: str
+    words: str  # piece of the message
 
 
 FAULTS = [
@@ -33,13 +35,13 @@ FAULTS = [
     Fault("a number without a category", "variables.csv", "TWO,count,,", "TWO,count,4,", 9, "number", "only categories"),
     Fault("an unknown flag", "flags.csv", "FEMALE,sex", "FEMINA,sex", 2, "variable", "unknown name 'FEMINA'"),
     Fault("a flag of a wrong kind", "flags.csv", "FEMALE,sex", "HCC1,sex", 2, "variable", "kind flag or demographic"),
-    Fault("a group named like a variable", "groups.csv", "LOW,HCC2", "TWO,HCC2", 2, "group", "a name of its own"),
+    Fault("a group named like a variable", "groups.csv", "LOW,HCC2", "TWO,HCC2", 2, "group", "that no variable has"),
     Fault("an unknown member", "groups.csv", "LOW,HCC3", "LOW,HCC9", 3, "member", "unknown name 'HCC9'"),
     Fault("a later group", "groups.csv", "LOW,HCC2", "LOW,ANY", 2, "member", "unknown name 'ANY'"),
     Fault("a group in itself", "groups.csv", "ANY,LOW", "ANY,ANY", 5, "member", "unknown name 'ANY'"),
     Fault("a member twice", "groups.csv", "LOW,HCC3", "LOW,HCC2", 3, "member", "HCC2 is in LOW twice"),
-    Fault("an unknown target", "rules.csv", "after,TWO", "after,DUO", 4, "variable", "unknown name 'DUO'"),
-    Fault("two targets", "rules.csv", "after,TWO", "after,TWO OLD", 4, "variable", "at most one variable"),
+    Fault("an unknown variable in a rule", "rules.csv", "after,TWO", "after,DUO", 4, "variable", "unknown name 'DUO'"),
+    Fault("two variables in a rule", "rules.csv", "after,TWO", "after,TWO OLD", 4, "variable", "at most one variable"),
     Fault("an unknown term", "rules.csv", "FEMALE ANY", "FEMALE ALL", 3, "when", "unknown name 'ALL'"),
     Fault("an unknown exception", "rules.csv", "HCC1 HCC2,,", "HCC1 HCC7,,", 2, "unless", "unknown name 'HCC7'"),
     Fault("an unknown count", "rules.csv", "HCC1 LOW,2", "HCC1 LOWER,2", 4, "count_of", "unknown name 'LOWER'"),
@@ -54,7 +56,7 @@ FAULTS = [
     Fault("a segment without a column", "coefficients.csv", ",BASE,OTHER", ",BASE", None, None, ""),
     Fault("a segment twice", "segments.csv", "OTHER,new", "BASE,new", 3, "segment", "BASE appears twice"),
     Fault("a segment without a score column", "segments.csv", "SCORE_OTHER", "", 3, "score_column", "is not a name"),
-    # what cannot be produced, and what is missing
+    # variables that no input sets, and missing rows
     Fault("a factor that nothing produces", "rules.csv", "after,TWO,,,HCC1 LOW,2,,\n", "", 8, "variable", "nothing produces TWO"),
     Fault("a scored variable without factor", "coefficients.csv", "TWO,0.050,\n", "", None, None, "count TWO has no row"),
     Fault("a variable that no input reaches", "rules.csv", "HCC1 LOW,2", "HCC1 LOW,4", 8, "variable", "no possible input sets TWO"),
@@ -79,7 +81,7 @@ FAULTS = [
     Fault("a condition of a segment", "segments.csv", "not new_enrollee", "never", 2, "condition", "is not a member column"),
     # rules
     Fault("an unknown stage", "rules.csv", "after,TWO", "later,TWO", 4, "stage", "unknown stage 'later'"),
-    Fault("stages out of order", "rules.csv", "after,TWO", "before,TWO", 4, "stage", "stage before after stage after"),
+    Fault("stages out of order", "rules.csv", "after,TWO", "before,TWO", 4, "stage", "stage 'before' follows one of stage 'after'"),
     Fault("a rule without effect", "rules.csv", "after,TWO", "after,", 4, "variable", "neither sets nor clears"),
     Fault("a rule without a term", "rules.csv", "FEMALE ANY", "", 3, "when", "needs a name in when or in count_of"),
     Fault("a count without bounds", "rules.csv", "HCC1 LOW,2", "HCC1 LOW,", 4, "count_of", "count_of needs min or max"),
@@ -130,7 +132,7 @@ FAULTS = [
     Fault("another model", "model.toml", '"tiny"', '"huge"', None, None, "'model' must be one of tiny"),
     Fault("another year", "model.toml", "2026", "2027", None, None, "'year' must be one of 2026"),
     Fault("an unknown program", "model.toml", '"cms_hcc"', '"cms"', None, None, "'program' must be one of"),
-    Fault("an unknown reading", "model.toml", '"initial"', '"first"', None, None, "'hierarchy' must be one of"),
+    Fault("an unknown kind of hierarchy", "model.toml", '"initial"', '"first"', None, None, "'hierarchy' must be one of"),
     Fault("an unknown key", "model.toml", "notes =", "remarks =", None, None, "unknown key 'remarks'"),
     Fault("an impossible day", "model.toml", "02-01", "02-30", None, None, "age_as_of must be MM-DD"),
     Fault("an unknown fault accepted", "model.toml", "notes", "accepted.typo.X = 'y'\nnotes", None, None, "unknown kind of accepted fault"),
@@ -139,8 +141,8 @@ FAULTS = [
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=[fault.what.replace(" ", "-") for fault in FAULTS])
-def test_fault(fault: Fault, tmp_path: Path):
-    assert TINY[fault.file].count(fault.old) == 1, "the piece to replace must be there once"
+def test_a_fault_is_rejected(fault: Fault, tmp_path: Path):
+    assert TINY[fault.file].count(fault.old) == 1, "the text to replace must appear exactly once"
     folder = write_tiny(tmp_path, {fault.file: TINY[fault.file].replace(fault.old, fault.new)})
     with pytest.raises(TableError) as caught:
         read_folder(folder)
@@ -158,7 +160,7 @@ def test_fault(fault: Fault, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["model.toml", "variables.csv", "coefficients.csv", "segments.csv"])
-def test_missing_table(name: str, tmp_path: Path):
+def test_a_missing_table_is_rejected(name: str, tmp_path: Path):
     folder = write_tiny(tmp_path, {name: None})
     with pytest.raises(TableError, match="this table is missing") as caught:
         read_folder(folder)
@@ -166,14 +168,14 @@ def test_missing_table(name: str, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", TINY)
-def test_not_utf8(name: str, tmp_path: Path):
+def test_text_that_is_not_utf8_is_rejected(name: str, tmp_path: Path):
     folder = write_tiny(tmp_path, {name: TINY[name].encode() + b"\xff\n"})
     with pytest.raises(TableError, match=r"UTF-8|TOML") as caught:
         read_folder(folder)
     assert caught.value.file == str(folder / name)
 
 
-def test_misplaced_quotes(tmp_path: Path):
+def test_misplaced_quotes_are_rejected(tmp_path: Path):
     broken = TINY["segments.csv"].replace("continuing enrollee", '"continuing" enrollee')
     folder = write_tiny(tmp_path, {"segments.csv": broken})
     with pytest.raises(TableError, match="not CSV") as caught:
@@ -181,7 +183,7 @@ def test_misplaced_quotes(tmp_path: Path):
     assert (caught.value.file, caught.value.line) == (str(folder / "segments.csv"), 2)
 
 
-def test_the_unbroken_model_loads_and_scores(tmp_path: Path):
+def test_the_unchanged_model_loads_and_scores(tmp_path: Path):
     model = load_model("tiny", 2026, tables=write_tiny(tmp_path).parents[1])
     explained = model.explain({"age": 70, "sex": "F"}, ["A00", "A01", "A02"])
     assert explained.score == 1125 + 2000 + 1000 + 10 + 50
@@ -191,11 +193,11 @@ def test_the_unbroken_model_loads_and_scores(tmp_path: Path):
     assert row["raw_score"] == 0.375  # 0.300 divided by 0.8
 
 
-def test_a_model_folder_may_be_named_itself(tmp_path: Path):
+def test_tables_may_be_the_path_of_a_model_folder(tmp_path: Path):
     assert load_model("tiny", 2026, tables=write_tiny(tmp_path)).title == "Tiny"
 
 
-def test_an_accepted_gap_in_a_chain_loads(tmp_path: Path):
+def test_an_accepted_gap_in_a_hierarchy_loads(tmp_path: Path):
     toml = TINY["model.toml"] + '[accepted.intransitive_hierarchy]\n"HCC1 HCC2 HCC3" = "so in a test"\n'
     folder = write_tiny(
         tmp_path, {"model.toml": toml, "hierarchy.csv": "parent,child\nHCC1,HCC2\nHCC2,HCC3\n"}
@@ -224,7 +226,7 @@ def test_an_included_table_is_read_from_the_other_folder(tmp_path: Path):
     assert set(read_folder(folder).codes["icd10cm"]) == {"A00", "A01", "A02"}
 
 
-# -------------------------------------------------------------------- which models there are
+# -------------------------------------------------------------------- finding models
 
 
 def test_an_unknown_model_lists_the_models():
@@ -242,12 +244,12 @@ def test_an_unknown_year_lists_the_years():
 @pytest.mark.parametrize(
     "name", ["", "..", "../hcc_mappings/cms_hcc_v28", "cms_hcc_v28/2026", "CMS_HCC_V28 "]
 )
-def test_a_model_is_a_name_and_no_path(name: str):
+def test_a_path_is_not_a_model_name(name: str):
     with pytest.raises(UnknownModelError):
         load_model(name, 2026)
 
 
-def test_the_current_folder_is_never_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_current_folder_is_never_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "hcc_mappings").mkdir()
     write_tiny(tmp_path / "hcc_mappings")
     monkeypatch.chdir(tmp_path)
@@ -255,7 +257,7 @@ def test_the_current_folder_is_never_looked_at(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize(("model", "year"), available_models(), ids=lambda value: str(value))
-def test_packaged_folder_loads(model: str, year: int):
+def test_every_packaged_folder_loads(model: str, year: int):
     tables = load_tables(model, year)
     assert (tables.model, tables.year) == (model, year)
     assert tables.sources

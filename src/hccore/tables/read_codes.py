@@ -42,7 +42,7 @@ def read_codes(
                 f"only diagnoses have a service date, not {system}", file, line, "service_condition"
             )
         if _CODE.fullmatch(code) is None:
-            raise TableError(f"{code!r}: a code is upper-case letters and digits", file, line, "code")
+            raise TableError(f"{code!r} is not a code (upper-case letters and digits)", file, line, "code")
         targets_of_code = codes.setdefault(system, {})
         earlier = targets_of_code.get(code)
         if earlier is not None:

@@ -69,9 +69,7 @@ def read_model_toml(files: TableFiles) -> dict[str, Any]:
     if "age_from" in settings:
         _require(settings, file, "age_from", str, ("column",))
         if settings["age_as_of"] is None:
-            raise TableError(
-                "age_from needs age_as_of, which gives the age of members without an age column", file
-            )
+            raise TableError("age_from needs age_as_of, which is used if the input has no column age", file)
     if "service_year" in settings:
         _require(settings, file, "service_year", bool)
     for fault in settings.get("accepted", {}):

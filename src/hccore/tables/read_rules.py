@@ -25,7 +25,11 @@ def read_rules(
         rule = _parse_rule(row, variables, known)
         _check_rule(row, rule)
         if rules and STAGES.index(rule.stage) < STAGES.index(rules[-1].stage):
-            raise row.fault("stage", f"stage {rule.stage} after stage {rules[-1].stage}")
+            raise row.fault(
+                "stage",
+                f"a rule of stage {rule.stage!r} follows one of stage {rules[-1].stage!r}; the order of stages "
+                f"is {', '.join(STAGES)}",
+            )
         if rule.stage == "member":
             _check_member_rule(row, rule, variables, groups)
             set_by_member.add(rule.variable)

@@ -34,7 +34,7 @@ def _parse_segment(row: TableRow, earlier: Collection[str]) -> Segment:
         raise row.fault("segment", f"{row['segment']} appears twice")
     divisor = row.thousandths("divisor")
     if divisor is not None and divisor <= 0:
-        raise row.fault("divisor", "must be positive")
+        raise row.fault("divisor", f"a divisor must be positive, not {row['divisor']!r}")
     _check_name(row, "score_column")
     if row["population"]:
         _check_name(row, "population")

@@ -73,7 +73,9 @@ def read_groups(files: TableFiles, variables: Mapping[str, Variable]) -> dict[st
     for row in files.rows("groups.csv", ("group", "member")):
         name, member = row["group"], row["member"]
         if not re.fullmatch(r"\w+", name) or name in variables:
-            raise row.fault("group", f"{name!r} must be a name of its own, not a variable's")
+            raise row.fault(
+                "group", f"{name!r} must be a name (letters, digits, underscores) that no variable has"
+            )
         if member in groups and member != name:
             added = groups[member]
         elif member in variables:

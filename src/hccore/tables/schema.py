@@ -188,8 +188,8 @@ class ModelTables:
     age_as_of : tuple of (int, int) or None
         Month and day of the payment year on which age is measured; None: age is an input column.
     sequential_hierarchy : bool
-        Whether a category drops its children only if no earlier row of the hierarchy has dropped it. Otherwise it
-        drops them whenever it was set before the hierarchy.
+        Whether a category drops its children only if it is still set when its row of the hierarchy is reached.
+        Otherwise it drops them if it was set before the hierarchies were applied.
     notes : tuple of str
         Sentences about this folder for the reader.
     accepted : mapping of str to mapping of str to str
@@ -218,7 +218,7 @@ class ModelTables:
     service_year : bool
         Whether diagnoses with a service date outside `year` do not count.
     age_from_column : bool
-        Whether `age_as_of` is used only if the input has no column `age`.
+        Whether age is taken from the input column `age` if there is one. Otherwise it is measured on `age_as_of`.
     counted : mapping of str to str
         Variables for which the run report counts the members, and its sentence for each.
     applies_with : mapping of str to Condition

@@ -20,7 +20,7 @@ from hccore.base.errors import InputError
 from hccore.base.threads import each
 
 if TYPE_CHECKING:
-    from hccore.files.source import PagedIds
+    from hccore.files.source import LazyIds
 
 # A direct table may be this many times as long as there are members (and always this long).
 _DENSE_SPREAD = 4
@@ -127,12 +127,12 @@ class MemberIndex:
             member[unknown] = np.where(_is_empty(given, rows[unknown]), NO_ID, -1)
         return member
 
-    def find_in_pages(self, ids: PagedIds, rows: NDArray[np.int32]) -> NDArray[np.int32] | None:
+    def find_in_pages(self, ids: LazyIds, rows: NDArray[np.int32]) -> NDArray[np.int32] | None:
         """The same for ids that are read page by page; None: not here, they must be read by pyarrow.
 
         Parameters
         ----------
-        ids : PagedIds
+        ids : LazyIds
         rows : int32[k]
             Positions in `ids`, ascending.
         """
@@ -144,7 +144,7 @@ class MemberIndex:
         if of_dictionary is None:
             return None
         found: NDArray[np.int32] | None = ids.pages.find(
-            rows + np.int32(ids.first), of_dictionary, self.table
+            rows + np.int32(ids.first_row), of_dictionary, self.table
         )
         return found
 

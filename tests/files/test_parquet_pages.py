@@ -157,7 +157,7 @@ def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[
     table = make_rows(ids)
     path = tmp_path / "d.parquet"
     pq.write_table(table, path, compression=codec, data_page_size=2_000, **options)
-    chunk = pages.chunk_of(path, pq.read_metadata(path), 0, "member_id")
+    chunk = pages.supported_chunk(path, pq.read_metadata(path), 0, "member_id")
     assert chunk is not None
     index = index_members(pa.chunked_array([pa.array(sorted(set(ids)))]), "members")
     good = path.read_bytes()
@@ -171,9 +171,11 @@ def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[
         read = pages.read_pages(chunk, "ids")
         found = None
         if read is not None:
-            of_dictionary = read.find_dictionary(index.table)
-            if of_dictionary is not None:
-                found = read.find(np.arange(0, ROWS, 2, dtype=np.int32), of_dictionary, index.table)
+            dictionary_members = read.find_dictionary_members(index.table)
+            if dictionary_members is not None:
+                found = read.find_members(
+                    np.arange(0, ROWS, 2, dtype=np.int32), dictionary_members, index.table
+                )
         outcomes.add(found is None)
         if found is not None:
             assert found.min() >= -2
@@ -185,7 +187,7 @@ def test_long_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.Mon
     """A thread would have to hold them whole: memory must not grow with the row groups of a file."""
     table = make_rows(IDS["one length"])
     pq.write_table(table, tmp_path / "d.parquet", use_dictionary=["icd10"])
-    monkeypatch.setattr(pages, "_MOST_CHUNK", 40_000)  # less than the ids, more than the codes
+    monkeypatch.setattr(pages, "MAX_CHUNK_BYTES", 40_000)  # less than the ids, more than the codes
     (rows,) = rows_of(tmp_path / "d.parquet")
     assert not isinstance(rows.ids, LazyIds)
     assert rows.ids.cast(pa.string()).to_pylist() == table["member_id"].to_pylist()
@@ -195,7 +197,7 @@ def test_long_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_file_that_ends_early_is_left_to_pyarrow(tmp_path: Path):
     path = tmp_path / "d.parquet"
     pq.write_table(make_rows(IDS["one length"]), path)
-    chunk = pages.chunk_of(path, pq.read_metadata(path), 0, "member_id")
+    chunk = pages.supported_chunk(path, pq.read_metadata(path), 0, "member_id")
     assert chunk is not None
     path.write_bytes(path.read_bytes()[: chunk.start + chunk.size // 2])
     assert pages.read_pages(chunk, "ids") is None

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from hccore.base.errors import InputError
-from hccore.files.parquet_pages import Pages, chunk_of, read_pages
+from hccore.files.parquet_pages import Pages, read_pages, supported_chunk
 from hccore.files.source import (
     BATCH_ROWS,
     DecodedCodes,
@@ -144,7 +144,7 @@ class RowGroup(NamedTuple):
 
     def pages(self, name: str) -> Pages | None:
         """The pages of a column; None if `parquet_pages` does not support them."""
-        chunk = chunk_of(self.path, self.metadata, self.number, name)
+        chunk = supported_chunk(self.path, self.metadata, self.number, name)
         return None if chunk is None else read_pages(chunk, name)
 
     def batches(
@@ -194,7 +194,7 @@ class _CodeReader:
 
     def _choose_batch_rows(self) -> int:
         """Small batches, unless pages are so large that several batches would decompress the same page."""
-        largest = [pages.largest for pages in (self.id_pages, self.code_pages) if pages is not None]
+        largest = [pages.largest_page_rows for pages in (self.id_pages, self.code_pages) if pages is not None]
         return CODE_BATCH_ROWS if largest and max(largest) <= CODE_BATCH_ROWS // 4 else BATCH_ROWS
 
     def batches(self, half: int, halves: int) -> Iterator[DecodedCodes]:
@@ -218,7 +218,9 @@ class _CodeReader:
             first = first_rows[number]
             index = None
             if self.code_pages is not None:
-                index = self.code_pages.indices(first, min(first + self.batch_rows, self.group.rows))
+                index = self.code_pages.dictionary_indices(
+                    first, min(first + self.batch_rows, self.group.rows)
+                )
                 if index is None:  # a null or a damaged page: pyarrow reads this and all further batches
                     self.code_pages = None
                     streams[self.codes] = self._decode(self.codes, number)
@@ -247,7 +249,7 @@ class _CodeReader:
 
 def _distinct_codes(pages: Pages) -> DistinctCodes | None:
     """The dictionary of a column of codes; None if not all pages are dictionary-encoded."""
-    texts = pages.texts()
+    texts = pages.dictionary_texts()
     return None if texts is None else DistinctCodes(*texts, _LENGTH_BYTES, np.zeros(0, np.bool_))
 
 

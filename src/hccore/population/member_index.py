@@ -139,11 +139,11 @@ class MemberIndex:
         if (ids.pages.chunk.width > 0) != self.integer:
             return None
         if "rows" not in ids.cache:
-            ids.cache["rows"] = ids.pages.find_dictionary(self.table)
+            ids.cache["rows"] = ids.pages.find_dictionary_members(self.table)
         of_dictionary = ids.cache["rows"]
         if of_dictionary is None:
             return None
-        found: NDArray[np.int32] | None = ids.pages.find(
+        found: NDArray[np.int32] | None = ids.pages.find_members(
             rows + np.int32(ids.first_row), of_dictionary, self.table
         )
         return found

@@ -14,7 +14,7 @@ import pyarrow as pa
 from hccore.base.errors import OutputError
 from hccore.base.threads import in_order
 from hccore.files.parquet_encoding import encode
-from hccore.files.parquet_footers import MAGIC, Joined
+from hccore.files.parquet_footers import MAGIC, FooterBuilder
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
 
@@ -136,13 +136,13 @@ def write_batches(
 
 
 def _write_parquet(path: Path, blocks: Iterable[MakeBatches], threads: int) -> None:
-    whole = Joined()
+    footer = FooterBuilder()
     with path.open("wb") as file:
         file.write(MAGIC)
-        for parts in in_order(blocks, threads, lambda block: encode(block())):
-            for part in parts:
-                file.writelines(whole.add(part))
-        file.write(whole.footer())
+        for encoded in in_order(blocks, threads, lambda block: encode(block())):
+            for row_group in encoded:
+                file.writelines(footer.add(row_group))
+        file.write(footer.encode())
 
 
 def _write_arrow(path: Path, blocks: Iterable[MakeBatches], threads: int) -> None:

@@ -1,4 +1,4 @@
-"""Pages of Parquet files that are read one by one: the same as pyarrow reads them, or left to pyarrow."""
+"""The page reader gives the same ids and codes as pyarrow, or leaves them to pyarrow."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def found_by_pages(index: MemberIndex, rows: DecodedCodes, every: int = 1) -> An
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("options", WRITERS.values(), ids=list(WRITERS))
 @pytest.mark.parametrize("ids", IDS.values(), ids=list(IDS))
-def test_pages_say_what_pyarrow_says(tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str):
+def test_pages_give_the_same_as_pyarrow(tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str):
     table = make_rows(ids)
     pq.write_table(table, tmp_path / "d.parquet", compression=codec, **options)
     known = table["member_id"].take(pa.array(range(0, ROWS, 7))).unique()
@@ -98,7 +98,7 @@ def test_pages_say_what_pyarrow_says(tmp_path: Path, ids: list[Any], options: di
     assert done == ROWS
 
 
-def test_batches_begin_anywhere_in_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_batches_may_begin_inside_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("hccore.files.parquet_source.CODE_BATCH_ROWS", 1_000)
     monkeypatch.setattr("hccore.files.parquet_source.BATCH_ROWS", 1_000)
     table = make_rows(IDS["one length"])
@@ -128,7 +128,7 @@ def test_nulls_are_left_to_pyarrow(tmp_path: Path, column: str, statistics: bool
     assert codes_of(rows) == table["icd10"].to_pylist()
     if column == "member_id":
         assert not isinstance(rows.ids, LazyIds) or found_by_pages(index, rows) is None
-        if isinstance(rows.ids, LazyIds):  # of pages without a null there is no need to ask pyarrow
+        if isinstance(rows.ids, LazyIds):  # pages without a null are still read here
             assert len(index.find_in_pages(rows.ids, np.arange(100, dtype=np.int32))) == 100
             assert rows.ids.decode().null_count == 1
 
@@ -153,7 +153,9 @@ def test_other_encodings_are_left_to_pyarrow(tmp_path: Path, options: dict[str, 
 @pytest.mark.parametrize("codec", ["none", "snappy", "zstd"])
 @pytest.mark.parametrize("options", [WRITERS["as pyarrow writes"], WRITERS["no dictionary of ids"]], ids=str)
 @pytest.mark.parametrize("ids", [IDS["many lengths"], IDS["numbers"]], ids=["texts", "numbers"])
-def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str):
+def test_damaged_pages_give_no_invalid_member_rows(
+    tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str
+):
     table = make_rows(ids)
     path = tmp_path / "d.parquet"
     pq.write_table(table, path, compression=codec, data_page_size=2_000, **options)
@@ -183,8 +185,8 @@ def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[
     assert True in outcomes
 
 
-def test_long_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A thread would have to hold them whole: memory must not grow with the row groups of a file."""
+def test_large_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A thread keeps a whole chunk in memory, and memory must not depend on the size of row groups."""
     table = make_rows(IDS["one length"])
     pq.write_table(table, tmp_path / "d.parquet", use_dictionary=["icd10"])
     monkeypatch.setattr(pages, "MAX_CHUNK_BYTES", 40_000)  # less than the ids, more than the codes
@@ -194,7 +196,7 @@ def test_long_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.Mon
     assert codes_of(rows) == table["icd10"].to_pylist()
 
 
-def test_a_file_that_ends_early_is_left_to_pyarrow(tmp_path: Path):
+def test_a_truncated_file_is_left_to_pyarrow(tmp_path: Path):
     path = tmp_path / "d.parquet"
     pq.write_table(make_rows(IDS["one length"]), path)
     chunk = pages.supported_chunk(path, pq.read_metadata(path), 0, "member_id")
@@ -226,7 +228,7 @@ def test_snappy(data: bytes):
 
 
 @given(REPETITIVE, st.data())
-def test_damaged_snappy_is_refused_or_of_the_right_length(data: bytes, draw: st.DataObject):
+def test_damaged_snappy_is_rejected_or_has_the_right_length(data: bytes, draw: st.DataObject):
     block = bytearray(pa.Codec("snappy").compress(data, asbytes=True))
     for _ in range(draw.draw(st.integers(1, 4))):
         block[draw.draw(st.integers(0, len(block) - 1))] = draw.draw(st.integers(0, 255))
@@ -235,8 +237,8 @@ def test_damaged_snappy_is_refused_or_of_the_right_length(data: bytes, draw: st.
     assert unsnappy(bytes(block[: len(block) // 2]), len(data)) is None or len(block) < 4
 
 
-def test_snappy_of_every_kind_of_copy():
-    # A literal of four bytes, and copies with one, two and four bytes of distance, two of them onto themselves.
+def test_snappy_with_every_kind_of_copy():
+    # A literal of four bytes, and copies whose distance takes one, two and four bytes. Two overlap themselves.
     block = bytes(
         [30, 3 << 2, *b"abcd", 1 | 2 << 2, 4, 2 | 3 << 2, 1, 0, 3 | 11 << 2, 2, 0, 0, 0, 3 << 2, *b"wxyz"]
     )

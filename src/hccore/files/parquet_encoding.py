@@ -9,7 +9,8 @@ their range numbers them here. Member ids are copied without a dictionary.
 pyarrow encodes all other columns: see `_encode_column`. It also provides the schema in the footer.
 
 Format: https://github.com/apache/parquet-format (README.md, Encodings.md, src/main/thrift/parquet.thrift). Only
-the oldest features are used, which every reader knows: version 1 data pages, PLAIN and dictionary encoding, Snappy.
+the oldest features are used, because every reader supports them: version 1 data pages, PLAIN and dictionary
+encoding, Snappy.
 """
 
 from __future__ import annotations

@@ -189,10 +189,10 @@ def test_nothing_is_written_to_standard_output(
 # -------------------------------------------------------------------- errors
 
 ERRORS = [
-    (["--out", "out.xlsx"], "the format is told by the ending"),
+    (["--out", "out.xlsx"], "unknown file format"),
     (["--out", "nowhere/out.csv"], "there is no folder"),
-    (["--out", "out.csv", "--report", "report.txt"], "must be .json"),
-    (["--out", "out.csv", "--contributions", "terms"], "the format is told by the ending"),
+    (["--out", "out.csv", "--report", "report.txt"], "must end in .json"),
+    (["--out", "out.csv", "--contributions", "terms"], "unknown file format"),
     (["--out", "out.csv", "--columns", "raw_score,raw"], "there is no column 'raw'"),
     (["--out", "out.csv", "--columns", "year,model,year"], "year is asked for more than once"),
     (["--out", "out.csv", "--assume", "sexx=M"], "there is no member column 'sexx'"),

@@ -1,4 +1,4 @@
-"""Column chunks that are written here: every reader takes them for what pyarrow would have written."""
+"""Columns encoded by hccore: pyarrow, polars and DuckDB read the same values as if pyarrow had written them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from hccore.base.arrow import thousandths_array
-from hccore.files.parquet_encoding import _chunk, encode
-from hccore.files.parquet_footers import MAGIC, Joined
+from hccore.files.parquet_encoding import _encode_column, encode
+from hccore.files.parquet_footers import MAGIC, FooterBuilder
 
 DRAW = random.Random(5)
-WORDS = ["CNA", "CFA", "INS", ""]
+TEXT_VALUES = ["CNA", "CFA", "INS", ""]
 
 
 def write(batches: list[pa.RecordBatch], path: Path) -> Path:
-    whole = Joined()
+    footer = FooterBuilder()
     with path.open("wb") as file:
         file.write(MAGIC)
-        for part in encode(batches):
-            file.writelines(whole.add(part))
-        file.write(whole.footer())
+        for row_group in encode(batches):
+            file.writelines(footer.add(row_group))
+        file.write(footer.encode())
     return path
 
 
 def plain(batch: pa.RecordBatch) -> pa.Table:
-    """What is read back: values as they are."""
+    """The batch as readers return it: without dictionaries."""
     table = pa.Table.from_batches([batch])
     for number, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
@@ -44,8 +44,8 @@ def plain(batch: pa.RecordBatch) -> pa.Table:
     return table
 
 
-def words(numbers: list[int | None]) -> pa.Array:
-    return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), pa.array(WORDS))
+def texts(numbers: list[int | None]) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array(numbers, pa.int32()), pa.array(TEXT_VALUES))
 
 
 def scores(thousandths: list[int | None]) -> pa.Array:
@@ -59,7 +59,7 @@ def lists(values: list[list[int] | None]) -> pa.Array:
     for some in values:
         offsets.append(offsets[-1] + len(some or ()))
     mask = pa.array([some is None for some in values])
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), words(list(flat)), mask=mask)
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), texts(list(flat)), mask=mask)
 
 
 def batch_of(rows: int, *, nulls: bool) -> pa.RecordBatch:
@@ -69,8 +69,8 @@ def batch_of(rows: int, *, nulls: bool) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(
         {
             "member_id": pa.array([f"M{DRAW.randrange(10**9)}" for _ in range(rows)]),
-            "model": words([2] * rows),
-            "segment": words([some(DRAW.randrange(4)) for _ in range(rows)]),
+            "model": texts([2] * rows),
+            "segment": texts([some(DRAW.randrange(4)) for _ in range(rows)]),
             "year": pa.array([2026] * rows, pa.int16()),
             "raw_score": scores([some(DRAW.randrange(-50, 9_000)) for _ in range(rows)]),
             "factor": pa.array([some(DRAW.random()) for _ in range(rows)], pa.float64()),
@@ -83,41 +83,43 @@ def batch_of(rows: int, *, nulls: bool) -> pa.RecordBatch:
 
 @pytest.mark.parametrize("nulls", [False, True])
 @pytest.mark.parametrize("rows", [1, 7, 8, 9, 1000, 70_000])
-def test_every_reader_reads_what_was_written(rows: int, nulls: bool, tmp_path: Path):
+def test_every_reader_reads_the_same_values(rows: int, nulls: bool, tmp_path: Path):
     batches = [batch_of(rows, nulls=nulls), batch_of(3, nulls=nulls)]
     path = write(batches, tmp_path / "scores.parquet")
     expected = pa.concat_tables(map(plain, batches))
     assert pq.read_table(path).equals(expected)
     assert polars.read_parquet(path).to_arrow().cast(expected.schema).equals(expected)
     assert duckdb.sql(f"from '{path}'").fetchall() == list(zip(*expected.to_pydict().values(), strict=True))
-    if rows == 1000:  # and readers that look for some rows only
+    if rows == 1000:  # statistics must not make a filter skip rows
         wanted = expected["raw_score"][5].as_py()
         kept = expected.filter(pa.compute.equal(expected["raw_score"], wanted))
         assert pq.read_table(path, filters=[("raw_score", "=", wanted)]).equals(kept)
 
 
-def test_ids_that_several_batches_have_are_encoded_once(tmp_path: Path):
+def test_ids_shared_by_batches_are_encoded_once(tmp_path: Path):
     ids = pa.array([f"M{number}" for number in range(100)])
     batches = [
         pa.record_batch({"member_id": array, "year": pa.array([year] * len(array), pa.int16())})
         for year, array in ((2025, ids), (2026, ids), (2027, ids.slice(3)), (2028, ids.slice(0, 0)))
     ]
-    parts = encode(batches)
-    assert len(parts) == 3  # a row group without rows is of no use
-    first, second, third = (part.body[1] for part in parts)
+    row_groups = encode(batches)
+    assert len(row_groups) == 3  # the batch without rows is skipped
+    first, second, third = (row_group.body[1] for row_group in row_groups)
     assert first is second is not third
     assert pq.read_table(write(batches, tmp_path / "x.parquet")).equals(pa.Table.from_batches(batches))
 
 
-def test_the_columns_of_scores_are_written_here():
+def test_columns_of_scores_are_not_left_to_pyarrow():
     batch = batch_of(100, nulls=True)
-    here = [
-        name for name, array in zip(batch.schema.names, batch.columns, strict=True) if _chunk(name, array)
+    encoded = [
+        name
+        for name, array in zip(batch.schema.names, batch.columns, strict=True)
+        if _encode_column(name, array)
     ]
-    assert here == ["member_id", "model", "segment", "year", "raw_score", "nothing", "count", "hccs"]
+    assert encoded == ["member_id", "model", "segment", "year", "raw_score", "nothing", "count", "hccs"]
 
 
-def test_the_footer_says_what_pyarrow_would_say(tmp_path: Path):
+def test_the_footer_is_like_that_of_pyarrow(tmp_path: Path):
     batch = batch_of(1000, nulls=True)
     pq.write_table(plain(batch), tmp_path / "theirs.parquet", store_schema=False)
     ours = pq.read_metadata(write([batch], tmp_path / "ours.parquet"))
@@ -146,7 +148,7 @@ TEXTS = st.lists(st.text(st.characters(codec="utf-8"), max_size=40), min_size=1,
 
 @settings(max_examples=200)
 @given(numbers=st.lists(NUMBERS, min_size=1, max_size=60))
-def test_any_numbers_come_back_to_the_bit(
+def test_numbers_are_read_back_bit_for_bit(
     numbers: list[float | None], tmp_path_factory: pytest.TempPathFactory
 ):
     array = pa.array(numbers, pa.float64())
@@ -181,10 +183,10 @@ def test_scores_are_the_doubles_nearest_to_their_thousandths(
 
 @settings(max_examples=200)
 @given(texts=TEXTS, kind=st.sampled_from([pa.string(), pa.large_string()]), first=st.integers(0, 3))
-def test_any_ids_come_back(
+def test_ids_are_read_back(
     texts: list[str], kind: pa.DataType, first: int, tmp_path_factory: pytest.TempPathFactory
 ):
-    array = pa.array([*["not looked at"] * first, *texts], kind).slice(first)
+    array = pa.array([*["before the slice"] * first, *texts], kind).slice(first)
     path = write([pa.record_batch({"member_id": array})], tmp_path_factory.mktemp("t") / "t.parquet")
     assert pq.read_table(path)["member_id"].to_pylist() == texts
     assert polars.read_parquet(path)["member_id"].to_list() == texts
@@ -213,7 +215,7 @@ def test_any_ids_come_back(
     ],
     ids=str,
 )
-def test_columns_of_other_kinds_come_back_too(name: str, array: pa.Array, tmp_path: Path):
+def test_columns_encoded_by_pyarrow_are_read_back(name: str, array: pa.Array, tmp_path: Path):
     path = write([pa.record_batch({name: array, "raw_score2": [0.5] * len(array)})], tmp_path / "x.parquet")
     assert str(pq.read_table(path)[name].to_pylist()) == str(array.to_pylist())
     assert str(polars.read_parquet(path)[name].to_list()) == str(array.to_pylist())

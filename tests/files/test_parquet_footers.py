@@ -1,4 +1,4 @@
-"""Files put together of row groups that were encoded apart: any reader takes them for one file."""
+"""Files put together from row groups that were encoded separately: every reader reads them as one file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, strategies as st
 
-from hccore.files.parquet_footers import MAGIC, Joined, _read_struct, take_apart, write_struct
+from hccore.files.parquet_footers import MAGIC, FooterBuilder, split_file
+from hccore.files.thrift import read_struct, write_struct
 
 
 def table(start: int, rows: int) -> pa.Table:
@@ -23,36 +24,36 @@ def table(start: int, rows: int) -> pa.Table:
             "score": pa.array(
                 [None if number % 5 == 0 else number / 1000 for number in numbers], pa.float64()
             ),
-            "words": pa.array([["a", "b"][: number % 3] for number in numbers], pa.list_(pa.string())),
+            "labels": pa.array([["a", "b"][: number % 3] for number in numbers], pa.list_(pa.string())),
         }
     )
 
 
-def encoded(part: pa.Table, **options: Any) -> pa.Buffer:
+def encoded(rows: pa.Table, **options: Any) -> pa.Buffer:
     sink = pa.BufferOutputStream()
-    pq.write_table(part, sink, **options)
+    pq.write_table(rows, sink, **options)
     return sink.getvalue()
 
 
-def join(parts: list[pa.Buffer], path: Path) -> Path:
-    whole = Joined()
+def join(files: list[pa.Buffer], path: Path) -> Path:
+    footer = FooterBuilder()
     with path.open("wb") as file:
         file.write(MAGIC)
-        for part in parts:
-            file.writelines(whole.add(take_apart(part)))
-        assert file.tell() == whole.size
-        file.write(whole.footer())
+        for part in files:
+            file.writelines(footer.add(split_file(part)))
+        assert file.tell() == footer.file_size
+        file.write(footer.encode())
     return path
 
 
-@pytest.mark.parametrize("parts", [1, 2, 40])
+@pytest.mark.parametrize("n_files", [1, 2, 40])
 @pytest.mark.parametrize(
-    "options", [{}, {"use_dictionary": ["words.list.element"]}, {"row_group_size": 7}], ids=str
+    "options", [{}, {"use_dictionary": ["labels.list.element"]}, {"row_group_size": 7}], ids=str
 )
-def test_every_reader_takes_them_for_one_file(tmp_path: Path, parts: int, options: dict[str, Any]):
-    sizes = [17 * (number % 4) + 1 for number in range(parts)]
+def test_every_reader_reads_one_file(tmp_path: Path, n_files: int, options: dict[str, Any]):
+    sizes = [17 * (number % 4) + 1 for number in range(n_files)]
     tables = [table(1_000 * number, size) for number, size in enumerate(sizes)]
-    path = join([encoded(part, **options) for part in tables], tmp_path / "whole.parquet")
+    path = join([encoded(rows, **options) for rows in tables], tmp_path / "whole.parquet")
     expected = pa.concat_tables(tables)
     assert pq.read_table(path).equals(expected)
     assert (
@@ -69,16 +70,16 @@ def test_every_reader_takes_them_for_one_file(tmp_path: Path, parts: int, option
     )
 
 
-def test_parts_of_different_schemas_are_refused():
-    whole = Joined()
-    whole.add(take_apart(encoded(table(0, 3))))
+def test_different_schemas_are_refused():
+    footer = FooterBuilder()
+    footer.add(split_file(encoded(table(0, 3))))
     with pytest.raises(ValueError, match="different schemas"):
-        whole.add(take_apart(encoded(table(0, 3).drop_columns(["score"]))))
+        footer.add(split_file(encoded(table(0, 3).drop_columns(["score"]))))
 
 
-def test_parts_with_indexes_are_refused():
+def test_page_indexes_are_refused():
     with pytest.raises(ValueError, match="indexes"):
-        Joined().add(take_apart(encoded(table(0, 3), write_page_index=True)))
+        FooterBuilder().add(split_file(encoded(table(0, 3), write_page_index=True)))
 
 
 VALUES = st.deferred(
@@ -97,7 +98,7 @@ FIELDS = st.dictionaries(st.integers(1, 200), VALUES, max_size=4)
 
 
 @given(FIELDS)
-def test_what_is_written_is_read_again(fields: Any):
+def test_structures_are_read_back(fields: Any):
     out = bytearray()
     write_struct(out, fields)
-    assert _read_struct(bytes(out), 0) == (fields, len(out))
+    assert read_struct(bytes(out), 0) == (fields, len(out))

@@ -1,9 +1,10 @@
-"""Pages of Parquet files that are read one by one: the same as pyarrow reads them, or left to pyarrow."""
+"""The page reader gives the same ids and codes as pyarrow, or leaves them to pyarrow."""
 
 from __future__ import annotations
 
 import itertools
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from hypothesis import given, strategies as st
 from hccore import kernels
 from hccore.files import parquet_pages as pages
 from hccore.files.opening import open_source
-from hccore.files.source import CodeRows, PagedIds
+from hccore.files.source import DecodedCodes, LazyIds
 from hccore.population.member_index import MemberIndex, index_members
 
 ROWS = 5_000
@@ -54,59 +55,59 @@ def make_rows(ids: list[Any], seed: int = 1) -> pa.Table:
     )
 
 
-def rows_of(path: Path) -> list[CodeRows]:
-    tasks = open_source(path, "diagnoses").code_tasks("member_id", "icd10", [])
-    return [rows for task in tasks for rows in _kept(task())]
+def rows_of(path: Path) -> list[DecodedCodes]:
+    loaders = open_source(path, "diagnoses").code_loaders("member_id", "icd10", [])
+    return [rows for load in loaders for rows in _copied(load())]
 
 
-def _kept(parts: Any) -> list[CodeRows]:
-    # Each part must be used before the next one is read: positions stand in memory that is used again.
-    return [rows._replace(word=rows.word.copy()) for rows in parts]
+def _copied(batches: Iterable[DecodedCodes]) -> list[DecodedCodes]:
+    # The code index of a batch is in memory that the next batch overwrites.
+    return [rows._replace(code_index=rows.code_index.copy()) for rows in batches]
 
 
-def codes_of(rows: CodeRows) -> list[str | None]:
-    texts = [rows.words.text(number) for number in range(len(rows.words))] + [None]
-    return [texts[number] for number in rows.word.tolist()]
+def codes_of(rows: DecodedCodes) -> list[str | None]:
+    texts = [rows.codes.text(position) for position in range(len(rows.codes))] + [None]
+    return [texts[position] for position in rows.code_index.tolist()]
 
 
-def found_by_pages(index: MemberIndex, rows: CodeRows, every: int = 1) -> Any:
-    wanted = np.arange(0, len(rows.word), every, dtype=np.int32)
+def found_by_pages(index: MemberIndex, rows: DecodedCodes, every: int = 1) -> Any:
+    wanted = np.arange(0, len(rows.code_index), every, dtype=np.int32)
     return index.find_in_pages(rows.ids, wanted)
 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("options", WRITERS.values(), ids=list(WRITERS))
 @pytest.mark.parametrize("ids", IDS.values(), ids=list(IDS))
-def test_pages_say_what_pyarrow_says(tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str):
+def test_pages_give_the_same_as_pyarrow(tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str):
     table = make_rows(ids)
     pq.write_table(table, tmp_path / "d.parquet", compression=codec, **options)
     known = table["member_id"].take(pa.array(range(0, ROWS, 7))).unique()
     index = index_members(pa.chunked_array([known]), "members")
-    tasks = open_source(tmp_path / "d.parquet", "diagnoses").code_tasks("member_id", "icd10", [])
+    loaders = open_source(tmp_path / "d.parquet", "diagnoses").code_loaders("member_id", "icd10", [])
     done = 0
-    for rows in itertools.chain.from_iterable(task() for task in tasks):
-        part = table.slice(done, len(rows.word))
+    for rows in itertools.chain.from_iterable(load() for load in loaders):
+        part = table.slice(done, len(rows.code_index))
         done += len(part)
-        assert isinstance(rows.ids, PagedIds)
+        assert isinstance(rows.ids, LazyIds)
         assert codes_of(rows) == part["icd10"].to_pylist()
         wanted = np.arange(0, len(part), 3, dtype=np.int32)
         expected = index.find(part["member_id"].combine_chunks(), wanted, "diagnoses")
         assert index.find_in_pages(rows.ids, wanted).tolist() == expected.tolist()
         assert index.find_in_pages(rows.ids, wanted[-2:]).tolist() == expected[-2:].tolist()
-        assert rows.ids.arrow().cast(part["member_id"].type).to_pylist() == part["member_id"].to_pylist()
+        assert rows.ids.decode().cast(part["member_id"].type).to_pylist() == part["member_id"].to_pylist()
     assert done == ROWS
 
 
-def test_batches_begin_anywhere_in_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("hccore.files.parquet_source._CODE_ROWS", 1_000)
+def test_batches_may_begin_inside_a_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("hccore.files.parquet_source.CODE_BATCH_ROWS", 1_000)
     monkeypatch.setattr("hccore.files.parquet_source.BATCH_ROWS", 1_000)
     table = make_rows(IDS["one length"])
     pq.write_table(table, tmp_path / "d.parquet", data_page_size=3_100)
     index = index_members(pa.chunked_array([pa.array(IDS["one length"])]), "members")
-    tasks = open_source(tmp_path / "d.parquet", "diagnoses").code_tasks("member_id", "icd10", [])
+    loaders = open_source(tmp_path / "d.parquet", "diagnoses").code_loaders("member_id", "icd10", [])
     codes, members = [], []
-    for rows in itertools.chain.from_iterable(task() for task in tasks):
-        assert len(rows.word) <= 1_000
+    for rows in itertools.chain.from_iterable(load() for load in loaders):
+        assert len(rows.code_index) <= 1_000
         codes += codes_of(rows)
         members += found_by_pages(index, rows).tolist()
     assert codes == table["icd10"].to_pylist()
@@ -126,10 +127,10 @@ def test_nulls_are_left_to_pyarrow(tmp_path: Path, column: str, statistics: bool
     (rows,) = rows_of(path)
     assert codes_of(rows) == table["icd10"].to_pylist()
     if column == "member_id":
-        assert not isinstance(rows.ids, PagedIds) or found_by_pages(index, rows) is None
-        if isinstance(rows.ids, PagedIds):  # of pages without a null there is no need to ask pyarrow
+        assert not isinstance(rows.ids, LazyIds) or found_by_pages(index, rows) is None
+        if isinstance(rows.ids, LazyIds):  # pages without a null are still read here
             assert len(index.find_in_pages(rows.ids, np.arange(100, dtype=np.int32))) == 100
-            assert rows.ids.arrow().null_count == 1
+            assert rows.ids.decode().null_count == 1
 
 
 @pytest.mark.parametrize(
@@ -145,18 +146,20 @@ def test_other_encodings_are_left_to_pyarrow(tmp_path: Path, options: dict[str, 
     table = make_rows(IDS["one length"])
     pq.write_table(table, tmp_path / "d.parquet", **options)
     (rows,) = rows_of(tmp_path / "d.parquet")
-    assert not isinstance(rows.ids, PagedIds)
+    assert not isinstance(rows.ids, LazyIds)
     assert codes_of(rows) == table["icd10"].to_pylist()
 
 
 @pytest.mark.parametrize("codec", ["none", "snappy", "zstd"])
 @pytest.mark.parametrize("options", [WRITERS["as pyarrow writes"], WRITERS["no dictionary of ids"]], ids=str)
 @pytest.mark.parametrize("ids", [IDS["many lengths"], IDS["numbers"]], ids=["texts", "numbers"])
-def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str):
+def test_damaged_pages_give_no_invalid_member_rows(
+    tmp_path: Path, ids: list[Any], options: dict[str, Any], codec: str
+):
     table = make_rows(ids)
     path = tmp_path / "d.parquet"
     pq.write_table(table, path, compression=codec, data_page_size=2_000, **options)
-    chunk = pages.chunk_of(path, pq.read_metadata(path), 0, "member_id")
+    chunk = pages.supported_chunk(path, pq.read_metadata(path), 0, "member_id")
     assert chunk is not None
     index = index_members(pa.chunked_array([pa.array(sorted(set(ids)))]), "members")
     good = path.read_bytes()
@@ -170,9 +173,11 @@ def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[
         read = pages.read_pages(chunk, "ids")
         found = None
         if read is not None:
-            of_dictionary = read.find_dictionary(index.table)
-            if of_dictionary is not None:
-                found = read.find(np.arange(0, ROWS, 2, dtype=np.int32), of_dictionary, index.table)
+            dictionary_members = read.find_dictionary_members(index.table)
+            if dictionary_members is not None:
+                found = read.find_members(
+                    np.arange(0, ROWS, 2, dtype=np.int32), dictionary_members, index.table
+                )
         outcomes.add(found is None)
         if found is not None:
             assert found.min() >= -2
@@ -180,21 +185,21 @@ def test_damaged_pages_do_no_harm(tmp_path: Path, ids: list[Any], options: dict[
     assert True in outcomes
 
 
-def test_long_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """A thread would have to hold them whole: memory must not grow with the row groups of a file."""
+def test_large_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A thread keeps a whole chunk in memory, and memory must not depend on the size of row groups."""
     table = make_rows(IDS["one length"])
     pq.write_table(table, tmp_path / "d.parquet", use_dictionary=["icd10"])
-    monkeypatch.setattr(pages, "_MOST_CHUNK", 40_000)  # less than the ids, more than the codes
+    monkeypatch.setattr(pages, "MAX_CHUNK_BYTES", 40_000)  # less than the ids, more than the codes
     (rows,) = rows_of(tmp_path / "d.parquet")
-    assert not isinstance(rows.ids, PagedIds)
+    assert not isinstance(rows.ids, LazyIds)
     assert rows.ids.cast(pa.string()).to_pylist() == table["member_id"].to_pylist()
     assert codes_of(rows) == table["icd10"].to_pylist()
 
 
-def test_a_file_that_ends_early_is_left_to_pyarrow(tmp_path: Path):
+def test_a_truncated_file_is_left_to_pyarrow(tmp_path: Path):
     path = tmp_path / "d.parquet"
     pq.write_table(make_rows(IDS["one length"]), path)
-    chunk = pages.chunk_of(path, pq.read_metadata(path), 0, "member_id")
+    chunk = pages.supported_chunk(path, pq.read_metadata(path), 0, "member_id")
     assert chunk is not None
     path.write_bytes(path.read_bytes()[: chunk.start + chunk.size // 2])
     assert pages.read_pages(chunk, "ids") is None
@@ -223,7 +228,7 @@ def test_snappy(data: bytes):
 
 
 @given(REPETITIVE, st.data())
-def test_damaged_snappy_is_refused_or_of_the_right_length(data: bytes, draw: st.DataObject):
+def test_damaged_snappy_is_rejected_or_has_the_right_length(data: bytes, draw: st.DataObject):
     block = bytearray(pa.Codec("snappy").compress(data, asbytes=True))
     for _ in range(draw.draw(st.integers(1, 4))):
         block[draw.draw(st.integers(0, len(block) - 1))] = draw.draw(st.integers(0, 255))
@@ -232,8 +237,8 @@ def test_damaged_snappy_is_refused_or_of_the_right_length(data: bytes, draw: st.
     assert unsnappy(bytes(block[: len(block) // 2]), len(data)) is None or len(block) < 4
 
 
-def test_snappy_of_every_kind_of_copy():
-    # A literal of four bytes, and copies with one, two and four bytes of distance, two of them onto themselves.
+def test_snappy_with_every_kind_of_copy():
+    # A literal of four bytes, and copies whose distance takes one, two and four bytes. Two overlap themselves.
     block = bytes(
         [30, 3 << 2, *b"abcd", 1 | 2 << 2, 4, 2 | 3 << 2, 1, 0, 3 | 11 << 2, 2, 0, 0, 0, 3 << 2, *b"wxyz"]
     )

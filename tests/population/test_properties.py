@@ -245,7 +245,7 @@ def test_boundaries_of_batches_and_threads_do_not_matter(
 ):
     monkeypatch.setattr(source, "BATCH_ROWS", rows)
     monkeypatch.setattr(parquet_source, "BATCH_ROWS", rows)
-    monkeypatch.setattr(parquet_source, "_CODE_ROWS", rows)
+    monkeypatch.setattr(parquet_source, "CODE_BATCH_ROWS", rows)
     monkeypatch.setattr(workers, "_RANGE_ROWS", rows)
     monkeypatch.setattr(results, "_ROWS", max(rows, 32))
     monkeypatch.setattr(scoring, "BLOCK_BITS", rows.bit_length())

@@ -207,7 +207,7 @@ def test_row_groups_larger_than_a_batch(
     pq.write_table(typed(some, ids), path, **LAYOUTS[layout])
     monkeypatch.setattr(source, "BATCH_ROWS", rows)
     monkeypatch.setattr(parquet_source, "BATCH_ROWS", rows)
-    monkeypatch.setattr(parquet_source, "_CODE_ROWS", rows)
+    monkeypatch.setattr(parquet_source, "CODE_BATCH_ROWS", rows)
     report = model().score(people.members, path).report
     assert report["codes"]["diagnoses"]["rows"] == len(some)
     if rows > 1:
@@ -424,7 +424,7 @@ def test_out_of_memory_is_not_blamed_on_the_file(
     def break_off(method: str) -> None:
         real = getattr(parquet_source.ParquetSource, method)
 
-        def tasks(self: Any, *columns: Any, **options: Any) -> Any:
+        def loaders(self: Any, *columns: Any, **options: Any) -> Any:
             if not self.name.startswith(what):
                 return real(self, *columns, **options)
 
@@ -433,10 +433,10 @@ def test_out_of_memory_is_not_blamed_on_the_file(
 
             return iter([fail])
 
-        monkeypatch.setattr(parquet_source.ParquetSource, method, tasks)
+        monkeypatch.setattr(parquet_source.ParquetSource, method, loaders)
 
-    break_off("tasks")
-    break_off("code_tasks")
+    break_off("batch_loaders")
+    break_off("code_loaders")
     out = tmp_path / "scores.parquet"
     arguments = ["score", *map(str, crowd[:2]), "--out", str(out), "--model", MODEL, "--year", str(YEAR)]
     assert main(arguments) == 1

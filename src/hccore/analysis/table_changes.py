@@ -512,10 +512,10 @@ def write_csv(changes: Iterable[Change], out: Path) -> None:
     OutputError
         If the file cannot be written.
     """
-    from hccore.files.output import check_output, whole_files
+    from hccore.files.output import atomic_files, check_output
 
     check_output(out, endings=(".csv",))
-    with whole_files([out]) as (path,), path.open("w", encoding="utf-8", newline="") as file:
+    with atomic_files([out]) as (path,), path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(field.name for field in fields(Change))
         writer.writerows(map(astuple, changes))

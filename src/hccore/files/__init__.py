@@ -1,5 +1,7 @@
-"""Rows in and out of files: Parquet, CSV and Arrow files and frames, read in pieces and written whole.
+"""Reads Parquet, CSV and Arrow files and in-memory tables (pandas, polars, pyarrow, DuckDB), and writes files.
 
-In: a path or a table. Out: Arrow batches, and for codes their distinct values; on the way out, files.
-Imports `kernels`, `tables` (names of member columns) and `base`.
+Input: a path or a table. The readers return Arrow batches; columns of codes come as their distinct values plus one
+index per row. Output: the writers take Arrow batches and create a Parquet, CSV or Arrow file, complete or not at
+all.
+May import `kernels`, `tables` and `base`.
 """

@@ -1,18 +1,18 @@
-"""Rows of Arrow IPC (Feather V2) files."""
+"""Reads Arrow IPC (Feather V2) files."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from hccore.files.source import Source, Tasks, fingerprint_of, pieces_of
+from hccore.files.source import Loader, Source, file_fingerprint, slice_loaders
 
 
 class ArrowSource(Source):
-    """An Arrow IPC (Feather V2) file."""
+    """The rows of an Arrow IPC (Feather V2) file. The file is mapped into memory."""
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
@@ -20,10 +20,14 @@ class ArrowSource(Source):
         with pa.ipc.open_file(path) as reader:
             self.schema = reader.schema
 
-    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
+    def batch_loaders(
+        self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
+    ) -> Iterator[Loader[pa.RecordBatch]]:
+        """One loader per record batch of the file, or several for a long record batch (see `Source`)."""
         with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
             for number in range(reader.num_record_batches):
-                yield from pieces_of(reader.get_batch(number).select(list(columns)))
+                yield from slice_loaders(reader.get_batch(number).select(list(columns)))
 
     def fingerprint(self) -> dict[str, Any]:
-        return fingerprint_of([self.path])
+        """Size and hash of the file for the run report."""
+        return file_fingerprint([self.path])

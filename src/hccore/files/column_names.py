@@ -1,4 +1,4 @@
-"""Which column of a file is which column of the contract: canonical names, aliases, and the message about a missing one."""
+"""Finds the columns that hccore needs in a file: by name or alias, ignoring case and surrounding blanks."""
 
 from __future__ import annotations
 
@@ -19,47 +19,82 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "hcpcs": ("hcpcs_code",),
     **{name: column.aliases for name, column in COLUMNS.items()},
 }
+_SIMILARITY = 0.7  # of 1: suggests "oerc" for "orec", but not just any column with a few letters in common
 
 
 def find_column(source: Source, name: str) -> str | None:
-    """How a source calls a column of the contract: its own name first, then an alias, any case.
+    """The header of a column in a table, or None if the table does not have the column.
+
+    The column's own name is preferred to its aliases. Aliases are tried in the order of `ALIASES`.
+
+    Parameters
+    ----------
+    source : Source
+    name : str
+        The canonical name, for example `birth_date`.
 
     Raises
     ------
     InputError
-        If two columns could be meant.
+        If two headers match the same name.
     """
-    by_key: dict[str, list[str]] = {}
-    for given in source.schema.names:
-        by_key.setdefault(given.strip().lower(), []).append(given)
-    for key in (name, *ALIASES.get(name, ())):
-        given_names = by_key.get(key, [])
-        if len(given_names) > 1:
-            raise InputError(f"{source.name}: {' and '.join(given_names)} could both be {name}; rename one")
-        if given_names:
-            return given_names[0]
+    headers_by_key: dict[str, list[str]] = {}
+    for header in source.schema.names:
+        headers_by_key.setdefault(_key(header), []).append(header)
+    for key in _accepted_names(name):
+        headers = headers_by_key.get(key, [])
+        if len(headers) > 1:
+            raise InputError(
+                f"{source.name}: {len(headers)} columns match {name}: {', '.join(map(repr, headers))}. "
+                "Rename or remove all but one."
+            )
+        if headers:
+            return headers[0]
     return None
 
 
 def need_column(source: Source, name: str, why: str = "") -> str:
-    """How a source calls a column that must be there.
+    """The header of a column that a table must have.
+
+    Parameters
+    ----------
+    source : Source
+    name : str
+        The canonical name, for example `birth_date`.
+    why : str
+        Reason for the message, for example `needed by cms_hcc_v28 2026`.
 
     Raises
     ------
     InputError
-        With the columns that are there and the nearest name.
+        If the column is missing. The message gives the accepted names, the most similar header and all headers.
     """
     found = find_column(source, name)
     if found is not None:
         return found
-    names = source.schema.names
-    near: list[str] = []
-    for key in (name, *ALIASES.get(name, ())):
-        close = difflib.get_close_matches(key, [given.strip().lower() for given in names], 1, 0.7)
-        near += [given for given in names if given.strip().lower() in close and given not in near]
-    hint = f"; is it {near[0]!r}?" if near else "."
-    accepted = " or ".join([name, *ALIASES.get(name, ())])
-    raise InputError(
-        f"{source.name}: no column {accepted}{f' ({why})' if why else ''}{hint} "
-        f"The columns are {', '.join(names) or 'none'}."
-    )
+    accepted = _accepted_names(name)
+    sentences = [f"{source.name}: no column {name}{f' ({why})' if why else ''}."]
+    if similar := _similar_header(source.schema.names, accepted):
+        sentences.append(f"Did you mean {similar!r}? Rename it to {name}.")
+    if len(accepted) > 1:
+        sentences.append(f"Accepted names are {', '.join(accepted)}.")
+    sentences.append(f"The columns are {', '.join(source.schema.names) or 'none'}.")
+    raise InputError(" ".join(sentences))
+
+
+def _accepted_names(name: str) -> tuple[str, ...]:
+    return (name, *ALIASES.get(name, ()))
+
+
+def _key(header: str) -> str:
+    return header.strip().lower()
+
+
+def _similar_header(headers: list[str], accepted: tuple[str, ...]) -> str | None:
+    """The header most like one of the accepted names; earlier names take precedence."""
+    keys = [_key(header) for header in headers]
+    for name in accepted:
+        close = difflib.get_close_matches(name, keys, 1, _SIMILARITY)
+        if close:
+            return headers[keys.index(close[0])]
+    return None

@@ -1,27 +1,30 @@
-"""Rows of tables in memory: pyarrow, pandas, polars, DuckDB and streams."""
+"""Reads in-memory tables: pandas, polars, pyarrow, DuckDB and streams of Arrow batches."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from hccore.base.errors import InputError
-from hccore.files.source import Source, Tasks, pieces_of
+from hccore.files.source import Loader, Source, slice_loaders
 
 
-def not_a_table(role: str, error: Exception) -> InputError:
-    """Objects that are no table: the column, where the error names it, and never the value that it quotes."""
-    named = next((arg for arg in error.args if str(arg).startswith("Conversion failed for column")), None)
+def conversion_error(role: str, error: Exception) -> InputError:
+    """The error for an object that cannot be converted to an Arrow table.
+
+    Names the column if the original error does. Never repeats the value that the original error quotes.
+    """
+    column = next((arg for arg in error.args if str(arg).startswith("Conversion failed for column")), None)
     return InputError(
-        f"{role} cannot be turned into Arrow columns{f': {named}' if named else ''} "
-        "(does a column mix types, or are columns of different lengths?)"
+        f"{role} cannot be converted to an Arrow table{f': {column}' if column else ''}. "
+        "Give every column one type, and all columns the same length."
     )
 
 
-def _without_dictionaries_of_views(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The categories of polars with texts that Arrow can look up: it cannot take from views yet."""
+def _cast_text_view_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Convert dictionaries of text views (polars categories): Arrow has no `take` for text views yet."""
     for number, column in enumerate(batch.columns):
         if pa.types.is_dictionary(column.type) and pa.types.is_string_view(column.type.value_type):
             column = pa.DictionaryArray.from_arrays(column.indices, column.dictionary.cast(pa.large_string()))
@@ -30,7 +33,13 @@ def _without_dictionaries_of_views(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 class FrameSource(Source):
-    """A pyarrow, pandas, polars or duckdb table, or a stream of batches."""
+    """The rows of a pandas, polars, pyarrow or DuckDB table, or of a stream of Arrow batches.
+
+    Raises
+    ------
+    InputError
+        If the table cannot be converted to Arrow.
+    """
 
     def __init__(self, table: Any, role: str) -> None:
         self.name = role
@@ -44,15 +53,18 @@ class FrameSource(Source):
                 table = pa.Table.from_pandas(table, preserve_index=False)
             reader = pa.RecordBatchReader.from_stream(table)
         except (pa.ArrowException, TypeError, ValueError) as error:
-            raise not_a_table(role, error) from None
+            raise conversion_error(role, error) from None
         self.schema = reader.schema
         self._table = table
-        self._first: pa.RecordBatchReader | None = reader
+        self._unused_reader: pa.RecordBatchReader | None = reader
 
-    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
-        reader = self._first
+    def batch_loaders(
+        self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
+    ) -> Iterator[Loader[pa.RecordBatch]]:
+        """Loaders for slices of the table's batches (see `Source`)."""
+        reader = self._unused_reader
         if reader is None:
             reader = pa.RecordBatchReader.from_stream(self._table)
-        self._first = None
+        self._unused_reader = None
         for batch in reader:
-            yield from pieces_of(_without_dictionaries_of_views(batch.select(list(columns))))
+            yield from slice_loaders(_cast_text_view_dictionaries(batch.select(list(columns))))

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Writes Parquet, Arrow and CSV files. Every file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -14,137 +14,175 @@ import pyarrow as pa
 from hccore.base.errors import OutputError
 from hccore.base.threads import map_in_order
 from hccore.files.parquet_encoding import encode
-from hccore.files.parquet_footers import MAGIC, Joined
+from hccore.files.parquet_footers import MAGIC, FooterBuilder
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
 
+MakeBatches = Callable[[], list[pa.RecordBatch]]
+
 
 @contextmanager
-def whole_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
-    """Temporary paths beside the wanted ones, renamed on success and removed on any failure.
+def atomic_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
+    """Give temporary paths to write to. On success they become the wanted files; on failure they are removed.
+
+    Parameters
+    ----------
+    outs : iterable of path or None
+        The wanted files. An existing file is replaced. For None the temporary path is the null device.
 
     Raises
     ------
     OutputError
-        If a folder does not exist or cannot be written to.
+        If a path is a folder, or its folder does not exist or cannot be written to.
     """
     wanted = [None if out is None else Path(out) for out in outs]
-    paths: list[Path] = []
+    temporary: list[Path] = []
     try:
         for out in wanted:
             if out is None:
-                paths.append(Path(os.devnull))
-                continue
-            if out.is_dir():
-                raise OutputError(f"{out} is a folder, not a file")
-            try:
-                handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
-            except OSError as error:
-                raise OutputError(f"{out} cannot be written: {error.strerror}") from None
-            os.close(handle)
-            paths.append(Path(name))
-        yield paths
+                temporary.append(Path(os.devnull))
+            else:
+                temporary.append(_temporary_file_beside(out))
+        yield temporary
         umask = os.umask(0)
         os.umask(umask)
-        for path, out in zip(paths, wanted, strict=True):
+        for path, out in zip(temporary, wanted, strict=True):
             if out is not None:
                 path.chmod(0o666 & ~umask)
                 path.replace(out)
     except OSError as error:
         raise OutputError(f"the output cannot be written: {error.strerror or error}") from None
     finally:
-        for path in paths:
+        for path in temporary:
             if path != Path(os.devnull):
                 path.unlink(missing_ok=True)
 
 
+def _temporary_file_beside(out: Path) -> Path:
+    """Create an empty file in the folder of `out`, so that it can be renamed to `out` in one step."""
+    if out.is_dir():
+        raise _folder_error(out)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from None
+    os.close(handle)
+    return Path(name)
+
+
 def check_output(out: str | Path, endings: Sequence[str] = ENDINGS) -> None:
-    """Refuse an output path early, before any work.
+    """Check an output path before any work is done.
+
+    Parameters
+    ----------
+    out : path
+    endings : sequence of str
+        The file formats that are possible here.
 
     Raises
     ------
     OutputError
-        If the ending is not a known format or the folder cannot be written to.
+        If the ending is not one of `endings`, or the folder does not exist or cannot be written to.
     """
     path = Path(out)
     if not path.name.lower().endswith(tuple(endings)):
-        raise OutputError(f"{path}: the format is told by the ending, which must be {' or '.join(endings)}")
+        raise _format_error(path, endings)
     if path.is_dir():
-        raise OutputError(f"{path} is a folder, not a file")
+        raise _folder_error(path)
     if not path.parent.is_dir():
         raise OutputError(f"{path} cannot be written: there is no folder {path.parent}")
     if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path} cannot be written: no permission to write in {path.parent}")
+        raise OutputError(f"{path} cannot be written: no permission to write to the folder {path.parent}")
 
 
-def _format(path: Path) -> str | None:
-    name = path.name.lower()
-    for ending in ENDINGS:
-        if name.endswith(ending):
-            return ending
-    return None
+def _format_error(path: Path, endings: Sequence[str]) -> OutputError:
+    return OutputError(f"{path}: unknown file format. The file name must end in {' or '.join(endings)}.")
 
 
-Block = Callable[[], list[pa.RecordBatch]]
+def _folder_error(path: Path) -> OutputError:
+    return OutputError(f"{path} is a folder. Give the name of a file.")
 
 
-def write_batches(path: Path, blocks: Callable[[bool], Iterable[Block]], out: Path, threads: int) -> None:
-    """Write batches in the format that `out` ends in, made and encoded in a few threads.
+def write_batches(
+    path: Path, make_blocks: Callable[[bool], Iterable[MakeBatches]], out: Path, threads: int
+) -> None:
+    """Write batches in the format that the name of `out` ends in. Batches are made and encoded in several threads.
 
     Parameters
     ----------
     path : Path
         The file to write.
-    blocks : function of `text`
-        Gives functions that make a few batches each; with text=True in the form for CSV.
+    make_blocks : function of one bool
+        Returns functions that make a few batches each. Called with True for CSV, whose columns must be text or
+        numbers.
+    out : Path
+        The final name of the file (see `atomic_files`).
+    threads : int
+
+    Raises
+    ------
+    OutputError
+        If the ending of `out` is unknown.
     """
-    kind = _format(out)
-    if kind == ".parquet":
-        whole = Joined()
-        with path.open("wb") as file:
-            file.write(MAGIC)
-            for parts in map_in_order(blocks(False), threads, lambda block: encode(block())):
-                for part in parts:
-                    file.writelines(whole.add(part))
-            file.write(whole.footer())
-    elif kind == ".arrow":
-        writer: Any = None
-        try:
-            for batches in map_in_order(blocks(False), threads, lambda block: block()):
-                for batch in batches:
-                    if writer is None:
-                        writer = pa.ipc.new_file(str(path), batch.schema)
-                    writer.write_batch(batch)
-        finally:
-            if writer is not None:
-                writer.close()
-    elif kind in (".csv", ".csv.gz"):
-        compression = "gzip" if kind == ".csv.gz" else None
-        with pa.output_stream(str(path), compression=compression) as stream:
-            header = True
-            for made in map_in_order(blocks(True), threads, lambda block: list(map(_csv, block()))):
-                for names, lines in made:
-                    if header:
-                        stream.write((",".join(names) + "\n").encode())
-                        header = False
-                    stream.write(lines)
+    name = out.name.lower()
+    if name.endswith(".parquet"):
+        _write_parquet(path, make_blocks(False), threads)
+    elif name.endswith(".arrow"):
+        _write_arrow(path, make_blocks(False), threads)
+    elif name.endswith((".csv", ".csv.gz")):
+        _write_csv(path, make_blocks(True), threads, "gzip" if name.endswith(".gz") else None)
     else:
-        raise OutputError(f"{out}: unknown format")
+        raise _format_error(out, ENDINGS)
 
 
-def _csv(batch: pa.RecordBatch) -> tuple[list[str], pa.Buffer]:
-    """Names of the columns, and a batch as CSV lines, quoted only where a value needs it."""
-    import pyarrow.csv as arrow_csv
+def _write_parquet(path: Path, blocks: Iterable[MakeBatches], threads: int) -> None:
+    footer = FooterBuilder()
+    with path.open("wb") as file:
+        file.write(MAGIC)
+        for encoded in map_in_order(blocks, threads, lambda block: encode(block())):
+            for row_group in encoded:
+                file.writelines(footer.add(row_group))
+        file.write(footer.encode())
 
-    for style in ("none", "needed"):
+
+def _write_arrow(path: Path, blocks: Iterable[MakeBatches], threads: int) -> None:
+    writer: Any = None
+    try:
+        for batches in map_in_order(blocks, threads, lambda block: block()):
+            for batch in batches:
+                if writer is None:  # the schema is known from the first batch on
+                    writer = pa.ipc.new_file(str(path), batch.schema)
+                writer.write_batch(batch)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _write_csv(path: Path, blocks: Iterable[MakeBatches], threads: int, compression: str | None) -> None:
+    def encode_block(block: MakeBatches) -> list[tuple[list[str], pa.Buffer]]:
+        return [(batch.schema.names, _csv_lines(batch)) for batch in block()]
+
+    with pa.output_stream(str(path), compression=compression) as stream:
+        has_header = False
+        for encoded in map_in_order(blocks, threads, encode_block):
+            for names, lines in encoded:
+                if not has_header:
+                    stream.write((",".join(names) + "\n").encode())
+                    has_header = True
+                stream.write(lines)
+
+
+def _csv_lines(batch: pa.RecordBatch) -> pa.Buffer:
+    """A batch as CSV lines without a header. Values are quoted only if some value of the batch needs quotes."""
+    import pyarrow.csv as arrow_csv  # saves start-up: not needed for other formats
+
+    def write(quoting: str) -> pa.Buffer:
         sink = pa.BufferOutputStream()
-        try:
-            arrow_csv.write_csv(
-                batch, sink, arrow_csv.WriteOptions(include_header=False, quoting_style=style)
-            )
-        except pa.ArrowInvalid:  # some value holds a comma, a quote or a line end
-            if style == "needed":
-                raise
-            continue
-        break
-    return batch.schema.names, sink.getvalue()
+        options = arrow_csv.WriteOptions(include_header=False, quoting_style=quoting)
+        arrow_csv.write_csv(batch, sink, options)
+        return sink.getvalue()
+
+    try:
+        return write("none")
+    except pa.ArrowInvalid:  # a value holds a comma, a quote or a line end
+        return write("needed")

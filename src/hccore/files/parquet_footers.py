@@ -1,8 +1,11 @@
-"""Parquet files of one row group each, encoded in several threads, put together as one file.
+"""Puts row groups that several threads have encoded together as one Parquet file.
 
-pyarrow encodes a file in one thread, and that is what writing millions of scores waits for. A row group does not
-depend on the others, and all that says where it stands in the file is its entry in the footer: a Thrift structure
-(compact protocol) that is read here, moved, and written again.
+This module exists because pyarrow encodes a file in one thread, and writing millions of scores would wait for it.
+A row group does not depend on other row groups: only its entry in the footer says where it is in the file. So
+every thread encodes a small file of its own (`parquet_encoding`). Here its row groups are appended to the output,
+and its footer entries are moved by the number of bytes that are already written.
+
+The schema in the footer always comes from pyarrow.
 
 Format: `FileMetaData` of https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """
@@ -13,241 +16,150 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from hccore.files.thrift import I16, I64, LIST, STRUCT, Struct, read_struct, write_struct
+
 MAGIC = b"PAR1"
-_TRUE, _FALSE, _BYTE, _DOUBLE, _BINARY, _LIST, _SET, _STRUCT = 1, 2, 3, 7, 8, 9, 10, 12
-_INTEGERS = (4, 5, 6)
-_I32, _I64 = 5, 6
-# Numbers of fields.
-_SCHEMA, _NUM_ROWS, _ROW_GROUPS = 2, 3, 4  # of FileMetaData
-_COLUMNS, _GROUP_OFFSET, _ORDINAL = 1, 5, 7  # of RowGroup
-_CHUNK_OFFSET, _METADATA = 2, 3  # of ColumnChunk
-_DATA, _INDEX, _DICTIONARY = 9, 10, 11  # offsets in ColumnMetaData
-_KNOWN_OF_CHUNK = {_CHUNK_OFFSET, _METADATA}  # others would be offsets, of page indexes, or encryption
-_BLOOM_FILTER = 14
+_TAIL_BYTES = 8  # of a file: the length of the footer and `MAGIC`
 
-Fields = dict[int, tuple[int, Any]]  # of a structure: number of the field to its type and value
+# Numbers of the fields in parquet.thrift.
+_SCHEMA, _NUM_ROWS, _ROW_GROUPS = 2, 3, 4  # FileMetaData
+_GROUP_COLUMNS, _GROUP_BYTES, _GROUP_ROWS = 1, 2, 3  # RowGroup
+_GROUP_OFFSET, _GROUP_COMPRESSED_BYTES, _GROUP_ORDINAL = 5, 6, 7
+CHUNK_OFFSET, CHUNK_METADATA = 2, 3  # ColumnChunk
+UNCOMPRESSED_BYTES, COMPRESSED_BYTES = 6, 7  # ColumnMetaData
+DATA_OFFSET, INDEX_OFFSET, DICTIONARY_OFFSET, _BLOOM_FILTER_OFFSET = 9, 10, 11, 14
+# The other fields of ColumnChunk are offsets of page indexes, or encryption.
+_MOVABLE_CHUNK_FIELDS = {CHUNK_OFFSET, CHUNK_METADATA}
 
 
-class FilePart(NamedTuple):
-    """A whole Parquet file, taken apart.
+class RowGroups(NamedTuple):
+    """The content of a Parquet file: its row groups and its footer.
 
     Attributes
     ----------
-    body : list of bytes-like     what stands between the magic number and the footer, in pieces
-    footer : Fields
+    body : list of bytes-like
+        The bytes between the magic number at the start and the footer.
+    footer : Struct
+        `FileMetaData`. Offsets count from the start of a file that has only these row groups.
     """
 
     body: list[Any]
-    footer: Fields
+    footer: Struct
 
     @property
-    def chunks(self) -> list[Fields]:
-        """The column chunks of the first row group."""
+    def first_chunks(self) -> list[Struct]:
+        """The `ColumnChunk` structures of the first row group."""
         (group, *_) = self.footer[_ROW_GROUPS][1][1]
-        found: list[Fields] = group[_COLUMNS][1][1]
-        return found
+        chunks: list[Struct] = group[_GROUP_COLUMNS][1][1]
+        return chunks
 
 
-def take_apart(file: Any) -> FilePart:
-    """A whole Parquet file (anything with a buffer) as a part of another one."""
+def split_file(file: Any) -> RowGroups:
+    """Split a complete Parquet file in memory (anything with a buffer) into row groups and footer."""
     data = memoryview(file)
-    (length,) = struct.unpack("<I", data[-8:-4])
-    footer, _ = _read_struct(bytes(data[-8 - length : -8]), 0)
-    return FilePart([data[len(MAGIC) : -8 - length]], footer)
+    footer_end = len(data) - _TAIL_BYTES
+    (footer_size,) = struct.unpack("<I", data[footer_end : footer_end + 4])
+    footer, _ = read_struct(bytes(data[footer_end - footer_size : footer_end]), 0)
+    return RowGroups([data[len(MAGIC) : footer_end - footer_size]], footer)
 
 
-def with_row_group(footer: Fields, body: list[Any], chunks: list[Fields], rows: int) -> FilePart:
-    """A part with the schema of a footer and one row group of these column chunks."""
-    size = sum(map(len, body))
-    group: Fields = {
-        _COLUMNS: (_LIST, (_STRUCT, chunks)),
-        2: (_I64, sum(chunk[_METADATA][1][6][1] for chunk in chunks)),  # bytes before compression
-        _NUM_ROWS: (_I64, rows),
-        _GROUP_OFFSET: (_I64, len(MAGIC)),
-        6: (_I64, size),
-        _ORDINAL: (4, 0),
+def one_row_group(schema_footer: Struct, body: list[Any], chunks: list[Struct], rows: int) -> RowGroups:
+    """Make a row group of encoded columns.
+
+    Parameters
+    ----------
+    schema_footer : Struct
+        A `FileMetaData` with the schema.
+    body : list of bytes-like
+        The column chunks, one after the other.
+    chunks : list of Struct
+        A `ColumnChunk` for each of them.
+    rows : int
+    """
+    group: Struct = {
+        _GROUP_COLUMNS: (LIST, (STRUCT, chunks)),
+        _GROUP_BYTES: (I64, sum(chunk[CHUNK_METADATA][1][UNCOMPRESSED_BYTES][1] for chunk in chunks)),
+        _GROUP_ROWS: (I64, rows),
+        _GROUP_OFFSET: (I64, len(MAGIC)),
+        _GROUP_COMPRESSED_BYTES: (I64, sum(map(len, body))),
+        _GROUP_ORDINAL: (I16, 0),
     }
-    return FilePart(body, {**footer, _NUM_ROWS: (_I64, rows), _ROW_GROUPS: (_LIST, (_STRUCT, [group]))})
+    footer = {**schema_footer, _NUM_ROWS: (I64, rows), _ROW_GROUPS: (LIST, (STRUCT, [group]))}
+    return RowGroups(body, footer)
 
 
-class Joined:
-    """The footer of a file that is put together of others, one behind the other.
+class FooterBuilder:
+    """The footer of a file whose row groups are written one after the other.
 
     Attributes
     ----------
-    size : int      bytes of the file so far
+    file_size : int
+        Bytes written so far, including `MAGIC` at the start.
     """
 
     def __init__(self) -> None:
-        self.size = len(MAGIC)
-        self._footer: Fields = {}
+        self.file_size = len(MAGIC)
+        self._footer: Struct = {}
 
-    def add(self, part: FilePart) -> list[Any]:
-        """Take in a part; returns the bytes of it to be written next, in pieces.
+    def add(self, row_groups: RowGroups) -> list[Any]:
+        """Enter row groups into the footer. Returns their bytes, which the caller must write next.
 
         Raises
         ------
         ValueError
-            If it has another schema than those before, or something that cannot be moved.
+            If their schema differs from that of the row groups before, or they have page indexes, Bloom filters
+            or encryption, which cannot be moved.
         """
-        footer = part.footer
+        added = row_groups.footer
         if not self._footer:
-            self._footer = {**footer, _NUM_ROWS: (_I64, 0), _ROW_GROUPS: (_LIST, (_STRUCT, []))}
-        elif footer[_SCHEMA] != self._footer[_SCHEMA]:
-            raise ValueError("the parts of a file have different schemas")
+            self._footer = {**added, _NUM_ROWS: (I64, 0), _ROW_GROUPS: (LIST, (STRUCT, []))}
+        elif added[_SCHEMA] != self._footer[_SCHEMA]:
+            raise ValueError("the row groups of a file have different schemas")
         groups = self._footer[_ROW_GROUPS][1][1]
-        for group in footer[_ROW_GROUPS][1][1]:
-            groups.append(_moved(group, self.size - len(MAGIC), len(groups)))
-        rows = self._footer[_NUM_ROWS][1] + footer[_NUM_ROWS][1]
-        self._footer[_NUM_ROWS] = (_I64, rows)
-        self.size += sum(map(len, part.body))
-        return part.body
+        for group in added[_ROW_GROUPS][1][1]:
+            groups.append(_move_group(group, self.file_size - len(MAGIC), len(groups)))
+        self._footer[_NUM_ROWS] = (I64, self._footer[_NUM_ROWS][1] + added[_NUM_ROWS][1])
+        self.file_size += sum(map(len, row_groups.body))
+        return row_groups.body
 
-    def footer(self) -> bytes:
-        """What stands behind the last part."""
+    def encode(self) -> bytes:
+        """The end of the file: footer, length of the footer and `MAGIC`."""
         out = bytearray()
         write_struct(out, self._footer)
         return bytes(out) + struct.pack("<I", len(out)) + MAGIC
 
 
-def _moved(group: Fields, by: int, ordinal: int) -> Fields:
-    """A row group further back in the file."""
-    kind, (of, chunks) = group[_COLUMNS]
-    moved = {**group, _COLUMNS: (kind, (of, [moved_chunk(chunk, by) for chunk in chunks]))}
-    _move(moved, [_GROUP_OFFSET], by)
-    if _ORDINAL in moved:
-        moved[_ORDINAL] = (moved[_ORDINAL][0], ordinal)
+def _move_group(group: Struct, distance: int, ordinal: int) -> Struct:
+    """A `RowGroup` moved towards the end of the file, with its new position among the row groups."""
+    kind, (element_kind, chunks) = group[_GROUP_COLUMNS]
+    moved_chunks = [move_chunk(chunk, distance) for chunk in chunks]
+    moved = {**group, _GROUP_COLUMNS: (kind, (element_kind, moved_chunks))}
+    _add_to_offsets(moved, [_GROUP_OFFSET], distance)
+    if _GROUP_ORDINAL in moved:
+        moved[_GROUP_ORDINAL] = (moved[_GROUP_ORDINAL][0], ordinal)
     return moved
 
 
-def moved_chunk(chunk: Fields, by: int) -> Fields:
-    """A column chunk further back (or further to the front) of a file.
+def move_chunk(chunk: Struct, distance: int) -> Struct:
+    """A `ColumnChunk` moved by a number of bytes, towards the start of the file if `distance` is negative.
 
     Raises
     ------
     ValueError
-        If it has something that cannot be moved.
+        If it has page indexes, a Bloom filter or encryption.
     """
-    kind, metadata = chunk[_METADATA]
-    if not _KNOWN_OF_CHUNK.issuperset(chunk) or _BLOOM_FILTER in metadata:
-        raise ValueError("a part of the file has indexes, which are not moved here")
+    kind, metadata = chunk[CHUNK_METADATA]
+    if not _MOVABLE_CHUNK_FIELDS.issuperset(chunk) or _BLOOM_FILTER_OFFSET in metadata:
+        raise ValueError("row groups with page indexes, Bloom filters or encryption cannot be moved")
     metadata = dict(metadata)
-    _move(metadata, [_DATA, _INDEX, _DICTIONARY], by)
-    moved = {**chunk, _METADATA: (kind, metadata)}
-    _move(moved, [_CHUNK_OFFSET], by)
+    _add_to_offsets(metadata, [DATA_OFFSET, INDEX_OFFSET, DICTIONARY_OFFSET], distance)
+    moved = {**chunk, CHUNK_METADATA: (kind, metadata)}
+    _add_to_offsets(moved, [CHUNK_OFFSET], distance)
     return moved
 
 
-def _move(fields: Fields, numbers: Sequence[int], by: int) -> None:
-    """Add to offsets, where there are any (0 stands for none)."""
+def _add_to_offsets(fields: Struct, numbers: Sequence[int], distance: int) -> None:
+    """Change offsets in place. A missing offset, or 0, means that there is nothing to point to."""
     for number in numbers:
         if number in fields and fields[number][1]:
-            fields[number] = (fields[number][0], fields[number][1] + by)
-
-
-# -------------------------------------------------------------------- Thrift's compact protocol
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, at
-        shift += 7
-
-
-def _read_integer(data: bytes, at: int) -> tuple[int, int]:
-    value, at = _read_varint(data, at)
-    return (value >> 1) ^ -(value & 1), at
-
-
-def _read_value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
-    if kind in _INTEGERS:
-        return _read_integer(data, at)
-    if kind == _BINARY:
-        length, at = _read_varint(data, at)
-        return data[at : at + length], at + length
-    if kind == _STRUCT:
-        return _read_struct(data, at)
-    if kind in (_LIST, _SET):
-        head = data[at]
-        at += 1
-        count = head >> 4
-        if count == 15:
-            count, at = _read_varint(data, at)
-        values = []
-        for _ in range(count):
-            value, at = _read_value(data, at, head & 15)
-            values.append(value)
-        return (head & 15, values), at
-    length = {_TRUE: 1, _FALSE: 1, _BYTE: 1, _DOUBLE: 8}[kind]  # truth values, as elements of a list
-    return data[at : at + length], at + length
-
-
-def _read_struct(data: bytes, at: int) -> tuple[Fields, int]:
-    fields: Fields = {}
-    number = 0
-    while True:
-        head = data[at]
-        at += 1
-        if head == 0:
-            return fields, at
-        if head >> 4:
-            number += head >> 4
-        else:
-            number, at = _read_integer(data, at)
-        kind = head & 15
-        if kind in (_TRUE, _FALSE):  # the type is the value
-            fields[number] = (kind, None)
-        else:
-            value, at = _read_value(data, at, kind)
-            fields[number] = (kind, value)
-
-
-def write_varint(out: bytearray, value: int) -> None:
-    """Append a whole number that is not negative."""
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-
-
-def _write_integer(out: bytearray, value: int) -> None:
-    write_varint(out, value << 1 if value >= 0 else (-value << 1) - 1)
-
-
-def _write_value(out: bytearray, kind: int, value: Any) -> None:
-    if kind in _INTEGERS:
-        _write_integer(out, value)
-    elif kind == _BINARY:
-        write_varint(out, len(value))
-        out += value
-    elif kind == _STRUCT:
-        write_struct(out, value)
-    elif kind in (_LIST, _SET):
-        of, values = value
-        out.append(min(len(values), 15) << 4 | of)
-        if len(values) >= 15:
-            write_varint(out, len(values))
-        for one in values:
-            _write_value(out, of, one)
-    else:
-        out += value
-
-
-def write_struct(out: bytearray, fields: Fields) -> None:
-    """Append a structure."""
-    last = 0
-    for number, (kind, value) in sorted(fields.items()):
-        if 0 < number - last < 16:
-            out.append((number - last) << 4 | kind)
-        else:
-            out.append(kind)
-            _write_integer(out, number)
-        last = number
-        if value is not None:
-            _write_value(out, kind, value)
-    out.append(0)
+            fields[number] = (fields[number][0], fields[number][1] + distance)

@@ -1,9 +1,11 @@
-"""Codes and member ids straight from the pages of Parquet files.
+"""Reads codes and member ids from the pages of Parquet files, without decoding every id.
 
-A general reader decodes every id of a file; but three of four rows carry no payment code, and of those no id is
-needed. Here the ids of a page are decompressed into memory that stays in the processor's cache, and only the
-needed ones are looked at. What is not as simple as almost all files are (nested or null values, unusual encodings,
-damaged pages) is left to pyarrow, chunk by chunk.
+pyarrow decodes every id of a file. But three rows in four carry no payment code, so their ids are never needed.
+This reader decompresses one page at a time into memory that stays in the processor's cache, and decodes only the
+ids of rows that carry a payment code.
+
+pyarrow reads everything else: column chunks with nested values, nulls, delta encodings, LZ4 compression or damaged
+pages, and chunks above `MAX_CHUNK_BYTES`. Functions return None for what this module does not support.
 
 Format: https://parquet.apache.org/docs/file-format/data-pages/.
 """
@@ -20,29 +22,39 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 
+MAX_CHUNK_BYTES = 1 << 27  # each thread keeps a whole chunk in memory, so larger chunks go to pyarrow
+MAX_PAGE_BYTES = 1 << 28  # a damaged page header may claim more
+MAX_CHUNK_ROWS = np.iinfo(np.int32).max
+
 _CODECS = {"UNCOMPRESSED": "", "SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "BROTLI": "brotli"}
 _ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
-_WIDTHS = {"BYTE_ARRAY": 0, "INT32": 4, "INT64": 8}
-_FIELDS = ("kind", "start", "size", "full", "values", "encoding", "packed")
-_KIND, _START, _SIZE, _FULL, _VALUES, _ENCODING, _PACKED = range(len(_FIELDS))
-_DICTIONARY = 2  # both the kind of a dictionary page and the encoding of pages that point into it
-_MOST_CHUNK = 1 << 27  # bytes: each thread holds a whole chunk; pyarrow reads longer ones bit by bit
-_MOST_PAGE = 1 << 28  # bytes; what a damaged file may make of it
-_MOST_ROWS = np.iinfo(np.int32).max
+_WIDTHS = {"BYTE_ARRAY": 0, "INT32": 4, "INT64": 8}  # bytes of a number, by physical type; 0 for texts
+_HEADER_FIELDS = 144  # length of the scratch array of `kernels.scan_pages`
+_FIRST_PAGES = 64  # rows of the page table at first; it grows if a chunk has more pages
+# Columns of the page table, as `kernels.scan_pages` writes them.
+_KIND, _START, _COMPRESSED_SIZE, _SIZE, _VALUES, _ENCODING, _IS_COMPRESSED = range(7)
+_PAGE_COLUMNS = 7
+_DICTIONARY = 2  # both the kind of a dictionary page and the encoding of data pages that use it
+_TABLE_TOO_SHORT = -2  # returned by `kernels.scan_pages`
 _NO_ROWS = np.zeros(0, np.int32)
 
 
-class Chunk(NamedTuple):
-    """One column of one row group, as the footer describes it.
+class ColumnChunk(NamedTuple):
+    """One column of one row group, as described by the footer of the file.
 
     Attributes
     ----------
     path : Path
-    start, size : int      bytes of the file
+    start : int
+        First byte in the file.
+    size : int
+        Bytes in the file.
     rows : int
-    codec : str            as pyarrow calls it, empty: none
+    codec : str
+        pyarrow's name of the compression, empty for none.
     nullable : bool
-    width : int            bytes of a value that is a number, 0: texts
+    width : int
+        Bytes of a value if it is a number, 0 for texts.
     """
 
     path: Path
@@ -54,58 +66,66 @@ class Chunk(NamedTuple):
     width: int
 
 
-def chunk_of(path: Path, metadata: Any, group: int, name: str) -> Chunk | None:
-    """A column chunk, if the footer says that it can be read here.
+def supported_chunk(path: Path, metadata: Any, group: int, name: str) -> ColumnChunk | None:
+    """Describe a column chunk; None if this module does not support it.
 
     Parameters
     ----------
+    path : Path
     metadata : pyarrow.parquet.FileMetaData
     group : int
+        Position of the row group in the file.
     name : str
-        A column at the top of the schema.
+        A column that is not nested.
     """
     columns = metadata.row_group(group)
-    for number in range(columns.num_columns):
-        column = columns.column(number)
-        if column.path_in_schema == name:
-            break
-    else:
+    names = [columns.column(number).path_in_schema for number in range(columns.num_columns)]
+    if name not in names:
         return None
-    kind = metadata.schema.column(number)
+    column = columns.column(names.index(name))
+    levels = metadata.schema.column(names.index(name))
     start = column.data_page_offset
-    if column.dictionary_page_offset is not None:  # some writers give 0 where there is none
-        start = min(start, column.dictionary_page_offset or start)
+    if column.dictionary_page_offset:  # None or 0, depending on the writer, if there is no dictionary
+        start = min(start, column.dictionary_page_offset)
     if (
         column.physical_type not in _WIDTHS
         or column.compression not in _CODECS
         or not _ENCODINGS.issuperset(column.encodings)
-        or kind.max_repetition_level > 0
-        or kind.max_definition_level > 1
-        or not 0 < column.num_values <= _MOST_ROWS
-        or column.total_uncompressed_size > _MOST_CHUNK
-        or (column.is_stats_set and column.statistics.has_null_count and column.statistics.null_count > 0)
+        or levels.max_repetition_level > 0
+        or levels.max_definition_level > 1
+        or not 0 < column.num_values <= MAX_CHUNK_ROWS
+        or column.total_uncompressed_size > MAX_CHUNK_BYTES
+        or _is_known_to_have_nulls(column)
         or start <= 0
     ):
         return None
-    return Chunk(
+    return ColumnChunk(
         path,
         start,
         column.total_compressed_size,
         column.num_values,
         _CODECS[column.compression],
-        kind.max_definition_level > 0,
+        levels.max_definition_level > 0,
         _WIDTHS[column.physical_type],
     )
 
 
+def _is_known_to_have_nulls(column: Any) -> bool:
+    """Whether the statistics of a chunk count nulls. A file without statistics may still have some."""
+    if not column.is_stats_set:
+        return False
+    statistics = column.statistics
+    return bool(statistics.has_null_count and statistics.null_count > 0)
+
+
 class _Scratch(threading.local):
-    """Memory that one thread uses again and again: fresh memory is dear to touch."""
+    """Arrays that one thread uses again and again, because the first access to fresh memory is slow."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
 
     def take(self, name: str, size: int, dtype: type) -> NDArray[Any]:
-        """At least `size` items that nobody else in this thread uses under this name."""
+        """An array of at least `size` items. It is overwritten when the thread takes the same name again."""
         array = self.arrays.get(name)
         if array is None or len(array) < size:
             array = self.arrays[name] = np.empty(size + size // 8, dtype)
@@ -118,159 +138,213 @@ _scratch = _Scratch()
 class Pages:
     """The pages of a column chunk.
 
+    Parameters
+    ----------
+    chunk : ColumnChunk
+    data : uint8[]
+        The chunk as in the file; for codecs other than Snappy, its decompressed pages.
+    table : int64[k, 7]
+        One row per page: kind, start in `data`, compressed size, size, number of values, encoding, and whether it
+        is compressed.
+
     Attributes
     ----------
-    chunk : Chunk
-    data : uint8[]          the chunk as it stands in the file (decompressed, for codecs other than Snappy)
-    table : int64[k, 7]     data pages: kind, start, size, full size, values, encoding, compressed or not
-    dictionary : int64[1 or 0, 7]   the page of distinct values, if there is one
+    dictionary : int64[1 or 0, 7]
+        The row of `table` of the dictionary page, if there is one.
+    data_pages : int64[k, 7]
+        The other rows of `table`.
     """
 
-    def __init__(self, chunk: Chunk, data: NDArray[np.uint8], table: NDArray[np.int64]) -> None:
+    def __init__(self, chunk: ColumnChunk, data: NDArray[np.uint8], table: NDArray[np.int64]) -> None:
         self.chunk = chunk
         self.data = data
-        n_dictionary = int(len(table) > 0 and table[0, _KIND] == _DICTIONARY)
-        self.dictionary, self.table = table[:n_dictionary], table[n_dictionary:]
+        has_dictionary = int(len(table) > 0 and table[0, _KIND] == _DICTIONARY)
+        self.dictionary, self.data_pages = table[:has_dictionary], table[has_dictionary:]
         self.snappy = chunk.codec == "snappy"
 
     @property
-    def largest(self) -> int:
-        """The most rows that a page has."""
-        return int(self.table[:, _VALUES].max(initial=0))
+    def largest_page_rows(self) -> int:
+        """Number of rows of the largest page."""
+        return int(self.data_pages[:, _VALUES].max(initial=0))
 
-    def body(self) -> NDArray[np.uint8]:
-        """Room for any one page."""
-        largest = max(int(part[:, _FULL].max(initial=0)) for part in (self.table, self.dictionary))
-        body: NDArray[np.uint8] = _scratch.take("body", largest + kernels.SLACK, np.uint8)
-        return body
+    def _page_buffer(self) -> NDArray[np.uint8]:
+        """Memory for any one decompressed page."""
+        largest = max(int(pages[:, _SIZE].max(initial=0)) for pages in (self.data_pages, self.dictionary))
+        return _scratch.take("page", largest + kernels.SLACK, np.uint8)
 
-    def texts(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
-        """Starts (int64[n + 1]) and bytes of the distinct texts, 4 bytes between them.
+    def dictionary_texts(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
+        """The texts of the dictionary page.
 
-        None if not every page points into them, or they cannot be read here.
+        Returns
+        -------
+        (int64[n + 1], uint8[]) or None
+            Where each text begins, and bytes. Four bytes, which are the length of the next text, lie between two
+            texts. None if some data pages do not use the dictionary, or if the page is damaged.
         """
-        if len(self.dictionary) == 0 or (self.table[:, _ENCODING] != _DICTIONARY).any() or self.chunk.width:
+        uses_dictionary = self.data_pages[:, _ENCODING] == _DICTIONARY
+        if len(self.dictionary) == 0 or not uses_dictionary.all() or self.chunk.width:
             return None
         page = self.dictionary[:1].copy()
-        body = _unpack(self.chunk.codec, self.data, page)
+        texts = _decompress(self.chunk.codec, self.data, page)
         starts = np.empty(int(page[0, _VALUES]) + 1, np.int64)
-        if body is None or not kernels.find_texts(body, 0, int(page[0, _FULL]), len(starts) - 1, starts):
+        if texts is None or not kernels.find_texts(texts, 0, int(page[0, _SIZE]), len(starts) - 1, starts):
             return None
-        return starts, body
+        return starts, texts
 
-    def indices(self, first: int, stop: int) -> NDArray[np.int32] | None:
-        """Dictionary positions of the rows [first, stop); None: some cannot be read here."""
-        firsts = np.concatenate([[0], np.cumsum(self.table[:, _VALUES])])
-        low = int(np.searchsorted(firsts, first, side="right")) - 1
-        high = int(np.searchsorted(firsts, stop, side="left"))
-        out = _scratch.take("positions", int(firsts[high] - firsts[low]), np.int32)
-        out = out[: firsts[high] - firsts[low]]
-        highest = int(self.dictionary[0, _VALUES]) - 1
+    def dictionary_indices(self, first: int, stop: int) -> NDArray[np.int32] | None:
+        """Positions in the dictionary of the rows [first, stop).
+
+        Returns
+        -------
+        int32[stop - first] or None
+            In memory that the next call in this thread overwrites. None if a row is null or a page is damaged.
+        """
+        first_rows = np.concatenate([[0], np.cumsum(self.data_pages[:, _VALUES])])
+        low = int(np.searchsorted(first_rows, first, side="right")) - 1
+        high = int(np.searchsorted(first_rows, stop, side="left"))
+        n_rows = int(first_rows[high] - first_rows[low])
+        indices = _scratch.take("indices of rows", n_rows, np.int32)[:n_rows]
         done = kernels.read_indices(
-            self.data, self.table[low:high], self.snappy, self.chunk.nullable, highest, self.body(), out
+            self.data,
+            self.data_pages[low:high],
+            self.snappy,
+            self.chunk.nullable,
+            int(self.dictionary[0, _VALUES]) - 1,
+            self._page_buffer(),
+            indices,
         )
-        return out[first - firsts[low] : stop - firsts[low]] if done else None
+        return indices[first - first_rows[low] : stop - first_rows[low]] if done else None
 
-    def find(self, row: NDArray[np.int32], of_dictionary: NDArray[np.int32], table: Any) -> Any:
-        """Member rows of some rows of the chunk: int32[k], or None if a page cannot be read here.
+    def find_members(
+        self, rows: NDArray[np.int32], dictionary_members: NDArray[np.int32], id_table: Any
+    ) -> NDArray[np.int32] | None:
+        """Member rows of the ids in some rows of the chunk.
 
         Parameters
         ----------
-        row : int32[k]            ascending
-        of_dictionary : int32[]   member rows of the dictionary's ids (see `find_dictionary`)
-        table : ids.IdTable
-        """
-        return self._find(self.table, self.chunk.nullable, row, of_dictionary, table)
+        rows : int32[k]
+            Rows of the chunk, ascending.
+        dictionary_members : int32[]
+            Member rows of the dictionary's ids (see `find_dictionary_members`).
+        id_table : IdTable
+            Of `population.member_index`.
 
-    def find_dictionary(self, table: Any) -> Any:
-        """Member rows of the ids in the dictionary; None if it cannot be read here."""
+        Returns
+        -------
+        int32[k] or None
+            -1 for unknown members, -2 for empty ids. None if an id is null or a page is damaged.
+        """
+        return self._find_members(self.data_pages, self.chunk.nullable, rows, dictionary_members, id_table)
+
+    def find_dictionary_members(self, id_table: Any) -> NDArray[np.int32] | None:
+        """Member rows of the ids in the dictionary, empty if there is none; None if the page is damaged."""
         if len(self.dictionary) == 0:
             return _NO_ROWS
-        row = np.arange(self.dictionary[0, _VALUES], dtype=np.int32)
-        return self._find(self.dictionary, False, row, _NO_ROWS, table)
+        rows = np.arange(self.dictionary[0, _VALUES], dtype=np.int32)
+        return self._find_members(self.dictionary, False, rows, _NO_ROWS, id_table)
 
-    def _find(
+    def _find_members(
         self,
         pages: NDArray[np.int64],
         nullable: bool,
-        row: NDArray[np.int32],
-        of_dictionary: NDArray[np.int32],
-        table: Any,
+        rows: NDArray[np.int32],
+        dictionary_members: NDArray[np.int32],
+        id_table: Any,
     ) -> NDArray[np.int32] | None:
-        most = int(pages[:, _VALUES].max(initial=0)) + 1
-        member = np.empty(len(row), np.int32)
+        max_values = int(pages[:, _VALUES].max(initial=0)) + 1
+        members = np.empty(len(rows), np.int32)
         done = kernels.find_in_pages(
             self.data,
             pages,
             self.snappy,
             nullable,
             self.chunk.width,
-            row,
-            of_dictionary,
-            self.body(),
-            _scratch.take("starts", most, np.int64),
-            _scratch.take("indices", most, np.int32),
-            table,
+            rows,
+            dictionary_members,
+            self._page_buffer(),
+            _scratch.take("starts", max_values, np.int64),
+            _scratch.take("indices", max_values, np.int32),
+            id_table,
             _scratch.take("slot", kernels.BLOCK, np.int64)[: kernels.BLOCK],
-            member,
+            members,
         )
-        return member if done else None
+        return members if done else None
 
 
-def read_pages(chunk: Chunk, role: str) -> Pages | None:
-    """Read a column chunk and find its pages; None if there is anything that cannot be read here.
+def read_pages(chunk: ColumnChunk, name: str) -> Pages | None:
+    """Read a column chunk from its file and find its pages.
 
     Parameters
     ----------
-    role : str
-        Chunks of different roles may be in use at the same time in one thread; of one role only the last.
+    chunk : ColumnChunk
+    name : str
+        Name of the memory that the chunk is read into. The next call in this thread with the same name overwrites
+        the pages.
+
+    Returns
+    -------
+    Pages or None
+        None if the file is too short, or a page is damaged or not supported.
     """
-    data = _scratch.take(f"chunk of {role}", chunk.size + kernels.SLACK, np.uint8)
-    with chunk.path.open("rb", buffering=0) as file:
-        file.seek(chunk.start)
-        view = memoryview(data.data)[: chunk.size]
-        while view:
-            count = file.readinto(view)
-            if not count:
-                return None
-            view = view[count:]
-    fields = _scratch.take("fields", 144, np.int64)[:144]
-    most = 64
-    while True:
-        table = np.empty((most, len(_FIELDS)), np.int64)
-        count = kernels.scan_pages(data, chunk.size, chunk.rows, fields, table)
-        if count != -2:
-            break
-        most *= 4
-    if count < 0 or int(table[:count, _FULL].max(initial=0)) > _MOST_PAGE:
+    data = _scratch.take(f"chunk of {name}", chunk.size + kernels.SLACK, np.uint8)
+    if not _read_into(data, chunk):
         return None
-    table = table[:count]
-    if chunk.codec not in ("", "snappy"):
-        unpacked = _unpack(chunk.codec, data, table)
-        if unpacked is None:
+    table = _find_pages(data, chunk)
+    if table is None or int(table[:, _SIZE].max(initial=0)) > MAX_PAGE_BYTES:
+        return None
+    if chunk.codec not in ("", "snappy"):  # the kernels decompress nothing but Snappy
+        decompressed = _decompress(chunk.codec, data, table)
+        if decompressed is None:
             return None
-        data = unpacked
+        data = decompressed
     return Pages(chunk, data, table)
 
 
-def _unpack(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-    """The pages decompressed by pyarrow, one behind the other; `table` is changed to say so."""
-    unpacker = pa.Codec(codec) if codec else None
-    out = np.empty(int(table[:, _FULL].sum()) + kernels.SLACK, np.uint8)
-    file = data.data
-    at = 0
+def _read_into(data: NDArray[np.uint8], chunk: ColumnChunk) -> bool:
+    """Read the bytes of a chunk. False if the file ends early."""
+    with chunk.path.open("rb", buffering=0) as file:
+        file.seek(chunk.start)
+        rest = memoryview(data.data)[: chunk.size]
+        while rest:
+            count = file.readinto(rest)
+            if not count:
+                return False
+            rest = rest[count:]
+    return True
+
+
+def _find_pages(data: NDArray[np.uint8], chunk: ColumnChunk) -> NDArray[np.int64] | None:
+    """The page table of a chunk (see `Pages`); None if a page is damaged or not supported."""
+    fields = _scratch.take("fields", _HEADER_FIELDS, np.int64)[:_HEADER_FIELDS]
+    max_pages = _FIRST_PAGES
+    while True:
+        table = np.empty((max_pages, _PAGE_COLUMNS), np.int64)
+        count = kernels.scan_pages(data, chunk.size, chunk.rows, fields, table)
+        if count != _TABLE_TOO_SHORT:
+            return table[:count] if count >= 0 else None
+        max_pages *= 4
+
+
+def _decompress(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+    """Decompress pages with pyarrow, one after the other into one array. Updates `table` accordingly.
+
+    Returns None, with `table` partly updated, if a page is damaged.
+    """
+    decoder = pa.Codec(codec) if codec else None
+    out = np.empty(int(table[:, _SIZE].sum()) + kernels.SLACK, np.uint8)
+    compressed = data.data
+    position = 0
     for page in table:
-        start, size, full = int(page[_START]), int(page[_SIZE]), int(page[_FULL])
-        body = file[start : start + size]
-        if page[_PACKED] and unpacker is not None:
+        start, size = int(page[_START]), int(page[_SIZE])
+        body = compressed[start : start + int(page[_COMPRESSED_SIZE])]
+        if page[_IS_COMPRESSED] and decoder is not None:
             try:
-                body = memoryview(unpacker.decompress(body, decompressed_size=full))
+                body = memoryview(decoder.decompress(body, decompressed_size=size))
             except (pa.ArrowException, OSError):
                 return None
-        if len(body) != full:
+        if len(body) != size:
             return None
-        out[at : at + full] = np.frombuffer(body, np.uint8)
-        page[_START], page[_SIZE] = at, full
-        page[_PACKED] = 0
-        at += full
+        out[position : position + size] = np.frombuffer(body, np.uint8)
+        page[_START], page[_COMPRESSED_SIZE], page[_IS_COMPRESSED] = position, size, 0
+        position += size
     return out

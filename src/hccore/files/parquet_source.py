@@ -1,4 +1,8 @@
-"""Rows of Parquet files, a row group at a time."""
+"""Reads Parquet files, one row group at a time.
+
+pyarrow decodes the members. The member ids and codes of diagnoses are read from the pages of the file where
+`parquet_pages` can do so, otherwise with pyarrow as well.
+"""
 
 from __future__ import annotations
 
@@ -12,129 +16,98 @@ import numpy as np
 import pyarrow as pa
 
 from hccore.base.errors import InputError
-from hccore.files.parquet_pages import Pages, chunk_of, read_pages
+from hccore.files.parquet_pages import Pages, read_pages, supported_chunk
 from hccore.files.source import (
     BATCH_ROWS,
-    CodeRows,
+    DecodedCodes,
     DistinctCodes,
-    PagedIds,
+    LazyIds,
+    Loader,
     Source,
-    Tasks,
-    code_rows_of,
-    fingerprint_of,
+    decoded_codes,
+    file_fingerprint,
 )
 
-# Fewer bytes a row than this: the pages of the column are (mostly) a dictionary, rows of a member adjacent.
-_DICTIONARY_BYTES = 6
-# Can ParquetFile choose the type of byte columns? (pyarrow 20 on)
-_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20
-_FEW_GROUPS = 4
-# Rows of codes at a time: few enough for their arrays to stay in the processor's cache.
-_CODE_ROWS = 1 << 18
+CODE_BATCH_ROWS = 1 << 18  # few enough rows for their arrays to stay in the processor's cache
+_MAX_GROUPS_TO_HALVE = 4  # with so few row groups, one thread might get most of the work
+# A column with fewer bytes per value is stored mostly as a dictionary: the rows of a member are adjacent.
+_MAX_DICTIONARY_BYTES_PER_VALUE = 6
+_HAS_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20  # ParquetFile takes the argument `binary_type`
+_LENGTH_BYTES = 4  # before each text of a dictionary page
 
 
 class ParquetSource(Source):
-    """One Parquet file or many; a task is a row group."""
+    """The rows of one Parquet file or of several with the same columns. Each row group has its own loader.
+
+    Raises
+    ------
+    InputError
+        If the files have different columns.
+    """
 
     def __init__(self, name: str, files: Sequence[Path]) -> None:
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
         self.name = name
         self.files = files
         self.schema = parquet.read_schema(files[0])
         for file in files[1:]:
-            other = parquet.read_schema(file)
-            if other.names != self.schema.names:
-                raise InputError(f"{name}: {file.name} has other columns than {files[0].name}")
+            names = parquet.read_schema(file).names
+            if names != self.schema.names:
+                differing = sorted(set(names) ^ set(self.schema.names))
+                which = f" (only one has {', '.join(differing)})" if differing else " (in another order)"
+                raise InputError(
+                    f"{name}: {file.name} and {files[0].name} have different columns{which}. All files "
+                    "of a folder must have the same columns in the same order."
+                )
 
-    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
-        def row_group(group: RowGroup) -> Iterator[pa.RecordBatch]:
-            quick = [name for name in words if self._is_text(name) and not group.is_delta(name)]
-            yield from group.batches(list(columns), {"read_dictionary": quick} if quick else {})
+    def batch_loaders(
+        self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
+    ) -> Iterator[Loader[pa.RecordBatch]]:
+        """One loader per row group (see `Source`)."""
+
+        def load(group: RowGroup) -> Iterator[pa.RecordBatch]:
+            encoded = [
+                name for name in dictionary_columns if self.is_text(name) and not group.is_delta_encoded(name)
+            ]
+            yield from group.batches(list(columns), {"read_dictionary": encoded} if encoded else {})
 
         for group in self._row_groups():
-            yield functools.partial(row_group, group)
+            yield functools.partial(load, group)
 
-    def code_tasks(self, ids: str, codes: str, others: Sequence[str]) -> Tasks[CodeRows]:
+    def code_loaders(self, ids: str, codes: str, others: Sequence[str]) -> Iterator[Loader[DecodedCodes]]:
+        """One loader per row group, or two if there are only a few row groups (see `Source`)."""
+
+        def load(group: RowGroup, half: int, halves: int) -> Iterator[DecodedCodes]:
+            # In the thread of the loader, because pages are kept in memory that belongs to a thread.
+            yield from _CodeReader(self, group, ids, codes, others).batches(half, halves)
+
         for group in self._row_groups():
-            # Of a few row groups one thread might have to do most: then each of them is two pieces.
-            halves = 2 if len(self.files) * group.metadata.num_row_groups <= _FEW_GROUPS else 1
+            total_groups = len(self.files) * group.metadata.num_row_groups
+            halves = 2 if total_groups <= _MAX_GROUPS_TO_HALVE else 1
             for half in range(halves):
-                yield functools.partial(self._rows_of_group, group, ids, codes, others, half, halves)
+                yield functools.partial(load, group, half, halves)
 
     def _row_groups(self) -> Iterator[RowGroup]:
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
         for path in self.files:
             metadata = parquet.read_metadata(path)
             for number in range(metadata.num_row_groups):
                 yield RowGroup(path, metadata, number)
 
-    def _rows_of_group(
-        self, group: RowGroup, ids: str, codes: str, others: Sequence[str], half: int, halves: int
-    ) -> Iterator[CodeRows]:
-        """The codes of a row group, or of half of it: from its pages where they can be read, else from pyarrow."""
-        id_pages = group.pages(ids) if self._may_be_ids(ids) else None
-        code_pages = group.pages(codes) if self._is_text(codes) else None
-        words = None if code_pages is None else _words_of(code_pages)
-        pages = [one for one in (id_pages, None if words is None else code_pages) if one is not None]
-        rows = _CODE_ROWS if pages and max(one.largest for one in pages) <= _CODE_ROWS // 4 else BATCH_ROWS
-        cache: dict[str, Any] = {}
-        firsts = range(0, group.rows, rows)
-        begin, end = (len(firsts) * number // halves for number in (half, half + 1))
-        quick = {ids: self._quick_ids(group, ids), codes: self._quick_codes(group, codes)}
-
-        def arrow(name: str, skip: int = 0) -> Iterator[pa.Array]:
-            for batch in itertools.islice(group.batches([name], quick.get(name), rows), skip, None):
-                yield batch.column(0)
-
-        def arrow_ids(number: int) -> pa.Array:
-            return next(arrow(ids, number))
-
-        streams = {name: arrow(name, begin) for name in others}
-        if id_pages is None:
-            streams[ids] = arrow(ids, begin)
-        if words is None:
-            streams[codes] = arrow(codes, begin)
-        for number in range(begin, end):
-            first, stop = firsts[number], min(firsts[number] + rows, group.rows)
-            index = None
-            if code_pages is not None and words is not None:
-                index = code_pages.indices(first, stop)
-                if index is None:  # not all of it can be read from pages, it turns out
-                    words, streams[codes] = None, arrow(codes, number)
-            columns = {name: next(stream) for name, stream in streams.items()}
-            own: Any = columns.get(ids)
-            if id_pages is not None:
-                own = PagedIds(id_pages, first, cache, functools.partial(arrow_ids, number))
-            if index is not None and words is not None:
-                yield CodeRows(own, words, index, {name: columns[name] for name in others})
-            else:
-                yield code_rows_of(columns, own, codes, others)
-
-    def _is_text(self, name: str) -> bool:
+    def is_text(self, name: str) -> bool:
+        """Whether a column has text values (not dictionaries or views)."""
         return self.schema.field(name).type in (pa.string(), pa.large_string())
 
-    def _may_be_ids(self, name: str) -> bool:
-        """Whether the pages of a column hold ids as they are: texts, bytes or signed numbers."""
+    def may_read_ids_from_pages(self, name: str) -> bool:
+        """Whether the type of a column is text, bytes or a signed number, as which `Pages` can read ids."""
         kind = self.schema.field(name).type
-        return self._is_text(name) or kind in (pa.binary(), pa.large_binary(), pa.int32(), pa.int64())
-
-    def _quick_codes(self, group: RowGroup, name: str) -> dict[str, Any]:
-        """How to decode codes: as a dictionary, if Arrow can."""
-        return {"read_dictionary": [name]} if self._is_text(name) and not group.is_delta(name) else {}
-
-    def _quick_ids(self, group: RowGroup, name: str) -> dict[str, Any]:
-        """How to decode text ids: as a dictionary where the pages are one, else as bytes with wide offsets."""
-        if not self._is_text(name):
-            return {}
-        chunk = group.column(name)
-        if chunk.total_uncompressed_size < _DICTIONARY_BYTES * chunk.num_values and not group.is_delta(name):
-            return {"read_dictionary": [name]}
-        return {"binary_type": pa.large_binary()} if _BINARY_TYPE else {}
+        return self.is_text(name) or kind in (pa.binary(), pa.large_binary(), pa.int32(), pa.int64())
 
     def fingerprint(self) -> dict[str, Any]:
-        return fingerprint_of(self.files)
+        """Number, total size and hash of the files for the run report."""
+        return file_fingerprint(self.files)
 
 
 class RowGroup(NamedTuple):
@@ -144,7 +117,9 @@ class RowGroup(NamedTuple):
     ----------
     path : Path
     metadata : pyarrow.parquet.FileMetaData
+        The footer of the file.
     number : int
+        Position of the row group in the file.
     """
 
     path: Path
@@ -153,29 +128,39 @@ class RowGroup(NamedTuple):
 
     @property
     def rows(self) -> int:
+        """Number of rows."""
         count: int = self.metadata.row_group(self.number).num_rows
         return count
 
     def column(self, name: str) -> Any:
-        """What the footer says of one column."""
+        """The footer's pyarrow.parquet.ColumnChunkMetaData of one column."""
         columns = self.metadata.row_group(self.number)
         numbers = range(columns.num_columns)
         return columns.column(next(i for i in numbers if columns.column(i).path_in_schema == name))
 
-    def is_delta(self, name: str) -> bool:
-        """Whether texts are stored as differences, which Arrow cannot decode as a dictionary."""
+    def is_delta_encoded(self, name: str) -> bool:
+        """Whether a column of texts has a delta encoding, which pyarrow cannot decode as a dictionary."""
         return any(encoding.startswith("DELTA") for encoding in self.column(name).encodings)
 
     def pages(self, name: str) -> Pages | None:
-        """The pages of a column, if they can be read one by one."""
-        chunk = chunk_of(self.path, self.metadata, self.number, name)
+        """The pages of a column; None if `parquet_pages` does not support them."""
+        chunk = supported_chunk(self.path, self.metadata, self.number, name)
         return None if chunk is None else read_pages(chunk, name)
 
     def batches(
         self, names: list[str], options: Mapping[str, Any] | None = None, rows: int | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Some columns, decoded by pyarrow."""
-        import pyarrow.parquet as parquet
+        """Decode columns with pyarrow.
+
+        Parameters
+        ----------
+        names : list of str
+        options : mapping, optional
+            Further arguments of `pyarrow.parquet.ParquetFile`.
+        rows : int, optional
+            Most rows of a batch, `BATCH_ROWS` by default.
+        """
+        import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
         file = parquet.ParquetFile(self.path, metadata=self.metadata, memory_map=True, **(options or {}))
         batches: Iterator[pa.RecordBatch] = file.iter_batches(
@@ -184,7 +169,106 @@ class RowGroup(NamedTuple):
         return batches
 
 
-def _words_of(pages: Pages) -> DistinctCodes | None:
-    """The dictionary of a column of codes; None if it has none, or other pages than those that point into it."""
-    texts = pages.texts()
-    return None if texts is None else DistinctCodes(*texts, 4, np.zeros(0, np.bool_))
+class _CodeReader:
+    """Reads member ids and codes of one row group: from pages if these are supported, otherwise with pyarrow.
+
+    Must be created and used in one thread.
+    """
+
+    def __init__(
+        self, source: ParquetSource, group: RowGroup, ids: str, codes: str, others: Sequence[str]
+    ) -> None:
+        self.group = group
+        self.ids, self.codes, self.others = ids, codes, others
+        self.id_pages = group.pages(ids) if source.may_read_ids_from_pages(ids) else None
+        self.code_pages = group.pages(codes) if source.is_text(codes) else None
+        self.distinct = None if self.code_pages is None else _distinct_codes(self.code_pages)
+        if self.distinct is None:
+            self.code_pages = None
+        self.batch_rows = self._choose_batch_rows()
+        self.options = {
+            ids: _id_options(source, group, ids),
+            codes: _code_options(source, group, codes),
+        }
+        self.dictionary_members: dict[str, Any] = {}  # see `LazyIds.cache`
+
+    def _choose_batch_rows(self) -> int:
+        """Small batches, unless pages are so large that several batches would decompress the same page."""
+        largest = [pages.largest_page_rows for pages in (self.id_pages, self.code_pages) if pages is not None]
+        return CODE_BATCH_ROWS if largest and max(largest) <= CODE_BATCH_ROWS // 4 else BATCH_ROWS
+
+    def batches(self, half: int, halves: int) -> Iterator[DecodedCodes]:
+        """The batches of the row group, or of one half of it.
+
+        Parameters
+        ----------
+        half : int
+            0 or 1.
+        halves : int
+            2, or 1 for the whole row group.
+        """
+        first_rows = range(0, self.group.rows, self.batch_rows)
+        begin, end = (len(first_rows) * number // halves for number in (half, half + 1))
+        streams = {name: self._decode(name, begin) for name in self.others}
+        if self.id_pages is None:
+            streams[self.ids] = self._decode(self.ids, begin)
+        if self.code_pages is None:
+            streams[self.codes] = self._decode(self.codes, begin)
+        for number in range(begin, end):
+            first = first_rows[number]
+            index = None
+            if self.code_pages is not None:
+                index = self.code_pages.dictionary_indices(
+                    first, min(first + self.batch_rows, self.group.rows)
+                )
+                if index is None:  # a null or a damaged page: pyarrow reads this and all further batches
+                    self.code_pages = None
+                    streams[self.codes] = self._decode(self.codes, number)
+            columns = {name: next(stream) for name, stream in streams.items()}
+            ids = columns[self.ids] if self.id_pages is None else self._lazy_ids(self.id_pages, number)
+            if index is not None and self.distinct is not None:
+                others = {name: columns[name] for name in self.others}
+                yield DecodedCodes(ids, self.distinct, index, others)
+            else:
+                yield decoded_codes(columns, ids, self.codes, self.others)
+
+    def _lazy_ids(self, pages: Pages, number: int) -> LazyIds:
+        """The ids of a batch, still encoded."""
+
+        def decode() -> pa.Array:
+            return next(self._decode(self.ids, number))
+
+        return LazyIds(pages, number * self.batch_rows, self.dictionary_members, decode)
+
+    def _decode(self, name: str, first_batch: int) -> Iterator[pa.Array]:
+        """Decode a column with pyarrow, batch by batch, from a batch on."""
+        batches = self.group.batches([name], self.options.get(name), self.batch_rows)
+        for batch in itertools.islice(batches, first_batch, None):
+            yield batch.column(0)
+
+
+def _distinct_codes(pages: Pages) -> DistinctCodes | None:
+    """The dictionary of a column of codes; None if not all pages are dictionary-encoded."""
+    texts = pages.dictionary_texts()
+    return None if texts is None else DistinctCodes(*texts, _LENGTH_BYTES, np.zeros(0, np.bool_))
+
+
+def _code_options(source: ParquetSource, group: RowGroup, name: str) -> dict[str, Any]:
+    """The fastest options to decode codes with pyarrow: as a dictionary if possible."""
+    if source.is_text(name) and not group.is_delta_encoded(name):
+        return {"read_dictionary": [name]}
+    return {}
+
+
+def _id_options(source: ParquetSource, group: RowGroup, name: str) -> dict[str, Any]:
+    """The fastest options to decode ids with pyarrow: as a dictionary if the pages are one, otherwise as bytes.
+
+    Bytes with 64-bit offsets are what the id look-up takes, so nothing needs to be converted.
+    """
+    if not source.is_text(name):
+        return {}
+    column = group.column(name)
+    is_dictionary = column.total_uncompressed_size < _MAX_DICTIONARY_BYTES_PER_VALUE * column.num_values
+    if is_dictionary and not group.is_delta_encoded(name):
+        return {"read_dictionary": [name]}
+    return {"binary_type": pa.large_binary()} if _HAS_BINARY_TYPE else {}

@@ -1,7 +1,8 @@
-"""Where rows come from: files and frames as Arrow batches, with columns matched to the contract.
+"""`Source`: the common interface of every file and table that rows are read from.
 
-A table is read as independent pieces (row groups, batches) that a few threads decode, so that nothing has to be
-held whole. Messages never quote the contents of a row.
+A source is divided into sections, for example the row groups of a Parquet file. A loader decodes one section. A
+few threads run the loaders, so a table never has to fit into memory as a whole. Error messages never quote the
+contents of a row.
 """
 
 from __future__ import annotations
@@ -25,83 +26,107 @@ from hccore.base.errors import InputError
 from hccore.files.parquet_pages import Pages
 
 BATCH_ROWS = 1 << 20
+MAX_HASHED_BYTES = 64 << 20  # larger files are hashed in part, because hashing 1 GB takes more than a second
+_HASHED_END_BYTES = 1 << 20
+_MAX_ERROR_CHARACTERS = 300
+
 T = TypeVar("T")
-Piece = TypeVar("Piece")
-Tasks = Iterator[Callable[[], Iterable[Piece]]]
+Batch = TypeVar("Batch")
+Loader = Callable[[], Iterable[Batch]]  # decodes one section of a table, batch by batch
 
 
 class DistinctCodes:
-    """The distinct codes of some rows, as bytes.
+    """The distinct codes of a batch or row group, as bytes.
 
     Attributes
     ----------
-    offsets : int64[n + 1], data : uint8[]
-    gap : int                               text i is data[offsets[i] : offsets[i + 1] - gap]
-    valid : bool[n] or bool[0]              empty: no text is null
-    numbers : int32[n + 1] or None          room for whoever looks them up
+    offsets : int64[n + 1]
+    data : uint8[]
+        Code i is `data[offsets[i] : offsets[i + 1] - bytes_between]`.
+    bytes_between : int
+        Bytes between two codes that belong to neither: 4 in Parquet pages (the length of the next code), else 0.
+    valid : bool[n] or bool[0]
+        False for a null. Empty if there are no nulls.
+    code_numbers : int32[n + 1] or None
+        Set by the first look-up: the number of each code in the model tables. The last entry stands for null rows.
     """
 
     def __init__(
-        self, offsets: NDArray[np.int64], data: NDArray[np.uint8], gap: int, valid: NDArray[np.bool_]
+        self,
+        offsets: NDArray[np.int64],
+        data: NDArray[np.uint8],
+        bytes_between: int,
+        valid: NDArray[np.bool_],
     ) -> None:
-        self.offsets, self.data, self.gap, self.valid = offsets, data, gap, valid
-        self.numbers: NDArray[np.int32] | None = None
+        self.offsets = offsets
+        self.data = data
+        self.bytes_between = bytes_between
+        self.valid = valid
+        self.code_numbers: NDArray[np.int32] | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def text(self, number: int) -> str | None:
-        """One of the texts; None: null."""
-        if len(self.valid) and not self.valid[number]:
+    def text(self, position: int) -> str | None:
+        """The code at a position as text; None if it is null."""
+        if len(self.valid) and not self.valid[position]:
             return None
-        start, stop = self.offsets[number], self.offsets[number + 1] - self.gap
+        start, stop = self.offsets[position], self.offsets[position + 1] - self.bytes_between
         return self.data[start:stop].tobytes().decode()
 
 
-class PagedIds(NamedTuple):
-    """Ids of some rows of a column chunk that is read page by page, on demand.
+class LazyIds(NamedTuple):
+    """The member ids of a batch of a Parquet file, still encoded: only the ids that are needed get decoded.
 
     Attributes
     ----------
     pages : Pages
-    first : int             the row of the chunk with which they begin
-    cache : dict            room for what the dictionary's ids are
-    arrow : function        gives the same ids as an Arrow array
+        The pages of the whole column chunk.
+    first_row : int
+        The row of the chunk at which the batch begins.
+    cache : dict
+        Shared by all batches of a chunk. `MemberIndex` keeps the member rows of the chunk's dictionary in it.
+    decode : function that returns a pyarrow.Array
+        Decodes all ids of the batch with pyarrow.
     """
 
     pages: Pages
-    first: int
+    first_row: int
     cache: dict[str, Any]
-    arrow: Callable[[], pa.Array]
+    decode: Callable[[], pa.Array]
 
 
-class CodeRows(NamedTuple):
-    """Some rows of a table of codes.
+class DecodedCodes(NamedTuple):
+    """A batch of rows of diagnoses, drugs or procedures, as decoded from the table.
 
     Attributes
     ----------
-    ids : pyarrow.Array or PagedIds
-    words : DistinctCodes
-    word : int32[n]                         position of each row's code in `words`; len(words): null
-    others : dict of str to pyarrow.Array   further columns
+    ids : pyarrow.Array or LazyIds
+    codes : DistinctCodes
+    code_index : int32[n]
+        Position of each row's code in `codes`. `len(codes)` stands for null.
+    others : dict of str to pyarrow.Array
+        Further columns, by name.
     """
 
     ids: Any
-    words: DistinctCodes
-    word: NDArray[np.int32]
+    codes: DistinctCodes
+    code_index: NDArray[np.int32]
     others: dict[str, pa.Array]
 
 
 class Source:
-    """Rows of one table, from a file, a folder of Parquet files or any Arrow-speaking object.
+    """The rows of one table: a file, a folder of Parquet files or an in-memory table.
 
     Attributes
     ----------
     name : str
-        What messages call it: `members` or `diagnoses`, with the path if there is one.
+        Name of the table in messages: `members` or `diagnoses`, followed by the path if there is one.
     schema : pyarrow.Schema
     library : str
-        `pandas`, `polars` or `arrow`: what results should look like. Files are `arrow`.
+        `pandas`, `polars` or `arrow`: the library whose tables the results should be. Files are `arrow`.
+    repeatable : bool
+        Whether the rows can be read more than once. False for streams.
     """
 
     name: str
@@ -109,85 +134,109 @@ class Source:
     library = "arrow"
     repeatable = True
 
-    def tasks(self, columns: Sequence[str], words: Sequence[str] = ()) -> Tasks[pa.RecordBatch]:
-        """Independent pieces of the table, each to be decoded by whoever takes it.
+    def batch_loaders(
+        self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
+    ) -> Iterator[Loader[pa.RecordBatch]]:
+        """One loader per section of the table, each yielding Arrow batches.
 
         Parameters
         ----------
         columns : sequence of str
-            The columns to read, as the file calls them.
-        words : sequence of str
-            Those of few distinct values, which may come as a dictionary.
+            The columns to read, by the name that they have in the table.
+        dictionary_columns : sequence of str
+            Columns with few distinct values. They may be returned as Arrow dictionaries.
         """
         raise NotImplementedError
 
-    def code_tasks(self, ids: str, codes: str, others: Sequence[str]) -> Tasks[CodeRows]:
-        """Independent pieces of a table of codes (see `tasks`)."""
+    def code_loaders(self, ids: str, codes: str, others: Sequence[str]) -> Iterator[Loader[DecodedCodes]]:
+        """One loader per section of a table of codes.
 
-        def coded(task: Callable[[], Iterable[pa.RecordBatch]]) -> Iterator[CodeRows]:
-            for batch in task():
-                yield code_rows_of(
-                    dict(zip(batch.schema.names, batch.columns, strict=True)), ids, codes, others
-                )
+        Parameters
+        ----------
+        ids, codes : str
+            The columns of member ids and of codes.
+        others : sequence of str
+            Further columns to read.
+        """
 
-        for task in self.tasks([ids, codes, *others]):
-            yield functools.partial(coded, task)
+        def load(load_batches: Loader[pa.RecordBatch]) -> Iterator[DecodedCodes]:
+            for batch in load_batches():
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                yield decoded_codes(columns, columns[ids], codes, others)
+
+        for load_batches in self.batch_loaders([ids, codes, *others]):
+            yield functools.partial(load, load_batches)
 
     def read(
         self,
         columns: Sequence[str],
-        work: Callable[[pa.RecordBatch], T],
+        convert: Callable[[pa.RecordBatch], T],
         threads: int = 1,
-        words: Sequence[str] = (),
+        dictionary_columns: Sequence[str] = (),
     ) -> list[T]:
-        """What `work` makes of every batch of some columns, in order; decoded and worked on in a few threads."""
-        pieces: dict[int, list[T]] = {}
+        """Apply `convert` to every batch of some columns, in several threads. Results are in table order."""
+        results: dict[int, list[T]] = {}
 
-        def keep(batch: pa.RecordBatch, task: int) -> None:
-            pieces.setdefault(task, []).append(work(batch))
+        def keep(batch: pa.RecordBatch, section: int) -> None:
+            results.setdefault(section, []).append(convert(batch))
 
-        run_tasks(self, self.tasks(columns, words), keep, threads)
-        return [piece for task in sorted(pieces) for piece in pieces[task]]
+        run_loaders(self, self.batch_loaders(columns, dictionary_columns), keep, threads)
+        return [result for section in sorted(results) for result in results[section]]
 
     def fingerprint(self) -> dict[str, Any] | None:
-        """Size and hash of the file for the run report; None for frames."""
+        """Size and hash of the file for the run report. None for in-memory tables."""
         return None
 
     def failure(self, error: Exception) -> Exception:
-        """The error to raise when decoding fails half-way: the input's fault, unless memory ran out."""
+        """The exception to raise when decoding fails: MemoryError if memory ran out, otherwise InputError."""
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             return MemoryError()
-        return InputError(f"{self.name} cannot be read: {first_line_of(error)}")
+        return InputError(f"{self.name} cannot be read: {message_without_data(error)}")
 
 
-def first_line_of(error: Exception) -> str:
-    """An error's first line, without the data that Arrow quotes from the file."""
+def message_without_data(error: Exception) -> str:
+    """The first line of an error message, without the row that Arrow quotes from the file."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].split("Row #")[0][:300]
+    return lines[0].split("Row #")[0][:_MAX_ERROR_CHARACTERS]
 
 
-def code_rows_of(columns: Mapping[str, pa.Array], ids: Any, codes: str, others: Sequence[str]) -> CodeRows:
-    """Columns of Arrow as rows of codes; `ids` is the name of their column, or the ids."""
-    texts = columns[codes]
-    if not pa.types.is_dictionary(texts.type):
-        texts = texts.dictionary_encode()
-    distinct = texts.dictionary
-    if pa.types.is_null(distinct.type):  # a column without a single value
-        distinct = distinct.cast(pa.string())
-    words = DistinctCodes(*string_buffers(distinct), 0, valid_mask(distinct))
-    index = numpy_values(texts.indices, null=len(words)).astype(np.int32, copy=False)
-    own = columns[ids] if isinstance(ids, str) else ids
-    return CodeRows(own, words, index, {name: columns[name] for name in others})
+def decoded_codes(
+    columns: Mapping[str, pa.Array], ids: pa.Array | LazyIds, codes: str, others: Sequence[str]
+) -> DecodedCodes:
+    """Make a `DecodedCodes` from Arrow columns.
+
+    Parameters
+    ----------
+    columns : mapping of str to pyarrow.Array
+    ids : pyarrow.Array or LazyIds
+    codes : str
+        The column of codes.
+    others : sequence of str
+        Further columns to keep.
+    """
+    encoded = columns[codes]
+    if not pa.types.is_dictionary(encoded.type):
+        encoded = encoded.dictionary_encode()
+    texts = encoded.dictionary
+    if pa.types.is_null(texts.type):  # every row is null
+        texts = texts.cast(pa.string())
+    distinct = DistinctCodes(*string_buffers(texts), 0, valid_mask(texts))
+    index = numpy_values(encoded.indices, null=len(distinct)).astype(np.int32, copy=False)
+    return DecodedCodes(ids, distinct, index, {name: columns[name] for name in others})
 
 
-def pieces_of(batch: pa.RecordBatch) -> Tasks[pa.RecordBatch]:
-    """A batch in memory as tasks of a bounded number of rows."""
+def slice_loaders(batch: pa.RecordBatch) -> Iterator[Loader[pa.RecordBatch]]:
+    """Loaders for slices of at most `BATCH_ROWS` rows of a batch in memory."""
     for start in range(0, len(batch), BATCH_ROWS):
         yield functools.partial(list, [batch.slice(start, BATCH_ROWS)])
 
 
-def fingerprint_of(files: Sequence[Path]) -> dict[str, Any]:
-    """Hash of small files; of large ones the first and last MiB stand for the rest (Parquet's footer is last)."""
+def file_fingerprint(files: Sequence[Path]) -> dict[str, Any]:
+    """Path, number of files, total bytes and SHA-256 of some files, for the run report.
+
+    For files larger than `MAX_HASHED_BYTES` only the first and the last MiB are hashed. The footer of a Parquet
+    file is in the last MiB.
+    """
     digest = hashlib.sha256()
     size = 0
     whole = True
@@ -195,12 +244,12 @@ def fingerprint_of(files: Sequence[Path]) -> dict[str, Any]:
         with path.open("rb") as file:
             length = path.stat().st_size
             size += length
-            if length <= 64 << 20:
+            if length <= MAX_HASHED_BYTES:
                 digest.update(file.read())
                 continue
             whole = False
-            digest.update(file.read(1 << 20))
-            file.seek(-(1 << 20), os.SEEK_END)
+            digest.update(file.read(_HASHED_END_BYTES))
+            file.seek(-_HASHED_END_BYTES, os.SEEK_END)
             digest.update(file.read())
     return {
         "path": str(files[0] if len(files) == 1 else files[0].parent),
@@ -211,17 +260,28 @@ def fingerprint_of(files: Sequence[Path]) -> dict[str, Any]:
     }
 
 
-def run_tasks(source: Source, tasks: Tasks[Piece], work: Callable[[Piece, int], None], threads: int) -> None:
-    """Decode pieces of a source and work on them, in as many threads; the first error stops all.
+def run_loaders(
+    source: Source, loaders: Iterator[Loader[Batch]], use: Callable[[Batch, int], None], threads: int
+) -> None:
+    """Run loaders in several threads and pass every batch to `use`. The first error stops all threads.
 
-    `work` is called with a part of a piece and the number of the piece; the parts of a piece come in order.
+    Parameters
+    ----------
+    source : Source
+        Named in error messages.
+    loaders : iterator of functions
+        From `batch_loaders` or `code_loaders`.
+    use : function of (batch, section)
+        Called from several threads. `section` is the number of the loader. The batches of one section come in
+        order, those of different sections in any order.
+    threads : int
 
     Raises
     ------
     InputError
-        If a piece cannot be decoded.
+        If a batch cannot be decoded.
     """
-    numbered = enumerate(tasks)
+    numbered = enumerate(loaders)
     lock = threading.Lock()
     stop = threading.Event()
 
@@ -229,13 +289,13 @@ def run_tasks(source: Source, tasks: Tasks[Piece], work: Callable[[Piece, int], 
         try:
             while not stop.is_set():
                 with lock:
-                    number, task = next(numbered, (-1, None))
-                if task is None:
+                    section, load = next(numbered, (-1, None))
+                if load is None:
                     return
-                for batch in task():
+                for batch in load():
                     if stop.is_set():
                         return
-                    work(batch, number)
+                    use(batch, section)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             stop.set()
             raise source.failure(error) from None

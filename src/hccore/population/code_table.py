@@ -165,7 +165,7 @@ class CodeTable:
             met |= holds.astype(np.uint64) << np.uint64(number)
         return met
 
-    def look_up(self, words: DistinctCodes) -> NDArray[np.int32]:
+    def look_up(self, distinct: DistinctCodes) -> NDArray[np.int32]:
         """Numbers of codes as they stand in a file, or why they have none (see `NOT_A_CODE`).
 
         Each spelling is classified once; after that it is found in a table of those seen so far.
@@ -175,19 +175,21 @@ class CodeTable:
         int32[n + 1]
             The last one is that of a null.
         """
-        packed, found, missing = self._spellings.find(words)
+        packed, found, missing = self._spellings.find(distinct)
         if missing and self.system == "icd10cm":  # most are codes that pay nowhere, written as they should be
-            kernels.mark_icd10(words.offsets, words.data, words.gap, NOT_A_CODE["not_in_model"], found)
+            kernels.mark_icd10(
+                distinct.offsets, distinct.data, distinct.bytes_between, NOT_A_CODE["not_in_model"], found
+            )
         if missing:
             for place in np.flatnonzero(found == 0).tolist():
-                number = self._classify(words.text(place))
+                number = self._classify(distinct.text(place))
                 found[place] = number if number < 0 else number + 1
             self._spellings.keep(packed, found)
         numbers = np.append(found, np.int32(0))
         numbers[-1] = NOT_A_CODE["blank_code"]
         numbers[numbers > 0] -= 1
-        if len(words.valid):
-            numbers[:-1][~words.valid] = NOT_A_CODE["blank_code"]
+        if len(distinct.valid):
+            numbers[:-1][~distinct.valid] = NOT_A_CODE["blank_code"]
         return numbers
 
     def _classify(self, value: object) -> int:
@@ -224,11 +226,11 @@ class _Spellings:
         size = 1 << room.bit_length()
         self.keys, self.values = np.zeros((size, 2), np.uint64), np.zeros(size, np.int32)
 
-    def find(self, words: DistinctCodes) -> tuple[NDArray[np.uint64], NDArray[np.int32], int]:
+    def find(self, distinct: DistinctCodes) -> tuple[NDArray[np.uint64], NDArray[np.int32], int]:
         """The texts packed, what they are (0: not known), and how many are not known."""
-        packed, found = np.empty((len(words), 2), np.uint64), np.empty(len(words), np.int32)
+        packed, found = np.empty((len(distinct), 2), np.uint64), np.empty(len(distinct), np.int32)
         missing: int = kernels.look_up_texts(
-            words.offsets, words.data, words.gap, self.keys, self.values, packed, found
+            distinct.offsets, distinct.data, distinct.bytes_between, self.keys, self.values, packed, found
         )
         return packed, found, missing
 

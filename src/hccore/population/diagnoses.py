@@ -20,7 +20,7 @@ from hccore.base.arrow import valid_mask
 from hccore.base.dates import parse_date
 from hccore.base.errors import InputError
 from hccore.files.column_names import ID_COLUMN, need_column
-from hccore.files.source import CodeRows, PagedIds, Source, run_tasks
+from hccore.files.source import DecodedCodes, LazyIds, Source, run_loaders
 from hccore.population.calendar import years_between
 from hccore.population.code_table import NOT_A_CODE, CodeTable, EntryArrays
 from hccore.population.coded_columns import code_values
@@ -135,15 +135,15 @@ def read_codes(
     lock = threading.Lock()
     decides = _conditions_of(codes.entries_of_codes() if by_code else codes.effects)
 
-    def work(rows: CodeRows, _task: int) -> None:
+    def work(rows: DecodedCodes, _section: int) -> None:
         counts = np.zeros(len(COUNTED), np.int64)
         row, code = _select(codes, rows, counts, lock, by_code=by_code)
         ids = rows.ids
         member = None
-        if isinstance(ids, PagedIds):
+        if isinstance(ids, LazyIds):
             member = index.find_in_pages(ids, row)
             if member is None:
-                ids = ids.arrow()
+                ids = ids.decode()
         if member is None:
             if len(valid := valid_mask(ids)):
                 row, code = _keep(valid[row], "missing_member_id", counts, row, code)
@@ -164,14 +164,14 @@ def read_codes(
         counts[0] = len(member)
         use(CodeBatch(member, code, met))
         with lock:
-            counted.rows += len(rows.word)
+            counted.rows += len(rows.code_index)
             counted.counts += counts
             counted.age_at_diagnosis_decides += decided
         if progress is not None:
-            progress(len(rows.word))
+            progress(len(rows.code_index))
 
     others = [] if date_name is None else [date_name]
-    run_tasks(source, source.code_tasks(id_name, code_name, others), work, threads)
+    run_loaders(source, source.code_loaders(id_name, code_name, others), work, threads)
     return counted
 
 
@@ -185,16 +185,16 @@ def _conditions_of(entries: EntryArrays) -> NDArray[np.uint64]:
 
 
 def _select(
-    codes: CodeTable, rows: CodeRows, counts: NDArray[np.int64], lock: threading.Lock, *, by_code: bool
+    codes: CodeTable, rows: DecodedCodes, counts: NDArray[np.int64], lock: threading.Lock, *, by_code: bool
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Rows whose code is in a model, and their effects (or codes); the others are counted."""
-    if rows.words.numbers is None:
+    if rows.codes.code_numbers is None:
         with lock:
-            numbers = codes.look_up(rows.words)
+            numbers = codes.look_up(rows.codes)
         if not by_code and len(codes.codes):
             numbers = np.where(numbers < 0, numbers, codes.effect_of[np.maximum(numbers, 0)])
-        rows.words.numbers = numbers
-    code_of, index = rows.words.numbers, rows.word
+        rows.codes.code_numbers = numbers
+    code_of, index = rows.codes.code_numbers, rows.code_index
     row, code = np.empty(len(index) + 1, np.int32), np.empty(len(index) + 1, np.int32)
     others = np.zeros(1, np.int64)
     k = kernels.select_codes(code_of, index, NOT_A_CODE["not_in_model"], row, code, others)

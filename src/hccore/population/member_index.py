@@ -20,7 +20,7 @@ from hccore.base.errors import InputError
 from hccore.base.threads import map_in_threads
 
 if TYPE_CHECKING:
-    from hccore.files.source import PagedIds
+    from hccore.files.source import LazyIds
 
 # A direct table may be this many times as long as there are members (and always this long).
 _DENSE_SPREAD = 4
@@ -127,24 +127,24 @@ class MemberIndex:
             member[unknown] = np.where(_is_empty(given, rows[unknown]), NO_ID, -1)
         return member
 
-    def find_in_pages(self, ids: PagedIds, rows: NDArray[np.int32]) -> NDArray[np.int32] | None:
+    def find_in_pages(self, ids: LazyIds, rows: NDArray[np.int32]) -> NDArray[np.int32] | None:
         """The same for ids that are read page by page; None: not here, they must be read by pyarrow.
 
         Parameters
         ----------
-        ids : PagedIds
+        ids : LazyIds
         rows : int32[k]
             Positions in `ids`, ascending.
         """
         if (ids.pages.chunk.width > 0) != self.integer:
             return None
         if "rows" not in ids.cache:
-            ids.cache["rows"] = ids.pages.find_dictionary(self.table)
+            ids.cache["rows"] = ids.pages.find_dictionary_members(self.table)
         of_dictionary = ids.cache["rows"]
         if of_dictionary is None:
             return None
-        found: NDArray[np.int32] | None = ids.pages.find(
-            rows + np.int32(ids.first), of_dictionary, self.table
+        found: NDArray[np.int32] | None = ids.pages.find_members(
+            rows + np.int32(ids.first_row), of_dictionary, self.table
         )
         return found
 

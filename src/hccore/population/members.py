@@ -104,7 +104,9 @@ def read_members(
         return _Piece(kept, key, coded, both, ages)
 
     try:
-        pieces = source.read(plan.headers(), code, threads, words=[header for header, _ in coders.values()])
+        pieces = source.read(
+            plan.headers(), code, threads, dictionary_columns=[header for header, _ in coders.values()]
+        )
         table = pa.Table.from_batches([piece.kept for piece in pieces]) if pieces else None
     except (pa.ArrowException, OSError) as error:
         raise source.failure(error) from None

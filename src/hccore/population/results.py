@@ -25,7 +25,7 @@ from hccore.base.arrow import (
 from hccore.base.errors import InputError
 from hccore.base.rounding import apply_multiplier, round_quotient
 from hccore.base.threads import map_in_order
-from hccore.files.output import whole_files, write_batches
+from hccore.files.output import atomic_files, write_batches
 from hccore.population.assignment import ModelAssignment
 from hccore.population.compiled_model import CompiledModel
 from hccore.population.member_table import Months
@@ -409,7 +409,7 @@ class Result:
         OutputError
             If a file cannot be written.
         """
-        with whole_files([out, contributions, averages, report]) as paths:
+        with atomic_files([out, contributions, averages, report]) as paths:
             threads = self._run.options.workers
 
             def scores(text: bool) -> Iterator[Callable[[], list[pa.RecordBatch]]]:

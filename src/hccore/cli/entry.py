@@ -353,7 +353,7 @@ def _remarks(result: Result) -> list[str]:
 def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from hccore.base.dates import parse_date
     from hccore.files.opening import rows_of_member
-    from hccore.member.facts import left_to
+    from hccore.member.facts import other_program_of
 
     models = _loaded(arguments, parser)
     tables = [model.tables for model in models]
@@ -372,7 +372,7 @@ def _explain(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> 
     found: list[Explanation | str] = []
     for model in models:
         label = f"{model.name} {model.year}"
-        if several and (left := left_to(model.tables, tables, member)):
+        if several and (left := other_program_of(model.tables, tables, member)):
             found.append(f"{label}: does not apply, the member is {left[0]}'s (not: {left[1]})")
             continue
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
     from hccore.member.fast import FastScorer
     from hccore.payment.factors import Factors
-    from hccore.payment.request import Payment
+    from hccore.payment.request import PaymentRequest
     from hccore.population.compiled_model import CompiledModel
     from hccore.population.results import Result
 
@@ -300,26 +300,26 @@ def score(
     codes.update({system: table for system, table in (("ndc", ndc), ("hcpcs", hcpcs)) if table is not None})
     payment = None
     if program is not None:
-        from hccore.payment.request import Payment
+        from hccore.payment.request import PaymentRequest
 
         if all_segments:
             raise InputError("payment scores belong to one segment; score without all_segments")
-        payment = Payment.ask(program, factors, frailty)
-        loaded += _companions(payment, loaded)
+        payment = PaymentRequest.from_arguments(program, factors, frailty)
+        loaded += _blend_partners(payment, loaded)
     elif factors is not None or frailty is not None:
         raise InputError("factors and frailty belong to a program; give program too")
     options = Options(all_segments, on_invalid, threads, exact_codes, assume, payment)
     return Result(run([model.compiled for model in loaded], members, codes, options, progress))
 
 
-def _companions(payment: Payment, given: Sequence[Model]) -> list[Model]:
+def _blend_partners(payment: PaymentRequest, given: Sequence[Model]) -> list[Model]:
     """The models that the program blends with the given ones, from the same folders of tables."""
     names = [(model.name, model.year) for model in given]
     for name, year in names:
         if names.count((name, year)) > 1:
             raise InputError(f"{name} {year} is there twice: payment scores need each model once")
-    wanted = payment.companions(names)
-    payment.check([*names, *wanted])
+    wanted = payment.blend_partners(names)
+    payment.check_factors([*names, *wanted])
     payment.check_frailty([name for name, _ in names])
     found = []
     for name, year in wanted:

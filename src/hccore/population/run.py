@@ -26,7 +26,7 @@ from hccore.population.problems import Bools
 from hccore.population.profiles import EVERY_SEGMENT, Profiles
 
 if TYPE_CHECKING:
-    from hccore.payment.request import Payment
+    from hccore.payment.request import PaymentRequest
     from hccore.payment.scores import ModelPayment
 
 
@@ -51,7 +51,7 @@ class Options:
         Compare codes exactly as written.
     assume : mapping of column to value
         Member columns that are absent, with one value for everybody.
-    payment : Payment, optional
+    payment : PaymentRequest, optional
         Programs and factors for payment scores; None: raw scores alone.
     """
 
@@ -60,7 +60,7 @@ class Options:
     threads: int = 0
     exact_codes: bool = False
     assume: Mapping[str, object] | None = None
-    payment: Payment | None = None
+    payment: PaymentRequest | None = None
 
     @property
     def workers(self) -> int:

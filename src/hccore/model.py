@@ -17,7 +17,7 @@ from hccore.tables.schema import ModelTables
 if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
     from hccore.member.fast import FastScorer
-    from hccore.payment.request import Payment
+    from hccore.payment.request import PaymentRequest
     from hccore.population.compiled_model import CompiledModel
     from hccore.population.results import Result
 
@@ -269,19 +269,19 @@ def score(
     given = {system: table for system, table in codes.items() if table is not None or system == "icd10cm"}
     settings = settings_of(options)
     if settings.payment is not None:
-        loaded += _blended_models(settings.payment, loaded)
+        loaded += _blend_partners(settings.payment, loaded)
     progress = completed(options)["progress"]
     return Result(run([model.compiled for model in loaded], members, given, settings, progress))
 
 
-def _blended_models(payment: Payment, given: Sequence[Model]) -> list[Model]:
+def _blend_partners(payment: PaymentRequest, given: Sequence[Model]) -> list[Model]:
     """The models that the program blends with the given ones, from the same folders of tables."""
     names = [(model.name, model.year) for model in given]
     for name, year in names:
         if names.count((name, year)) > 1:
             raise InputError(f"{name} {year} is there twice: payment scores need each model once")
-    wanted = payment.companions(names)
-    payment.check([*names, *wanted])
+    wanted = payment.blend_partners(names)
+    payment.check_factors([*names, *wanted])
     payment.check_frailty([name for name, _ in names])
     found = []
     for name, year in wanted:

@@ -305,7 +305,7 @@ def test_workers_of_another_version_are_refused() -> None:
         ({"models": []}, InputError, "at least one model"),
         ({"on_invalid": "skip"}, InputError, "on_invalid"),
         ({"columns": ["score"]}, InputError, "no column 'score'"),
-        ({"program": "hmo"}, InputError, "no program 'hmo'"),
+        ({"program": "hmo"}, InputError, "unknown program 'hmo'"),
         ({"frailty": "0.1"}, InputError, "belong to a program"),
         ({"assume": {"weight": 1}}, InputError, "no member column 'weight'"),
     ],

@@ -59,7 +59,11 @@ def shown_by(tables: ModelTables, row: Mapping[str, str], codes: Sequence[str], 
 
 
 def _of_codes(tables: ModelTables, found: Trace, codes: Sequence[str], exact: bool) -> Iterator[Hashable]:
-    met = [edge for edge in tables.hierarchy if edge[0] in found.found and edge[1] in found.found]
+    met = [
+        edge
+        for edge in tables.hierarchy
+        if edge[0] in found.codes_by_category and edge[1] in found.codes_by_category
+    ]
     children = [child for _, child in met]
     for edge in met:
         yield "edge", edge, "alone" if children.count(edge[1]) == 1 else "with others"
@@ -70,7 +74,7 @@ def _of_codes(tables: ModelTables, found: Trace, codes: Sequence[str], exact: bo
                 if len(hit) == 1:
                     yield "by", rule.variable, term, hit[0]
     for triple in tables.accepted.get("intransitive_hierarchy", {}):
-        if set(triple.split()) <= set(found.found):
+        if set(triple.split()) <= set(found.codes_by_category):
             yield "intransitive", triple
     for child, dropper in found.dropped.items():
         if dropper not in tables.variables:

@@ -31,13 +31,13 @@ def shown_by(tables: ModelTables, member: Member) -> Iterator[Hashable]:
     found = member.trace(tables)
     yield "model", model, person["METAL"].upper()
     yield "csr", person["METAL"].upper(), person["CSR_INDICATOR"]
-    yield "duration", model, person["ENROLDURATION"], bool(found.found)
+    yield "duration", model, person["ENROLDURATION"], bool(found.codes_by_category)
     yield "age", model, person["SEX"], min(int(person["AGE_LAST"]), 65)
     for column in ("VARIABLES", "HCCS", "FLAGS"):
         for word in words(expected[column]):
             yield column, model, word
     for parent, child in tables.hierarchy:
-        if parent in found.found and child in found.found:
+        if parent in found.codes_by_category and child in found.codes_by_category:
             yield "edge", model, parent, child
     for rule in tables.rules:
         if rule.variable in found.variables:
@@ -61,7 +61,7 @@ def _of_codes(tables: ModelTables, member: Member) -> Iterator[Hashable]:
                 alone = Member(member.person, member.expected, {system: [code]}).trace(tables)
                 texts = (target.condition.text, target.service_condition.text)
                 if any(texts):
-                    yield "condition", target.category, texts, target.category in alone.found
+                    yield "condition", target.category, texts, target.category in alone.codes_by_category
 
 
 def choose(year: int, source: Path, target: Path) -> int:

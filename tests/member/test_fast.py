@@ -25,7 +25,7 @@ from hccore import Model, load_model
 from hccore.base.dates import parse_date
 from hccore.base.errors import InputError, NoSegmentError, TableError
 from hccore.cli import main
-from hccore.member import fast as single
+from hccore.member import bit_model, fast_codes, fast_members
 from hccore.member.explanation import Explanation, explain
 from hccore.tables.code_systems import clean_code
 from hccore.tables.folders import available_models
@@ -172,8 +172,10 @@ def _clean(system: str, row: Any) -> Any:
 
 
 def test_small_stores_forget_and_find_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    for store in ("_MEMBERS", "_PROFILES", "_CODES", "_SHAPES"):
-        monkeypatch.setattr(single, store, 2)
+    for name in ("MAX_MEMBERS", "MAX_PROFILES", "MAX_COLUMN_SETS"):
+        monkeypatch.setattr(fast_members, name, 2)
+    monkeypatch.setattr(fast_codes, "MAX_CODES", 2)
+    monkeypatch.setattr(bit_model, "MAX_OPEN_STAGES", 2)
     model, plain = Model(load_model("cms_hcc_v28", 2026).tables), load_model("cms_hcc_v28", 2026)
     codes = ["E119", "I509", "N184", "C50912", "F0390", "Z000"]
     for turn in range(3):
@@ -181,8 +183,8 @@ def test_small_stores_forget_and_find_again(monkeypatch: pytest.MonkeyPatch) -> 
             member = {**AGED, "age": age, f"extra{age % 4}": turn}
             assert model.score_one(member, codes) == plain.score_one(member, codes)
             assert model.explain(member, codes) == plain.explain(member, codes)
-    assert max(map(len, model.single._masks.values())) <= 2
-    assert len(model.single._profiles) <= 2
+    assert max(map(len, model.single.codes.masks.values())) <= 2
+    assert len(model.single.members.profiles) <= 2
 
 
 def test_values_that_cannot_be_looked_up() -> None:
@@ -301,7 +303,7 @@ def test_dates_that_do_not_count() -> None:
     assert model.explain(ADULT, [("C810A", "2024-10-01")]).failed == ()
     missed = model.explain(ADULT, [("C81.0A", "2024-09-30")])
     assert missed.failed == (("C810A", "HHS_HCC012", condition),)
-    assert f"no       C810A is HHS_HCC012 only if {condition}" in str(missed)
+    assert f"   not met  HHS_HCC012       requires {condition}  <- C810A" in str(missed)
     both = [("C810A", "2024-09-30"), ("C810A", "2024-12-31")]
     assert model.explain(ADULT, both).failed == ()
     assert model.score_one(ADULT, both) > model.score_one(ADULT, both[:1]) == missed.raw_score
@@ -379,7 +381,7 @@ def test_a_given_segment_needs_no_facts_to_choose_one() -> None:
     ("codes", "words"),
     [
         (["B9735"], r"needs the service date of every diagnosis: .* \('B9735', '2026-03-31'\)"),
-        ([("B9735", "2026-02-30")], "service date of B9735 is no possible date"),
+        ([("B9735", "2026-02-30")], "service date of B9735 is not a valid date"),
         ([("B9735", "2026-01-01", 1)], "a code, or a pair"),
         ("B9735", r"codes are given as a list, such as \['B9735'\]"),
     ],
@@ -396,10 +398,10 @@ def test_wrong_facts_are_refused_by_both() -> None:
     model = load_model("cms_hcc_v28", 2026)
     for member, words in (
         ({}, "the member has no birth_date or age"),
-        (AGED | {"sex": "X"}, "sex 'X' is none of"),
-        ({**AGED, "birth_date": "soon"}, "birth_date is no possible date"),
+        (AGED | {"sex": "X"}, "sex 'X' is not valid; expected one of"),
+        ({**AGED, "birth_date": "soon"}, "birth_date is not a valid date"),
         ({**AGED, "birth_date": "2027-01-01"}, "impossible age"),
-        (AGED | {"segment": "NOWHERE"}, "is none of COMMUNITY_NA"),
+        (AGED | {"segment": "NOWHERE"}, "segment 'NOWHERE' is unknown; expected one of COMMUNITY_NA"),
     ):
         for call in (model.explain, model.score_one):
             with pytest.raises(InputError, match=words):

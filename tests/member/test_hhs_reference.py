@@ -18,9 +18,9 @@ from hccore.base.dates import parse_date
 from hccore.member.reference import (
     Coded,
     Trace,
+    apply_multiplier,
     choose_segment,
     coefficient_of,
-    multiplied,
     multiplier_of,
     score_of,
     segments_of,
@@ -111,7 +111,7 @@ def scores(tables: ModelTables, member: Member, trace: Trace) -> dict[str, str]:
     }
     found["SCORE"] = score_of(tables, trace.variables, own)
     multiplier = multiplier_of(tables, member.facts)
-    found["CSR_ADJUSTED_SCORE"] = multiplied(found["SCORE"], multiplier)
+    found["CSR_ADJUSTED_SCORE"] = apply_multiplier(found["SCORE"], multiplier)
     return {name: thousandths(value) for name, value in found.items()}
 
 

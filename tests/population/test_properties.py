@@ -382,10 +382,10 @@ def test_a_code_removes_only_what_a_hierarchy_or_a_rule_names(model: Model, data
     before = trace(tables, facts, codes)
     after = trace(tables, facts, [*codes, extra])
     lost = {name for name in tables.categories if name in before.variables - after.variables}
-    named = {child for parent, child in tables.hierarchy if parent in after.found}
+    named = {child for parent, child in tables.hierarchy if parent in after.codes_by_category}
     named |= {name for rule in tables.rules for name in tables.members_of(rule.clears)}
     assert lost <= named
-    assert set(before.found) <= set(after.found)
+    assert set(before.codes_by_category) <= set(after.codes_by_category)
 
 
 def sequential_copy(model: str, year: int, folder: Path) -> Model:
@@ -417,7 +417,7 @@ def test_readings_of_a_hierarchy_differ_on_intransitive_triples_only(name: str, 
         for row, mine in zip((rows[0][i], rows[1][i]), found, strict=True):
             assert row["hccs"] == mine.hccs(initial.tables)
         kept = set(rows[1][i]["hccs"]) - set(rows[0][i]["hccs"])
-        assert kept <= {number[c] for a, b, c in triples if {a, b, c} <= set(found[0].found)}
+        assert kept <= {number[c] for a, b, c in triples if {a, b, c} <= set(found[0].codes_by_category)}
         assert set(rows[0][i]["hccs"]) <= set(rows[1][i]["hccs"])
         if i < len(triples):
             assert rows[0][i]["hccs"] == [number[triples[i][0]]]

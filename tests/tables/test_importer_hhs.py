@@ -16,7 +16,7 @@ import pytest
 
 from hccore.base.dates import EPOCH, parse_date
 from hccore.base.errors import InputError, TableError, UnknownModelError
-from hccore.member.reference import multiplied, multiplier_of, score_of, segments_of, trace_member
+from hccore.member.reference import apply_multiplier, multiplier_of, score_of, segments_of, trace_member
 from hccore.tables.conditions import parse_condition, parse_row_condition
 from hccore.tables.folders import mappings_root
 from hccore.tables.importer import import_package, releases
@@ -217,15 +217,15 @@ def test_cost_sharing(tmp_path: Path) -> None:
     tables = read_folder(folder)
     assert set(tables.counted) == {"CSR_OTHER_METAL", "CSR_UNKNOWN"}
     facts = {"age": 30, "sex": 1, "metal": 3, "csr_indicator": 3, "enrollment_months": 12}
-    assert multiplied(1000, multiplier_of(tables, facts)) == 1120
+    assert apply_multiplier(1000, multiplier_of(tables, facts)) == 1120
     other = {**facts, "metal": 2}
-    assert multiplied(1000, multiplier_of(tables, other)) == 1000
+    assert apply_multiplier(1000, multiplier_of(tables, other)) == 1000
     assert "CSR_OTHER_METAL" in trace_member(tables, other, {}).variables
     assert "CSR_UNKNOWN" in trace_member(tables, {**facts, "csr_indicator": 0}, {}).variables
     # 0.125 times 1.12 is 0.14, 0.375 times 1.12 0.42; halves go away from zero on both sides.
-    assert multiplied(25, multiplier_of(tables, facts)) == 28
+    assert apply_multiplier(25, multiplier_of(tables, facts)) == 28
     assert [
-        multiplied(value, multiplier_of(tables, {**facts, "metal": 2, "csr_indicator": 2}))
+        apply_multiplier(value, multiplier_of(tables, {**facts, "metal": 2, "csr_indicator": 2}))
         for value in (50, -50)
     ] == [
         54,
@@ -671,7 +671,9 @@ def test_what_a_dated_model_needs(small_folder: Path) -> None:
         trace_member(tables, facts, {"icd10cm": ["A1"]})
     with pytest.raises(InputError, match="needs the member's birth_date"):
         trace_member(tables, facts, {"icd10cm": [("A2", day("20260301"))]})
-    assert "HHS_HCC001" in trace_member(tables, facts, {"icd10cm": [("A1", day("20260301"))]}).found
+    assert (
+        "HHS_HCC001" in trace_member(tables, facts, {"icd10cm": [("A1", day("20260301"))]}).codes_by_category
+    )
 
 
 def test_dates_decide(small_folder: Path) -> None:
@@ -680,7 +682,11 @@ def test_dates_decide(small_folder: Path) -> None:
 
     def found(code: str, date: str, born: str, age: int) -> set[str]:
         facts = {"age": age, "sex": 2, "metal": 3, "csr_indicator": 1, "enrollment_months": 12}
-        return set(trace_member(tables, facts, {"icd10cm": [(code, day(date))]}, birth_date=day(born)).found)
+        return set(
+            trace_member(
+                tables, facts, {"icd10cm": [(code, day(date))]}, birth_date=day(born)
+            ).codes_by_category
+        )
 
     both = {"HHS_HCC002", "HHS_HCC019"}
     assert found("A2", "20260930", "19900101", 36) == both
@@ -705,7 +711,7 @@ def test_a_code_fails_only_if_every_row_does(small_folder: Path) -> None:
     codes = [("A2", date) for date in dates]
     trace = trace_member(tables, facts, {"icd10cm": codes}, birth_date=day("19900101"))
     assert trace.failed == []
-    assert trace.found == {"HHS_HCC002": ["A2"], "HHS_HCC019": ["A2"]}
+    assert trace.codes_by_category == {"HHS_HCC002": ["A2"], "HHS_HCC019": ["A2"]}
     assert trace.outside == ["A2"]
 
 

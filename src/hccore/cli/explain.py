@@ -39,12 +39,12 @@ def _explain(
     model: Model, models: list[Model], member: dict[str, Any], codes: dict[str, list[Any]], *, exact: bool
 ) -> Explanation | str:
     """The explanation by one of several models, or one line that says why it does not apply."""
-    from hccore.member.facts import left_to  # saves start-up: --help needs no engine
+    from hccore.member.facts import other_program_of  # saves start-up: --help needs no engine
 
     label = f"{model.name} {model.year}"
     tables = [one.tables for one in models]
     several = len({one.program for one in tables}) > 1
-    if several and (left := left_to(model.tables, tables, member)):
+    if several and (left := other_program_of(model.tables, tables, member)):
         return f"{label}: does not apply, the member is {left[0]}'s (not: {left[1]})"
     try:
         return model.explain(member, exact_codes=exact, **codes)

@@ -1,36 +1,48 @@
-"""One member explained: every point of the score traced to a fact or a diagnosis.
+"""The explanation of one member's score: every term, with the facts and codes behind it.
 
-Built on the plain-Python reference, so it needs no compiler and no arrays.
+`explain` builds it with the reference algorithm. `Model.explain` gives the same through `fast_explanation.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from hccore.base.errors import InputError, NoSegmentError
-from hccore.member.facts import birth_of, facts_of, needed_columns
+from hccore.member.facts import birth_of, facts_of, used_columns
 from hccore.member.reference import (
     Coded,
     Trace,
     choose_segment,
     coefficient_of,
-    divide_half_away,
     multiplier_of,
+    multiply,
     score_of,
     trace_member,
 )
 from hccore.tables.member_columns import COLUMNS
-from hccore.tables.schema import ModelTables
+from hccore.tables.schema import CODED_KINDS, ModelTables
 
-DatedCode = str | tuple[str, int | None]
-GIVEN = "given with the member"
+CodeOrPair = str | tuple[str, int | None]
+SEGMENT_GIVEN = "given with the member"
 
 
 @dataclass(frozen=True)
 class Contribution:
-    """One term of a score. `coefficient` is in thousandths; dropped categories have none."""
+    """One variable of a member: a term of the score, or a category that was dropped.
+
+    Attributes
+    ----------
+    variable, kind, label : str
+        As in `variables.csv`.
+    coefficient : int or None
+        Relative factor in the member's segment, in thousandths. None for a dropped category.
+    codes : tuple of str
+        The member's codes that set the category. Empty for variables that are not categories.
+    dropped_by : str
+        The category, variable or rule that dropped the category. Empty for a term of the score.
+    """
 
     variable: str
     kind: str
@@ -42,28 +54,28 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How one member's score comes about.
+    """How the score of one member comes about. `str()` gives it as text, `to_dict()` as plain values.
 
     Attributes
     ----------
     model, year : str, int
-    facts : dict of str to str           the member's facts, in words
-    segment, reason : str                the segment and why it was chosen
+    facts : dict of str to str           the member's facts by column, as labels
+    segment, reason : str                the segment, and why it applies
     score : int                          raw score in thousandths
     contributions : tuple of Contribution
-        The counted terms, which add up to `score`, then the dropped categories.
+        First the terms of the score, which add up to `score`, then the dropped categories.
     failed : tuple of (code, category, condition)
-        Codes that would count if the member, or the date of the service, met the condition.
+        Codes that do not count for a category because the member or the service date does not meet the condition.
     unmapped : tuple of str              codes that are not in the model
-    hccs : tuple of str                  numbers of the categories that remain
-    population : str                     the sub-model (adult, child, infant); empty if there are none
-    multiplier : int or None             thousandths by which the raw score is multiplied (cost sharing), None
-                                         where the model has no such factors
-    multiplier_reason : str
-    adjusted : int                       the score after the multiplier, thousandths
-    outside : tuple of str               codes of services outside the benefit year, which do not count
-    undated : tuple of str               codes without the service date that the model needs, which do not count
-    notes : tuple of str                 what the run report would count this member under
+    hccs : tuple of str                  numbers of the categories that remain after the hierarchies
+    population : str                     HHS sub-model (adult, child, infant), empty for other models
+    multiplier : int or None             cost-sharing reduction factor in thousandths, None for other models and
+                                         where the facts that decide it are not known
+    multiplier_reason : str              why this factor applies
+    adjusted : int                       raw score times `multiplier`, in thousandths
+    outside : tuple of str               codes that do not count: service date outside the benefit year
+    undated : tuple of str               codes that do not count: no service date, which the model needs
+    notes : tuple of str                 the sentences under which the run report would count this member
     """
 
     model: str
@@ -86,16 +98,16 @@ class Explanation:
 
     @property
     def raw_score(self) -> float:
-        """The score as a number with three decimals."""
+        """The raw score with three decimals."""
         return self.score / 1000
 
     @property
     def adjusted_score(self) -> float:
-        """The score after the multiplier; the raw score where there is none."""
+        """The score after the multiplier, with three decimals. Without a multiplier it is the raw score."""
         return self.adjusted / 1000
 
     def to_dict(self) -> dict[str, Any]:
-        """As plain values, ready for JSON; coefficients as numbers with three decimals."""
+        """The explanation as plain values for JSON. Scores and coefficients are numbers with three decimals."""
         return {
             "model": self.model,
             "year": self.year,
@@ -110,14 +122,14 @@ class Explanation:
             "hccs": list(self.hccs),
             "contributions": [
                 {
-                    "variable": part.variable,
-                    "kind": part.kind,
-                    "label": part.label,
-                    "coefficient": None if part.coefficient is None else part.coefficient / 1000,
-                    "codes": list(part.codes),
-                    "dropped_by": part.dropped_by or None,
+                    "variable": term.variable,
+                    "kind": term.kind,
+                    "label": term.label,
+                    "coefficient": None if term.coefficient is None else term.coefficient / 1000,
+                    "codes": list(term.codes),
+                    "dropped_by": term.dropped_by or None,
                 }
-                for part in self.contributions
+                for term in self.contributions
             ],
             "failed": [
                 {"code": code, "category": category, "condition": condition}
@@ -130,76 +142,74 @@ class Explanation:
         }
 
     def __str__(self) -> str:
-        lines = [
-            f"{self.model} {self.year}: {self.score / 1000:.3f} ({self.segment}: {self.reason})",
-            "  " + ", ".join(f"{name} {value}" for name, value in self.facts.items()),
-        ]
-        counted = [part for part in self.contributions if part.coefficient is not None]
-        width = max((len(part.variable) for part in self.contributions), default=8)
-        for part in counted:
-            codes = f"  <- {', '.join(part.codes)}" if part.codes else ""
-            lines.append(
-                f"  {(part.coefficient or 0) / 1000:>8.3f}  {part.variable:<{width}}  {part.label}{codes}"
-            )
-        lines.append(f"  {self.score / 1000:>8.3f}  total")
+        facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
+        return "\n".join(
+            [
+                f"{self.model} {self.year}: {self.score / 1000:.3f} ({self.segment}: {self.reason})",
+                f"  {facts}",
+                *self._score_lines(),
+                *self._not_counted_lines(),
+                *(f"   note: {note}" for note in self.notes),
+            ]
+        )
+
+    def _score_lines(self) -> Iterator[str]:
+        """The terms of the score, the total and the multiplier."""
+        width = self._width()
+        for term in self.contributions:
+            if term.coefficient is not None:
+                codes = f"  <- {', '.join(term.codes)}" if term.codes else ""
+                yield f"  {term.coefficient / 1000:>8.3f}  {term.variable:<{width}}  {term.label}{codes}"
+        yield f"  {self.score / 1000:>8.3f}  total"
         if self.multiplier is not None:
-            lines.append(f"  x {self.multiplier / 1000:>6.3f}  {self.multiplier_reason}")
-            lines.append(f"  {self.adjusted / 1000:>8.3f}  adjusted")
-        for part in self.contributions:
-            if part.coefficient is None:
-                codes = ", ".join(part.codes)
-                lines.append(f"   dropped  {part.variable:<{width}}  by {part.dropped_by}  <- {codes}")
-        lines += [
-            f"   no       {code} is {category} only if {condition}"
-            for code, category, condition in self.failed
-        ]
-        for what, some in (
+            yield f"  x {self.multiplier / 1000:>6.3f}  {self.multiplier_reason}"
+            yield f"  {self.adjusted / 1000:>8.3f}  adjusted"
+
+    def _not_counted_lines(self) -> Iterator[str]:
+        """The dropped categories, and the codes that do not count."""
+        width = self._width()
+        for term in self.contributions:
+            if term.coefficient is None:
+                codes = ", ".join(term.codes)
+                yield f"   dropped  {term.variable:<{width}}  by {term.dropped_by}  <- {codes}"
+        for code, category, condition in self.failed:
+            yield f"   not met  {category:<{width}}  requires {condition}  <- {code}"
+        for reason, codes_without in (
             ("not in the model", self.unmapped),
             (f"service outside {self.year}", self.outside),
             ("without a service date", self.undated),
         ):
-            if some:
-                lines.append(f"   {what}: {', '.join(some)}")
-        lines += [f"   note: {note}" for note in self.notes]
-        return "\n".join(lines)
+            if codes_without:
+                yield f"   {reason}: {', '.join(codes_without)}"
+
+    def _width(self) -> int:
+        """Width of the column of variable names."""
+        return max((len(term.variable) for term in self.contributions), default=8)
 
 
 def explain(
     tables: ModelTables,
     member: Mapping[str, object],
-    codes: Mapping[str, Iterable[DatedCode]],
+    codes: Mapping[str, Iterable[CodeOrPair]],
 ) -> Explanation:
-    """Explain one member by the reference; `Model.explain` gives the same, faster (see `single.py`).
+    """Explain one member with the reference algorithm.
 
     Parameters
     ----------
     tables : ModelTables
     member : mapping of column to value
-        As a row of the members table: names and values as users spell them.
+        A row of the members table. Column names and values may be written in any accepted form.
     codes : mapping of code system to codes
-        Cleaned codes, or pairs of code and service date in days since 1970-01-01 (None: a blank date).
+        Cleaned codes, or pairs of a code and its service date in days since 1970-01-01 (None: a blank date).
 
     Raises
     ------
     InputError
-        If a fact is missing or impossible, or no segment applies.
+        If a fact is missing or invalid, or no segment applies.
     """
-    needed = {given: needed_columns(tables, segment_given=given) for given in (False, True)}
-    facts, given_segment = facts_of(tables, member, needed)
-    known: dict[str, list[Coded]] = {}
-    undated: dict[str, None] = {}
-    for system, rows in codes.items():
-        known[system] = []
-        for row in rows:
-            if isinstance(row, str):
-                known[system].append(row)
-            elif row[1] is not None:
-                known[system].append((row[0], row[1]))
-            elif system == "icd10cm" and tables.dated:
-                undated[row[0]] = None
-            else:
-                known[system].append(row[0])
-    trace = trace_member(tables, facts, known, birth_date=birth_of(tables, member, facts))
+    facts, given_segment = facts_of(tables, member, used_columns(tables))
+    with_dates, undated = _split_undated(tables, codes)
+    trace = trace_member(tables, facts, with_dates, birth_date=birth_of(tables, member, facts))
     segment = given_segment or choose_segment(tables, facts)
     if segment is None:
         raise no_segment(tables)
@@ -207,77 +217,96 @@ def explain(
     score = score_of(tables, trace.variables, number)
     multiplier, multiplier_reason = multiplier_in_words(tables, facts)
     return Explanation(
-        tables.model,
-        tables.year,
-        facts_in_words(facts),
-        segment.name,
-        segment.reason if given_segment is None else GIVEN,
-        score,
-        tuple(_contributions(tables, trace, number, score)),
-        tuple(trace.failed),
-        tuple(trace.unmapped),
-        tuple(trace.hccs(tables)),
-        segment.population,
-        multiplier,
-        multiplier_reason,
-        adjusted(score, multiplier),
-        tuple(trace.outside),
-        tuple(undated),
-        tuple(sentence for name, sentence in tables.counted.items() if name in trace.variables),
+        model=tables.model,
+        year=tables.year,
+        facts=facts_in_words(facts),
+        segment=segment.name,
+        reason=segment.reason if given_segment is None else SEGMENT_GIVEN,
+        score=score,
+        contributions=tuple(_contributions(tables, trace, number, score)),
+        failed=tuple(trace.failed),
+        unmapped=tuple(trace.unmapped),
+        hccs=tuple(trace.hccs(tables)),
+        population=segment.population,
+        multiplier=multiplier,
+        multiplier_reason=multiplier_reason,
+        adjusted=score if multiplier is None else multiply(score, multiplier),
+        outside=tuple(trace.outside),
+        undated=tuple(undated),
+        notes=tuple(note for name, note in tables.counted.items() if name in trace.variables),
     )
 
 
+def _split_undated(
+    tables: ModelTables, codes: Mapping[str, Iterable[CodeOrPair]]
+) -> tuple[dict[str, list[Coded]], list[str]]:
+    """Codes as the reference takes them, and the diagnoses without the service date that the model needs."""
+    with_dates: dict[str, list[Coded]] = {}
+    undated: dict[str, None] = {}
+    for system, rows in codes.items():
+        with_dates[system] = []
+        for row in rows:
+            code, date = (row, None) if isinstance(row, str) else row
+            if date is not None:
+                with_dates[system].append((code, date))
+            elif system == "icd10cm" and tables.dated and not isinstance(row, str):
+                undated[code] = None
+            else:
+                with_dates[system].append(code)
+    return with_dates, list(undated)
+
+
+def _contributions(tables: ModelTables, trace: Trace, segment: int, score: int) -> Iterator[Contribution]:
+    """The terms of a score, then the dropped categories."""
+    total = 0
+    for name, variable in tables.variables.items():
+        if name not in trace.variables:
+            continue
+        coefficient = coefficient_of(tables, name, segment)
+        if coefficient is None and variable.kind not in CODED_KINDS:
+            continue
+        total += coefficient or 0
+        codes = tuple(trace.codes_by_category.get(name, ()))
+        yield Contribution(name, variable.kind, variable.label, coefficient or 0, codes, "")
+    if total != score:
+        yield divisor_term(tables, segment, score - total)
+    for name, dropped_by in trace.dropped.items():
+        yield dropped_category(tables, name, trace.codes_by_category.get(name, ()), dropped_by)
+
+
+# -------------------------------------------------------------------- shared with the fast explanation
+
+
 def facts_in_words(facts: Mapping[str, int]) -> dict[str, str]:
-    """Facts by name, as users write them."""
+    """The member's facts as labels, sorted by column name."""
     return {name: COLUMNS[name].show(value) for name, value in sorted(facts.items())}
 
 
 def multiplier_in_words(tables: ModelTables, facts: Mapping[str, int]) -> tuple[int | None, str]:
-    """The factor on the raw score in thousandths (None: the model has none, or nothing is known), and why."""
+    """The cost-sharing reduction factor in thousandths, and why it applies.
+
+    The factor is None if the model has no multipliers, or if the member's facts do not include their columns.
+    """
     if not tables.multipliers or any(not row.condition.columns <= facts.keys() for row in tables.multipliers):
         return None, ""
     row = multiplier_of(tables, facts)
     return (1000, "no factor applies") if row is None else (row.factor, row.reason)
 
 
-def adjusted(score: int, multiplier: int | None) -> int:
-    """A raw score after its multiplier, in thousandths."""
-    return score if multiplier is None else divide_half_away(score * multiplier, 1000)
-
-
 def no_segment(tables: ModelTables) -> InputError:
-    """The error for a member whom no row of the decision table takes."""
+    """The error for a member who meets the condition of no segment."""
     return NoSegmentError(f"{tables.model} {tables.year} has no segment for these facts")
 
 
-def _contributions(tables: ModelTables, trace: Trace, segment: int, score: int) -> Iterable[Contribution]:
-    total = 0
-    for name, variable in tables.variables.items():
-        if name not in trace.variables:
-            continue
-        coefficient = coefficient_of(tables, name, segment)
-        if coefficient is None and variable.kind not in ("category", "drug"):
-            continue
-        total += coefficient or 0
-        yield Contribution(
-            name,
-            variable.kind,
-            variable.label,
-            coefficient or 0,
-            tuple(trace.found.get(name, ())),
-            "",
-        )
-    if total != score:
-        yield divisor_term(tables, segment, score - total)
-    for name, parent in trace.dropped.items():
-        variable = tables.variables[name]
-        yield Contribution(
-            name, variable.kind, variable.label, None, tuple(trace.found.get(name, ())), parent
-        )
-
-
 def divisor_term(tables: ModelTables, segment: int, difference: int) -> Contribution:
-    """What a segment's divisor makes of the sum, as a term."""
+    """The difference that a segment's divisor makes, in thousandths, so that the terms add up to the score."""
     divisor = tables.segments[segment].divisor or 1000
-    words = f"the sum divided by {divisor / 1000:.3f}"
-    return Contribution("DIVISOR", "adjustment", words, difference, (), "")
+    return Contribution(
+        "DIVISOR", "adjustment", f"the sum divided by {divisor / 1000:.3f}", difference, (), ""
+    )
+
+
+def dropped_category(tables: ModelTables, name: str, codes: Iterable[str], dropped_by: str) -> Contribution:
+    """A category that was set and then dropped."""
+    variable = tables.variables[name]
+    return Contribution(name, variable.kind, variable.label, None, tuple(codes), dropped_by)

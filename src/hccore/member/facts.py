@@ -1,9 +1,10 @@
-"""A member's facts: from a row as users write it to whole numbers."""
+"""Reads one member as users write it: column values to coded facts, birth date and given segment."""
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from hccore.base.dates import EPOCH, age_on, parse_date
 from hccore.base.errors import InputError
@@ -14,133 +15,187 @@ from hccore.tables.schema import ModelTables, Segment, conditions_in_run
 BIRTH_COLUMNS = ("birth_date", "dob", "date_of_birth")
 
 
-def left_to(
-    tables: ModelTables, models: Iterable[ModelTables], member: Mapping[str, object]
-) -> tuple[str, str] | None:
-    """The program that has this member in a run of several models, and the condition that says so.
+class UsedColumns(NamedTuple):
+    """The member columns that a model uses.
 
-    Raises
-    ------
-    InputError
-        If a fact is missing or impossible.
+    Attributes
+    ----------
+    all_columns : frozenset of str
+        Every column that a condition of the model uses. All are required if the segment has to be chosen.
+    with_segment : frozenset of str
+        The columns that are still required if the segment is given with the member.
     """
-    given = {str(name).strip().lower(): value for name, value in member.items()}
-    if str(given.get("segment") or "").strip():
-        return None
-    for program, condition in conditions_in_run(tables, models).items():
-        facts = {}
-        for name in condition.columns:
-            code = _age(tables, given) if name == "age" else _fact(COLUMNS[name], given)
-            facts[name] = _must_be(name, given) if code is None else code
-        if not condition(facts):
-            return program, condition.text
-    return None
+
+    all_columns: frozenset[str]
+    with_segment: frozenset[str]
 
 
-def needed_columns(tables: ModelTables, *, segment_given: bool) -> frozenset[str]:
-    """The member columns that must be there (or have a default)."""
-    conditions: list[Condition] = [flag.condition for flag in tables.flags]
-    if not segment_given:
-        conditions += [segment.condition for segment in tables.segments if segment.automatic]
-        conditions += [row.condition for row in tables.multipliers]
-    conditions += [target.condition for target in tables.targets]
+def used_columns(tables: ModelTables) -> UsedColumns:
+    """The member columns that the conditions of a model use."""
+    scoring: list[Condition] = [flag.condition for flag in tables.flags]
+    scoring += [target.condition for target in tables.targets]
+    choosing = [segment.condition for segment in tables.segments if segment.automatic]
+    choosing += [row.condition for row in tables.multipliers]
+    with_segment = _columns(scoring)
+    return UsedColumns(with_segment | _columns(choosing), with_segment)
+
+
+def _columns(conditions: Iterable[Condition]) -> frozenset[str]:
     return frozenset().union(*(condition.columns for condition in conditions))
 
 
-def birth_of(tables: ModelTables, member: Mapping[str, object], facts: Mapping[str, int]) -> int | None:
-    """Birth date in days since 1970-01-01; without one that of someone of the member's age all year.
-
-    Raises
-    ------
-    InputError
-        If it is no possible date.
-    """
-    given = {str(name).strip().lower(): value for name, value in member.items()}
-    found = next((given[name] for name in BIRTH_COLUMNS if name in given), None)
-    if found is None or (isinstance(found, str) and not found.strip()):
-        age = facts.get("age")
-        return None if age is None else (datetime.date(tables.year - age, 1, 1) - EPOCH).days
-    days = parse_date(found)
-    if days is None:
-        raise InputError("birth_date is no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD)")
-    return days
-
-
 def facts_of(
-    tables: ModelTables, member: Mapping[str, object], needed: Mapping[bool, frozenset[str]]
+    tables: ModelTables, member: Mapping[str, object], used: UsedColumns
 ) -> tuple[dict[str, int], Segment | None]:
-    """Coded facts of one member, and the segment if it was given.
+    """Coded facts of one member, and the segment if it is given with the member.
 
     Parameters
     ----------
     tables : ModelTables
     member : mapping of column to value
-    needed : mapping of bool to set of str
-        The `needed_columns` without and with a given segment.
+        A row of the members table. Column names and values may be written in any accepted form.
+    used : UsedColumns
+        The `used_columns` of the tables.
 
     Raises
     ------
     InputError
-        If a needed fact is missing or a value impossible.
+        If a required column is missing or a value is invalid.
     """
-    given = {str(name).strip().lower(): value for name, value in member.items()}
-    segment = None
-    if "segment" in given and str(given["segment"] or "").strip():
-        wanted = str(given["segment"]).strip().upper()
-        segment = next((s for s in tables.segments if s.name.upper() == wanted), None)
-        if segment is None:
-            names = ", ".join(s.name for s in tables.segments)
-            raise InputError(f"segment {given['segment']!r} is none of {names}")
+    row = _with_plain_names(member)
+    segment = _given_segment(tables, row)
+    required = used.all_columns if segment is None else used.with_segment
     facts: dict[str, int] = {}
-    for name in sorted(needed[False]):  # with a given segment some of them are welcome, but not needed
-        code = _age(tables, given) if name == "age" else _fact(COLUMNS[name], given)
-        if code is None and name in needed[segment is not None]:
-            code = _must_be(name, given)
+    for name in sorted(used.all_columns):
+        code = _code_of(tables, row, name)
+        if code is None and name in required:
+            code = _default(name, row)
         if code is not None:
             facts[name] = code
     return facts, segment
 
 
-def _must_be(name: str, given: Mapping[str, object]) -> int:
-    """The code of a column that is not there, where it has one."""
+def birth_of(tables: ModelTables, member: Mapping[str, object], facts: Mapping[str, int]) -> int | None:
+    """Birth date of a member in days since 1970-01-01.
+
+    A member without a birth date counts as born on 1 January of the year that gives the member's age. The result
+    is None if the age is not known either.
+
+    Raises
+    ------
+    InputError
+        If the birth date is not a valid date.
+    """
+    row = _with_plain_names(member)
+    birth_date = next((row[name] for name in BIRTH_COLUMNS if name in row), None)
+    if birth_date is None or (isinstance(birth_date, str) and not birth_date.strip()):
+        age = facts.get("age")
+        return None if age is None else (datetime.date(tables.year - age, 1, 1) - EPOCH).days
+    return _parsed_birth_date(birth_date)
+
+
+def other_program_of(
+    tables: ModelTables, models: Iterable[ModelTables], member: Mapping[str, object]
+) -> tuple[str, str] | None:
+    """The program that scores this member instead, if several models are run together.
+
+    `applies_with` in `model.toml` says which members a model keeps when a model of another program runs beside it.
+    A member with a given segment always stays.
+
+    Returns
+    -------
+    tuple of str or None
+        The program, and the condition of `applies_with` that the member does not meet.
+
+    Raises
+    ------
+    InputError
+        If a required column is missing or a value is invalid.
+    """
+    row = _with_plain_names(member)
+    if str(row.get("segment") or "").strip():
+        return None
+    for program, condition in conditions_in_run(tables, models).items():
+        facts = {}
+        for name in condition.columns:
+            code = _code_of(tables, row, name)
+            facts[name] = _default(name, row) if code is None else code
+        if not condition(facts):
+            return program, condition.text
+    return None
+
+
+def _with_plain_names(member: Mapping[str, object]) -> dict[str, object]:
+    """The member with column names trimmed and in lower case."""
+    return {str(name).strip().lower(): value for name, value in member.items()}
+
+
+def _given_segment(tables: ModelTables, row: Mapping[str, object]) -> Segment | None:
+    """The segment that the member's row names, or None if it names none."""
+    name = str(row.get("segment") or "").strip().upper()
+    if not name:
+        return None
+    for segment in tables.segments:
+        if segment.name.upper() == name:
+            return segment
+    expected = ", ".join(segment.name for segment in tables.segments)
+    raise InputError(f"segment {row['segment']!r} is unknown; expected one of {expected}")
+
+
+def _code_of(tables: ModelTables, row: Mapping[str, object], name: str) -> int | None:
+    """The code of a member's column, or None if the row does not have the column."""
+    return _age(tables, row) if name == "age" else _fact(COLUMNS[name], row)
+
+
+def _default(name: str, row: Mapping[str, object]) -> int:
+    """The code that stands for a missing column; an error if the column has no default."""
     code = COLUMNS[name].default
     if code is None:
-        import difflib
+        import difflib  # saves start-up: only this error needs it
 
-        near = difflib.get_close_matches(name, list(given), 1, 0.7)
-        hint = f" (is it {near[0]!r}?)" if near else ""
-        need = "birth_date or age" if name == "age" else name
-        raise InputError(f"the member has no {need}{hint}: {COLUMNS[name].doc}")
+        similar = difflib.get_close_matches(name, list(row), 1, 0.7)
+        hint = f" (did you mean {similar[0]!r}?)" if similar else ""
+        missing = "birth_date or age" if name == "age" else name
+        raise InputError(f"the member has no {missing}{hint}: {COLUMNS[name].doc}")
     return code
 
 
-def _fact(column: Column, given: Mapping[str, object]) -> int | None:
-    """The code of a member's column, None if it is not there."""
-    for key in (column.name, *column.aliases):
-        if key in given:
-            code = column.code(given[key])
+def _fact(column: Column, row: Mapping[str, object]) -> int | None:
+    """The code of a column, or of the yes/no columns that may stand in for it; None if there are none."""
+    for name in (column.name, *column.aliases):
+        if name in row:
+            code = column.code(row[name])
             if code is None:
-                raise InputError(f"{key} {given[key]!r} is none of {column.expects()}")
+                raise InputError(f"{name} {row[name]!r} is not valid; expected one of {column.expects()}")
             return code
-    parts = [(part, code) for part, code in column.yes_no_columns.items() if part in given]
-    if not parts:
+    yes_no = [(name, code) for name, code in column.yes_no_columns.items() if name in row]
+    if not yes_no:
         return None
-    set_ = [code for part, code in parts if COLUMNS["institutional"].code(given[part]) == 1]
-    if len(set_) > 1:
-        raise InputError(f"{' and '.join(part for part, _ in parts)} cannot both be set")
-    return set_[0] if set_ else 0
+    codes = [code for name, code in yes_no if COLUMNS["institutional"].code(row[name]) == 1]
+    if len(codes) > 1:
+        raise InputError(f"{' and '.join(name for name, _ in yes_no)} cannot both be set")
+    return codes[0] if codes else 0
 
 
-def _age(tables: ModelTables, given: Mapping[str, object]) -> int | None:
-    """Age by the birth date, or by the column where there is no birth date or the model says so."""
-    birth = next((given[key] for key in BIRTH_COLUMNS if key in given), None)
-    there = any(key in given for key in ("age", *COLUMNS["age"].aliases))
-    if tables.age_as_of is None or birth is None or (tables.age_from_column and there):
-        return _fact(COLUMNS["age"], given)
-    days = parse_date(birth)
-    if days is None:
-        raise InputError("birth_date is no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD)")
-    age = age_on(days, tables.year, *tables.age_as_of)
+def _age(tables: ModelTables, row: Mapping[str, object]) -> int | None:
+    """Age on the model's date, from the birth date or the age column; None if the row has neither.
+
+    The birth date comes first, unless the model prefers the column (`age_from_column`).
+    """
+    birth_date = next((row[name] for name in BIRTH_COLUMNS if name in row), None)
+    has_age = any(name in row for name in ("age", *COLUMNS["age"].aliases))
+    if tables.age_as_of is None or birth_date is None or (tables.age_from_column and has_age):
+        return _fact(COLUMNS["age"], row)
+    age = age_on(_parsed_birth_date(birth_date), tables.year, *tables.age_as_of)
     if not 0 <= age <= MAX_AGE:
-        raise InputError(f"birth_date gives an impossible age for {tables.year}")
+        raise InputError(
+            f"birth_date gives an impossible age for {tables.year}; expected an age from 0 to {MAX_AGE}"
+        )
     return age
+
+
+def _parsed_birth_date(value: object) -> int:
+    days = parse_date(value)
+    if days is None:
+        raise InputError("birth_date is not a valid date; expected YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD")
+    return days

@@ -1,7 +1,23 @@
-"""The algorithm in plain Python, on sets of names: the readable specification, the oracle, the explainer.
+"""The scoring algorithm for one member in plain Python: the readable specification of hccore.
 
-It computes what the kernels compute, one member at a time and over the same tables, and keeps a trace of how
-each variable came about. It needs neither NumPy nor a compiler.
+The compiled kernels (`hccore.kernels`) and the fast form for single members (`fast.py`) compute the same scores
+from the same tables, and the tests compare both with this module. It needs neither NumPy nor a compiler.
+
+`trace_member` finds the variables of a member in five steps, each of which is a table in `hcc_mappings`:
+
+1. The member's facts set demographic variables (`flags.csv`, and rules of stage `member` in `rules.csv`).
+2. Codes set categories (`codes.csv`), unless a condition on the member or on the service date is not met.
+3. Rules of stage `before` run (`rules.csv`). They correct categories before the hierarchies. In CMS-HCC V28, for
+   example, a heart assist device (HCC 223) does not count without heart failure.
+4. The hierarchies drop the less severe categories (`hierarchy.csv`). The categories that remain are the HCCs.
+5. Rules of stage `after` run (`rules.csv`). They set groups, interactions and payment HCC counts.
+
+`choose_segment` picks the member's segment (`segments.csv`). `score_of` adds up the relative factors of the
+variables in that segment (`coefficients.csv`). `apply_multiplier` multiplies the raw score by the cost-sharing
+reduction factor of the HHS models (`multipliers.csv`).
+
+Names are used throughout: a variable is its name, and the member's variables are a set of names. Scores and
+relative factors are whole thousandths, so every sum is exact.
 """
 
 from __future__ import annotations
@@ -15,47 +31,51 @@ from hccore.base.dates import EPOCH, age_on, date_number
 from hccore.base.errors import InputError
 from hccore.tables.schema import CodeTarget, ModelTables, Multiplier, Rule, Segment
 
-Coded = str | tuple[str, int]
+Coded = str | tuple[str, int]  # a code, or a code with its service date in days since 1970-01-01
 
 
 @dataclass
 class Trace:
-    """What happened to one member on the way to the score.
+    """The variables of one member, and how each category came about.
 
     Attributes
     ----------
     variables : set of str
-        Everything set at the end.
+        All variables that are set after the last step.
     remaining : set of str
-        Categories that the hierarchies left, before any rule of stage `after`.
-    found : dict of str to list of str
-        Categories that codes led to, with those codes.
+        Categories that are set after the hierarchies, before any rule of stage `after` runs.
+    codes_by_category : dict of str to list of str
+        Categories that codes set, with those codes.
     failed : list of (code, category, condition)
-        Mappings whose condition the member, or every dated row of the code, does not meet, where nothing else
-        leads from the code to the category.
+        Mappings from a code to a category that did not count because their condition is not met. A mapping is
+        not listed if the same code reaches the same category in another way, such as on another service date.
     dropped : dict of str to str
-        Categories that are no longer set, with the parent that dropped them, or the rule in words.
+        Categories that were set and are not any more. The value is the category or variable that dropped
+        them, or the clearing rule in words.
     unmapped : list of str
         Codes that are not in the model.
     outside : list of str
-        Codes with a service date outside the benefit year, where the model does not count them.
+        Codes that do not count because the service date is outside the benefit year.
     """
 
     variables: set[str] = field(default_factory=set)
     remaining: set[str] = field(default_factory=set)
-    found: dict[str, list[str]] = field(default_factory=dict)
+    codes_by_category: dict[str, list[str]] = field(default_factory=dict)
     failed: list[tuple[str, str, str]] = field(default_factory=list)
     dropped: dict[str, str] = field(default_factory=dict)
     unmapped: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
 
     def hccs(self, tables: ModelTables) -> list[str]:
-        """Numbers of the categories that the hierarchies left, in table order."""
+        """Numbers of the categories that remain after the hierarchies, in table order."""
         return [
             variable.number
             for name, variable in tables.variables.items()
             if name in self.remaining and variable.number
         ]
+
+
+# -------------------------------------------------------------------- from facts and codes to variables
 
 
 def trace_member(
@@ -65,18 +85,19 @@ def trace_member(
     *,
     birth_date: int | None = None,
 ) -> Trace:
-    """Every variable of one member.
+    """Find the variables of one member.
 
     Parameters
     ----------
     tables : ModelTables
     facts : mapping of column name to int
-        Coded member facts (see `columns.py`), all that the tables ask for.
+        The member's facts as codes (see `tables/member_columns.py`). Every column that the conditions of the
+        model use must be there.
     codes : mapping of code system to codes
-        Compared exactly as they are; clean them first. A code is a text, or a text with its service date in
-        days since 1970-01-01; diagnoses of a model with `dated` need the date.
+        Cleaned codes, which are compared exactly. A code is a text, or a pair of the text and its service date
+        in days since 1970-01-01. Diagnoses of a model with `dated` need the date.
     birth_date : int, optional
-        Days since 1970-01-01, for conditions on the age at the diagnosis.
+        Days since 1970-01-01. Needed only for conditions on the age at the diagnosis.
 
     Returns
     -------
@@ -88,49 +109,64 @@ def trace_member(
         If the model needs a service date or a birth date that is not given.
     """
     trace = Trace(member_variables(tables, facts))
-    for system, given in codes.items():
-        known: Mapping[str, tuple[CodeTarget, ...]] = tables.codes.get(system, {})
-        for row in dict.fromkeys(given):
-            code, date = (row, None) if isinstance(row, str) else row
-            if system == "icd10cm" and tables.dated:
-                if date is None:
-                    raise InputError(f"{tables.model} needs the service date of diagnosis {code}")
-                if tables.service_year and date_number(date) // 10000 != tables.year:
-                    _note(trace.outside, code)
-                    continue
-            if code not in known:
-                _note(trace.unmapped, code)
-            for target in known.get(code, ()):
-                failed = _unmet(target, facts, date, birth_date)
-                if failed is None:
-                    _note(trace.found.setdefault(target.category, []), code)
-                else:
-                    _note(trace.failed, (code, target.category, failed))
-    trace.failed = [miss for miss in trace.failed if miss[0] not in trace.found.get(miss[1], ())]
-    trace.variables.update(trace.found)
+    _set_categories(tables, facts, codes, birth_date, trace)
     _run_rules(tables, "before", trace)
-    _apply_hierarchy(tables, trace)
+    _apply_hierarchies(tables, trace)
     trace.remaining = trace.variables & set(tables.categories)
     _run_rules(tables, "after", trace)
     return trace
 
 
 def member_variables(tables: ModelTables, facts: Mapping[str, int]) -> set[str]:
-    """The variables that the member's facts alone set."""
+    """Step 1: the variables that the member's facts alone set."""
     trace = Trace({flag.variable for flag in tables.flags if flag.condition(facts)})
     _run_rules(tables, "member", trace)
     return trace.variables
 
 
-def _note(items: list[Any], item: object) -> None:
+def _set_categories(
+    tables: ModelTables,
+    facts: Mapping[str, int],
+    codes: Mapping[str, Iterable[Coded]],
+    birth_date: int | None,
+    trace: Trace,
+) -> None:
+    """Step 2: set the categories of the member's codes, and record the codes that do not count."""
+    for system, rows in codes.items():
+        mappings: Mapping[str, tuple[CodeTarget, ...]] = tables.codes.get(system, {})
+        for row in dict.fromkeys(rows):
+            code, date = (row, None) if isinstance(row, str) else row
+            if system == "icd10cm" and tables.dated:
+                if date is None:
+                    raise InputError(f"{tables.model} needs the service date of diagnosis {code}")
+                if tables.service_year and date_number(date) // 10000 != tables.year:
+                    _add_once(trace.outside, code)
+                    continue
+            if code not in mappings:
+                _add_once(trace.unmapped, code)
+            for target in mappings.get(code, ()):
+                condition = _unmet_condition(target, facts, date, birth_date)
+                if condition is None:
+                    _add_once(trace.codes_by_category.setdefault(target.category, []), code)
+                else:
+                    _add_once(trace.failed, (code, target.category, condition))
+    trace.failed = [
+        (code, category, condition)
+        for code, category, condition in trace.failed
+        if code not in trace.codes_by_category.get(category, ())
+    ]
+    trace.variables.update(trace.codes_by_category)
+
+
+def _add_once(items: list[Any], item: object) -> None:
     if item not in items:
         items.append(item)
 
 
-def _unmet(
+def _unmet_condition(
     target: CodeTarget, facts: Mapping[str, int], date: int | None, birth_date: int | None
 ) -> str | None:
-    """The condition of a mapping that is not met, None if the code counts."""
+    """The condition that keeps a code from setting a category, or None if the code counts."""
     if not target.condition(facts):
         return target.condition.text
     service = target.service_condition
@@ -140,7 +176,7 @@ def _unmet(
 
 
 def _service_facts(columns: Iterable[str], date: int | None, birth_date: int | None) -> dict[str, int]:
-    """What a row condition may look at: the service date, and the age in completed years on it."""
+    """What a service condition may use: the service date, and the age in completed years on that date."""
     if date is None:
         raise InputError("a code that counts only on certain dates needs its service date")
     facts = {"service_date": date_number(date)}
@@ -152,33 +188,40 @@ def _service_facts(columns: Iterable[str], date: int | None, birth_date: int | N
     return facts
 
 
-def _apply_hierarchy(tables: ModelTables, trace: Trace) -> None:
-    """Drop the lesser categories; `sequential` looks at what is left, else at what was there at first."""
+def _apply_hierarchies(tables: ModelTables, trace: Trace) -> None:
+    """Step 4: each parent category drops its children.
+
+    With `sequential_hierarchy` (CMS's SAS programs) a parent drops its children only if the parent itself has
+    not been dropped by then. Otherwise (CMS's Python programs) it is enough that the parent was set before any
+    hierarchy was applied.
+    """
     present = frozenset(trace.variables)
     edges: Iterable[tuple[str, str]] = tables.hierarchy
     if tables.sequential_hierarchy:
-        order = {name: position for position, name in enumerate(tables.categories)}
-        edges = sorted(edges, key=lambda edge: order[edge[0]])
+        position = {name: number for number, name in enumerate(tables.categories)}
+        edges = sorted(edges, key=lambda edge: position[edge[0]])
     for parent, child in edges:
-        drops = trace.variables if tables.sequential_hierarchy else present
-        if parent in drops and child in trace.variables:
+        parents = trace.variables if tables.sequential_hierarchy else present
+        if parent in parents and child in trace.variables:
             trace.variables.discard(child)
             trace.dropped[child] = parent
 
 
 def _run_rules(tables: ModelTables, stage: str, trace: Trace) -> None:
+    """Run the rules of a stage in table order. Each sees the changes made by those before it."""
     for rule in tables.rules:
-        if rule.stage == stage and _fires(tables, rule, trace.variables):
+        if rule.stage == stage and _applies(tables, rule, trace.variables):
             for name in tables.members_of(rule.clears):
                 if name in trace.variables:
                     trace.variables.discard(name)
-                    if name in trace.found:
-                        trace.dropped[name] = rule.variable or in_words(rule)
+                    if name in trace.codes_by_category:
+                        trace.dropped[name] = rule.variable or rule_in_words(rule)
             if rule.variable:
                 trace.variables.add(rule.variable)
 
 
-def _fires(tables: ModelTables, rule: Rule, variables: set[str]) -> bool:
+def _applies(tables: ModelTables, rule: Rule, variables: set[str]) -> bool:
+    """Whether a rule's conditions hold: every `when`, no `unless`, and a count within its limits."""
     for term in rule.when:
         if not any(name in variables for name in tables.groups.get(term, (term,))):
             return False
@@ -190,14 +233,17 @@ def _fires(tables: ModelTables, rule: Rule, variables: set[str]) -> bool:
     return True
 
 
-def in_words(rule: Rule) -> str:
-    """A clearing rule as a phrase, for traces."""
+def rule_in_words(rule: Rule) -> str:
+    """A clearing rule as a phrase, to say what dropped a category."""
     words = f"rule: {' and '.join(rule.when)}"
     return f"{words} without {', '.join(rule.unless)}" if rule.unless else words
 
 
+# -------------------------------------------------------------------- from variables to the score
+
+
 def choose_segment(tables: ModelTables, facts: Mapping[str, int]) -> Segment | None:
-    """The first segment whose condition the member meets, None if there is none."""
+    """The first segment whose condition the member meets, or None if there is none."""
     for segment in tables.segments:
         if segment.automatic and segment.condition(facts):
             return segment
@@ -205,34 +251,46 @@ def choose_segment(tables: ModelTables, facts: Mapping[str, int]) -> Segment | N
 
 
 def coefficient_of(tables: ModelTables, variable: str, segment: int) -> int | None:
-    """Thousandths of a variable in a segment, None where it does not count."""
+    """The relative factor of a variable in a segment, in thousandths, or None if it has none there."""
     row = tables.coefficients.get(variable)
     return None if row is None else row[segment]
 
 
 def score_of(tables: ModelTables, variables: Iterable[str], segment: int) -> int:
-    """The raw score of a segment in thousandths."""
+    """The raw score in a segment, in thousandths.
+
+    Some segments divide the sum of the relative factors by a divisor, in thousandths. The quotient is rounded
+    once, halves away from zero.
+    """
     total = sum(coefficient_of(tables, name, segment) or 0 for name in variables)
     divisor = tables.segments[segment].divisor
     return total if divisor is None else divide_half_away(total * 1000, divisor)
 
 
 def segments_of(tables: ModelTables, facts: Mapping[str, int]) -> list[int]:
-    """Numbers of the segments whose score exists for the member."""
-    return [n for n, segment in enumerate(tables.segments) if segment.applies(facts)]
+    """Numbers of all segments in which CMS's program computes a score for the member."""
+    return [number for number, segment in enumerate(tables.segments) if segment.applies(facts)]
 
 
 def multiplier_of(tables: ModelTables, facts: Mapping[str, int]) -> Multiplier | None:
-    """The first multiplier whose condition the member meets, None if there is none."""
+    """The first multiplier whose condition the member meets, or None if there is none."""
     return next((row for row in tables.multipliers if row.condition(facts)), None)
 
 
-def multiplied(score: int, multiplier: Multiplier | None) -> int:
-    """A raw score in thousandths after its multiplier, rounded once, halves away from zero."""
-    return score if multiplier is None else divide_half_away(score * multiplier.factor, 1000)
+def apply_multiplier(score: int, multiplier: Multiplier | None) -> int:
+    """The raw score after its multiplier, in thousandths; None leaves the score unchanged."""
+    return score if multiplier is None else multiply(score, multiplier.factor)
+
+
+def multiply(score: int, factor: int) -> int:
+    """Multiply a raw score by a cost-sharing reduction factor, both in thousandths.
+
+    Rounded once, halves away from zero (HHS DIY tables, 45 CFR 153.320: the adjusted plan liability risk score).
+    """
+    return divide_half_away(score * factor, 1000)
 
 
 def divide_half_away(numerator: int, denominator: int) -> int:
-    """Quotient rounded to the nearest whole number, halves away from zero (SAS ROUND)."""
+    """The quotient rounded to a whole number, halves away from zero as SAS's ROUND does."""
     quotient = (2 * abs(numerator) + denominator) // (2 * denominator)
     return quotient if numerator >= 0 else -quotient

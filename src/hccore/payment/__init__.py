@@ -1,5 +1,6 @@
-"""From raw scores to payment scores: factors, normalization, coding adjustment, blend and frailty.
+"""Turns raw scores into payment scores: normalization, coding adjustment, blend and frailty.
 
-In: raw scores in thousandths, and the factors of `hcc_mappings`. Out: payment scores in thousandths.
-Imports `tables` and `base`.
+In: raw scores in thousandths, and the factors of `hcc_mappings` or of the user.
+Out: payment scores in thousandths. The arithmetic is in whole numbers and rounds halves away from zero.
+Imports `tables` and `base` only.
 """

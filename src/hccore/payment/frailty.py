@@ -1,21 +1,28 @@
-"""The organization's frailty score as the user gives it."""
+"""Reads the frailty score of an organization."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-_MAX_FRAILTY = 5_000
+MAX_FRAILTY_THOUSANDTHS = 5_000
 
 
 def frailty_thousandths(value: object) -> int | None:
-    """A frailty score in thousandths; None if it is out of range or has more than three decimals.
+    """A frailty score in thousandths, or None if it is outside ±5 or has more than three decimals.
+
+    CMS gives each PACE organization and each eligible fully integrated special needs plan (FIDE SNP) its frailty
+    score with three decimals. It may be negative.
+
+    Parameters
+    ----------
+    value : number or str
 
     Raises
     ------
     decimal.InvalidOperation
-        If it is no number.
+        If the value is not a number.
     """
-    number = Decimal(str(value).strip()) * 1000
-    if not number.is_finite() or number != int(number) or abs(number) > _MAX_FRAILTY:
+    thousandths = Decimal(str(value).strip()) * 1000
+    if not thousandths.is_finite() or thousandths != int(thousandths):
         return None
-    return int(number)
+    return int(thousandths) if abs(thousandths) <= MAX_FRAILTY_THOUSANDTHS else None

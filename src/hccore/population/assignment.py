@@ -28,7 +28,7 @@ from hccore.tables.member_columns import MAX_AGE
 from hccore.tables.schema import ModelTables, conditions_in_run
 
 if TYPE_CHECKING:
-    from hccore.payment.request import Payment
+    from hccore.payment.request import PaymentRequest
     from hccore.payment.scores import ModelPayment
 
 
@@ -240,16 +240,16 @@ def applicability(parts: Sequence[ModelAssignment], profiles: Profiles) -> dict[
 
 
 def payments_of(
-    payment: Payment, parts: Sequence[ModelAssignment], people: MemberTable
+    payment: PaymentRequest, parts: Sequence[ModelAssignment], people: MemberTable
 ) -> tuple[ModelPayment, ...]:
     """Factors and frailty of each model, before any code is read: a missing factor stops the run here."""
-    from hccore.payment.scores import ModelPayment, frailty_where_due, paid
+    from hccore.payment.scores import ModelPayment, frailty_of_members, has_payment
 
     present = []
     for part in parts:
         used = np.bincount(part.segment[part.scored], minlength=len(part.model.segment_names)) > 0
         present.append((part.model.tables, used))
-    terms = payment.terms(present)
+    terms = payment.payment_terms(present)
     segments = [part.segment for part in parts]
     scored = [part.scored for part in parts]
     given = people.frailty if payment.frailty is None else payment.frailty
@@ -257,9 +257,9 @@ def payments_of(
     if given is not None:
         for i, part in enumerate(parts):
             age, of_row = people.ages_for(part.model.tables), part.of_row
-            frailty[i] = frailty_where_due(given, terms[i], segments[i][of_row], age, scored[i][of_row])
+            frailty[i] = frailty_of_members(given, terms[i], segments[i][of_row], age, scored[i][of_row])
     return tuple(
-        ModelPayment(terms[i], frailty[i], paid(terms, segments, scored, i)) for i in range(len(parts))
+        ModelPayment(terms[i], frailty[i], has_payment(terms, segments, scored, i)) for i in range(len(parts))
     )
 
 

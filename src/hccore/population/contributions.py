@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.base.arrow import dictionary_array, list_array, number_array, single_array, string_array
-from hccore.member.reference import in_words
+from hccore.member.reference import rule_in_words
 from hccore.population.assignment import ModelAssignment
 from hccore.population.code_table import EntryArrays
 from hccore.population.diagnoses import CodeBatch, read_codes
@@ -154,7 +154,7 @@ class _Expander:
                 sets = model.bits[rule.variable] if rule.variable else -1
                 for name in model.tables.members_of(rule.clears):
                     clearing.setdefault(model.bits[name], []).append((sets, len(names)))
-                names.append(rule.variable or in_words(rule))
+                names.append(rule.variable or rule_in_words(rule))
         return names, clearing
 
     def batch(self, start: int, stop: int) -> pa.RecordBatch:

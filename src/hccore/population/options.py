@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
     from hccore.payment.factors import Factors
-    from hccore.payment.request import Payment
+    from hccore.payment.request import PaymentRequest
 
 Progress = Callable[[str, int], None]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -126,7 +126,7 @@ class RunSettings:
 
     Attributes
     ----------
-    payment : Payment or None
+    payment : PaymentRequest or None
         None: raw scores only.
     """
 
@@ -135,7 +135,7 @@ class RunSettings:
     threads: int = 0
     exact_codes: bool = False
     assume: Mapping[str, object] = field(default_factory=dict)
-    payment: Payment | None = None
+    payment: PaymentRequest | None = None
 
     @property
     def workers(self) -> int:
@@ -163,9 +163,9 @@ def settings_of(options: Mapping[str, Any]) -> RunSettings:
     if chosen["program"] is not None:
         if chosen["all_segments"]:
             raise InputError("payment scores belong to one segment; score without all_segments")
-        from hccore.payment.request import Payment  # saves start-up: imports NumPy
+        from hccore.payment.request import PaymentRequest  # saves start-up: imports NumPy
 
-        payment = Payment.ask(chosen["program"], chosen["factors"], chosen["frailty"])
+        payment = PaymentRequest.from_arguments(chosen["program"], chosen["factors"], chosen["frailty"])
     elif chosen["factors"] is not None or chosen["frailty"] is not None:
         raise InputError("factors and frailty belong to a program; give program too")
     names = ("all_segments", "on_invalid", "threads", "exact_codes")

@@ -190,7 +190,7 @@ class Result:
         for number, mine in enumerate(every):
             places = _places(mine.rows, block)
             yield payment_scores(
-                [payment.at(mine.rows, mine.profile) for payment in self._run.payments],
+                [payment.for_rows(mine.rows, mine.profile) for payment in self._run.payments],
                 [
                     ModelScores(scores[places], part.segment[mine.profile], part.scored[mine.profile])
                     for scores, part in zip(raw, self._run.parts, strict=True)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 import hccore
 from hccore.base.threads import each, in_ranges
-from hccore.population.coded_columns import Coder, joined, look_up
+from hccore.population.coded_columns import ColumnCoder, joined, look_up
 from hccore.population.member_index import index_members
 from hccore.tables.member_columns import COLUMNS
 
@@ -111,19 +111,19 @@ def test_a_column_is_coded_as_its_values_are(data: st.DataObject, name: str) -> 
     kind = data.draw(st.sampled_from(list(VALUES)))
     values = data.draw(st.lists(VALUES[kind], min_size=1, max_size=30))
     column = COLUMNS[name]
-    coder = Coder(column.code, column.blank, np.int16)
+    coder = ColumnCoder(column.code, column.blank, np.int16)
     given_values = pieces(values, kind, data.draw(st.lists(st.integers(0, 30), max_size=3)))
     if data.draw(st.booleans()):
         given_values = given_values.dictionary_encode()
-    coded = joined([coder.piece(chunk) for chunk in given_values.chunks])
+    coded = joined([coder.chunk(chunk) for chunk in given_values.chunks])
     right = [column.code(value) for value in values]
     blank = [value is None or (isinstance(value, str) and not value.strip()) for value in values]
     assert coded.codes.tolist() == [0 if code is None else code for code in right]
-    assert (coded.bad.tolist() or [False] * len(values)) == [code is None for code in right]
+    assert (coded.invalid.tolist() or [False] * len(values)) == [code is None for code in right]
     wrong = Counter(
         "" if v is None else str(v) for v, code in zip(values, right, strict=True) if code is None
     )
-    assert coded.wrong == dict(wrong)
+    assert coded.invalid_values == dict(wrong)
     nothing_to_say = [
         code for code, is_blank in zip(right, blank, strict=True) if is_blank and code is not None
     ]

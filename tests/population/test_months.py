@@ -218,21 +218,27 @@ def test_months_come_back_as_they_were_given(months: list[object]) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"month": 1}, {"month": 1}], "2 rows with an id and month that another row has too"),
-        ([{"month": "2026-01"}, {"month": "202601"}], "2 rows with an id and month that another row has too"),
-        ([{"month": 1}, {"month": None}], "month: 1 row with no month .YYYY-MM, YYYYMM, a date or 1-12.:"),
-        ([{"month": "2026-01"}, {"month": "soon"}], r"no month .*'soon' \(1\); first at row 2"),
-        ([{"month": "2026-01"}, {"month": "2"}], "month: 1 row with a month without its year"),
-        ([{"month": "2026-01"}, {"month": "2025-12"}], "month: 1 row with a month that is not of 2026"),
-        ([{"month": 1}, {"member_id": None, "month": 1}], "member_id: 1 row with no member id"),
-        ([{"month": 1}, {"member_id": "", "month": 1}], "member_id: 1 row with no member id"),
+        ([{"month": 1}, {"month": 1}], "member_id: 2 rows are not unique within the month"),
+        ([{"month": "2026-01"}, {"month": "202601"}], "member_id: 2 rows are not unique within the month"),
+        (
+            [{"month": 1}, {"month": None}],
+            "month: 1 row is blank .first at row 2.. Expected YYYY-MM, YYYYMM, a date or 1-12.",
+        ),
+        (
+            [{"month": "2026-01"}, {"month": "soon"}],
+            r"month: 1 row has an invalid month \(first at row 2\): 'soon' \(1\)\. Expected YYYY-MM",
+        ),
+        ([{"month": "2026-01"}, {"month": "2"}], "month: 1 row has no year, although other rows have one"),
+        ([{"month": "2026-01"}, {"month": "2025-12"}], "month: 1 row is not in 2026"),
+        ([{"month": 1}, {"member_id": None, "month": 1}], "member_id: 1 row is blank"),
+        ([{"month": 1}, {"member_id": "", "month": 1}], "member_id: 1 row is blank"),
     ],
 )
 def test_wrong_rows_are_refused_or_left_out(rows: list[dict[str, object]], words: str) -> None:
     with pytest.raises(InputError, match=words):
         score(rows)
     result = score(rows, on_invalid="null")
-    wrong = 2 if "another row" in words else 1
+    wrong = 2 if "not unique" in words else 1
     assert [row["raw_score"] is None for row in result.scores.to_pylist()].count(True) == wrong
     averages = result.averages.to_pylist()
     assert averages[0]["months"] == 2 - wrong
@@ -250,7 +256,7 @@ def test_a_member_has_one_birth_date() -> None:
         {"month": 1, "birth_date": "1950-01-01"},
         {"month": 2, "birth_date": "1951-01-01"},
     ]
-    with pytest.raises(InputError, match="birth_date: 1 row with another date than the member's first row"):
+    with pytest.raises(InputError, match="birth_date: 1 row differs from the date in the member's first row"):
         score(rows)
 
 
@@ -358,7 +364,7 @@ def test_months_are_members_of_their_own(
 
 def test_many_rows_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_RANGE", 7)
-    monkeypatch.setattr(member_months, "_MANY", -(10**6))
+    monkeypatch.setattr(member_months, "MIN_PAIR_COUNTS", -(10**6))
     random = np.random.default_rng(1)
     rows = [
         {

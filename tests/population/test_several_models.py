@@ -120,7 +120,9 @@ def test_one_model_scores_everybody_as_before() -> None:
     result = score(people, [MODELS[0]])
     assert [row["member_id"] for row in result.scores.to_pylist()] == list(people)
     assert "applies" not in result.report["members"]
-    with pytest.raises(InputError, match="5 rows with facts for which esrd_v24 2026 has no segment"):
+    with pytest.raises(
+        InputError, match="5 rows have no applicable value, because no segment of esrd_v24 2026"
+    ):
         score(dict.fromkeys("abcde", AGED), [MODELS[2]])
 
 

@@ -319,10 +319,10 @@ def _remarks(result: Result) -> list[str]:
     """What the user should know of the input, one line each."""
     report = result.report
     lines = [f"note: column {name}: {what}" for name, what in report["members"]["assumed"].items()]
-    lines += [
-        f"note: {item['rows']:,} member rows not scored: {item['column']}: {item['problem']}"
-        for item in report["members"]["problems"]
-    ]
+    what = "member-month" if result.has_months else "member"
+    for item in report["members"]["problems"]:
+        plural = "s" if item["rows"] > 1 else ""
+        lines.append(f"note: {item['rows']:,} {what}{plural} not scored: {item['column']} {item['problem']}")
     if count := report["members"].get("no_model_applies"):
         lines.append(f"note: members to whom no model applies (null scores): {count:,}")
     for label, programs in report["members"].get("left_to_a_program_without_segment", {}).items():

@@ -27,9 +27,8 @@ from hccore.base.errors import HccoreError, InputError, MissingFactorError, Unkn
 from hccore.distributed.buckets import Job, prepare
 from hccore.tables.conditions import parse_condition, parse_row_condition
 from hccore.tables.folders import mappings_root
-from tests.population.test_months import YEAR_OF_ONE
-from tests.population.test_several_models import AGED, CODES, PEOPLE
 from tests.support import GOLDEN
+from tests.support_members import AGED, CODES, PEOPLE, YEAR_OF_ONE
 
 ROOT = Path(__file__).parents[2]
 V28 = [("cms_hcc_v28", 2026)]

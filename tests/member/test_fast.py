@@ -31,8 +31,8 @@ from hccore.tables.code_systems import clean_code
 from hccore.tables.folders import available_models
 from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import SYSTEMS
-from tests.population.test_random_models import make_model
 from tests.support import GOLDEN, read_csv
+from tests.support_random_models import make_model
 
 ROOT = Path(__file__).resolve().parents[2]
 HHS_YEARS = range(2021, 2027)

@@ -194,7 +194,7 @@ class _Assigner:
         )
 
     def _reject_invalid_ages(self) -> None:
-        """Add members to the problems who are not born on the model's date, or are too old."""
+        """Reject members who are born after the model's date, or are too old."""
         if self.tables.age_as_of is None or "age" not in self.facts:
             return
         month, day = self.tables.age_as_of
@@ -222,7 +222,7 @@ class _Assigner:
         self._skip(~self.segment_given & of_other_model)
 
     def _can_choose_segments(self) -> bool:
-        """Whether members without a given segment are left, and the columns to choose one are there."""
+        """Whether any member still needs a segment, and all columns to choose one are present."""
         without_segment = self.valid & ~self.segment_given
         columns = columns_of(self.tables, segments=True).union(*(c.columns for c in self.shared.values()))
         absent = columns - self.facts.keys()
@@ -234,7 +234,7 @@ class _Assigner:
         return not absent and bool(without_segment.any())
 
     def _leave_to_other_programs(self) -> None:
-        """Skip members whom `applies_with` in `model.toml` leaves to another program of the run."""
+        """Skip members who are paid under another program of the run (`applies_with` in `model.toml`)."""
         for program, condition in self.shared.items():
             holds = np.broadcast_to(condition(self.facts), len(self.profiles))
             self.other_program[program] = self.valid & ~self.segment_given & np.logical_not(holds)
@@ -351,7 +351,11 @@ def payments_of(
     MissingFactorError
         If a factor that a scored member needs is not established.
     """
-    from hccore.payment.scores import ModelPayment, frailty_where_due, paid  # saves start-up
+    from hccore.payment.scores import (
+        ModelPayment,
+        frailty_where_due,
+        paid,
+    )  # saves start-up: imports the factors
 
     present = []
     for one in assignments:

@@ -334,21 +334,25 @@ def plain_ids(ids: Any, name: str) -> Any:
     InputError
         If the ids have another type, or an integer id exceeds 2^63 - 1.
     """
-    kind = ids.type.value_type if pa.types.is_dictionary(ids.type) else ids.type
-    if pa.types.is_integer(kind):
+    value_type = ids.type.value_type if pa.types.is_dictionary(ids.type) else ids.type
+    if pa.types.is_integer(value_type):
         try:
             return ids.cast(pa.int64())
         except pa.ArrowInvalid:  # its message quotes the id, so it is not shown
             raise InputError(f"{name}: member ids above 2^63 - 1 must be text") from None
     if ids.type in (pa.string(), pa.large_string(), pa.large_binary()):
         return ids
-    if kind in (pa.string(), pa.large_string(), pa.string_view()):
+    if value_type in (pa.string(), pa.large_string(), pa.string_view()):
         return ids.cast(pa.large_string())
-    if pa.types.is_binary(kind) or pa.types.is_fixed_size_binary(kind) or pa.types.is_large_binary(kind):
+    if (
+        pa.types.is_binary(value_type)
+        or pa.types.is_fixed_size_binary(value_type)
+        or pa.types.is_large_binary(value_type)
+    ):
         return ids.cast(pa.large_binary())
-    if pa.types.is_null(kind):
+    if pa.types.is_null(value_type):
         return ids.cast(pa.string())
-    raise InputError(f"{name}: member ids must be text or whole numbers, not {kind}")
+    raise InputError(f"{name}: member ids must be text or whole numbers, not {value_type}")
 
 
 def _is_empty(texts: Any, rows: NDArray[np.int32]) -> NDArray[np.bool_]:

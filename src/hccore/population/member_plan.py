@@ -15,6 +15,7 @@ from hccore.payment.frailty import frailty_thousandths
 from hccore.population.coded_columns import ColumnCoder
 from hccore.population.member_dates import DateCoder
 from hccore.population.member_table import Day, age_on_day
+from hccore.population.problems import expected_values
 from hccore.population.profiles import chooses_segments, columns_of
 from hccore.tables.member_columns import COLUMNS, YES_NO, Column
 from hccore.tables.schema import ModelTables, shared_with
@@ -191,7 +192,7 @@ def _assume_value(plan: MemberPlan, column: Column, assume: Mapping[str, object]
     value = column.code(assume[column.name]) if column.name in assume else column.default
     if value is None:
         raise InputError(
-            f"assume: {assume[column.name]!r} is not a value of {column.name}. Expected {column.expects()}."
+            f"assume: {assume[column.name]!r} is not a value of {column.name}. Expected {expected_values(column)}."
         )
     plan.constants[column.name] = value
     reason = "as requested" if column.name in assume else "there is no such column"

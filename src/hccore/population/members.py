@@ -34,6 +34,7 @@ from hccore.population.problems import (
     add_invalid_dates,
     add_invalid_values,
     expected_values,
+    one_of,
 )
 from hccore.population.profiles import FactRange, ProfileKeys, chooses_segments, conditions_of
 from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
@@ -354,8 +355,7 @@ class _ColumnChecks:
     def check_segments(self, names: Sequence[str]) -> None:
         """Check the segments that are given with the members, against the names of all segments."""
         coded = self._joined("segment", codes=False)
-        expected = " or ".join(", ".join(names[1:]).rsplit(", ", 1))
-        add_invalid_values(self.problems, "segment", coded, expected)
+        add_invalid_values(self.problems, "segment", coded, one_of(names[1:]))
         self._exclude(coded.invalid)
 
     def check_frailty(self, header: str) -> NDArray[np.int32]:

@@ -229,5 +229,19 @@ def _shape(text: str) -> str:
 
 
 def expected_values(column: Column) -> str:
-    """The accepted values of a column, for messages: "male, female, m, f or 1-2"."""
-    return " or ".join(column.expects().rsplit(", ", 1))
+    """The accepted values of a column, for messages: "male, female, M, F, 1 or 2"."""
+    named = list(dict.fromkeys([*column.labels, *column.spellings]))
+    values = [name.upper() if len(name) == 1 else name for name in named]
+    numbers = [str(number) for number in range(column.low, column.high + 1)]
+    if not named:
+        return f"a whole number from {column.low} to {column.high}"
+    if len(numbers) <= 2:
+        values += [number for number in numbers if number not in named]
+    elif not set(numbers) <= set(named):
+        values.append(f"{column.low} to {column.high}")
+    return one_of(values)
+
+
+def one_of(values: Sequence[str]) -> str:
+    """Some values as a choice: "A, B or C"."""
+    return " or ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)

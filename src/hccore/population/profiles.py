@@ -1,4 +1,4 @@
-"""Profiles: the distinct combinations of the member facts that a run looks at.
+"""Profiles: the distinct combinations of the member facts that a run uses.
 
 Two members have the same profile if no condition of any model of the run can tell them apart by their age, sex and
 other attributes. Everything that depends on these attributes alone is computed once per profile. A population of

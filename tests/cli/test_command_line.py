@@ -149,7 +149,7 @@ def test_assume_stands_in_for_an_absent_column(tmp_path: Path, capsys: pytest.Ca
     assert main(base) == 1
     assert "no column dual_status" in capsys.readouterr().err
     assert main([*base, "--assume", "orec=0", "--assume", "dual_status=full"]) == 0
-    assert "note: column dual_status: full for all members (as asked)" in capsys.readouterr().err
+    assert "note: column dual_status: full for all members (as requested)" in capsys.readouterr().err
     assert rows(tmp_path / "o.csv")[0]["segment"] == "COMMUNITY_FBA"
 
 
@@ -166,7 +166,7 @@ def test_invalid_members_stop_the_run_or_stay_null(tmp_path: Path, capsys: pytes
     assert not out.exists()
     assert main([*base, "--on-invalid", "null"]) == 0
     message = capsys.readouterr().err
-    assert "note: 1 member rows not scored: sex" in message
+    assert "note: 1 member not scored: sex has an invalid value: 'X' (1); expected male" in message
     assert "note: diagnoses: 1 of 2 rows: unknown member" in message
     assert [row["raw_score"] for row in rows(out)] == ["", "0.561"]
 

@@ -31,8 +31,8 @@ from hccore.tables.code_systems import clean_code
 from hccore.tables.folders import available_models
 from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import SYSTEMS
-from tests.population.test_random_models import make_model
 from tests.support import GOLDEN, read_csv
+from tests.support_random_models import make_model
 
 ROOT = Path(__file__).resolve().parents[2]
 HHS_YEARS = range(2021, 2027)
@@ -383,7 +383,7 @@ def test_a_given_segment_needs_no_facts_to_choose_one() -> None:
         (["B9735"], r"needs the service date of every diagnosis: .* \('B9735', '2026-03-31'\)"),
         ([("B9735", "2026-02-30")], "service date of B9735 is not a valid date"),
         ([("B9735", "2026-01-01", 1)], "a code, or a pair"),
-        ("B9735", r"codes are given as a list, such as \['B9735'\]"),
+        ("B9735", r"codes must be a list, such as \['B9735'\]"),
     ],
 )
 def test_refusals(codes: Any, words: str) -> None:

@@ -433,7 +433,7 @@ def test_frailty_is_the_same_in_every_row_of_a_blend() -> None:
 
 def test_bad_frailty_scores_of_members_are_invalid_values() -> None:
     table = members({}).append_column("f", pa.array(["a lot"]))
-    with pytest.raises(InputError, match="f: 1 row with no frailty score"):
+    with pytest.raises(InputError, match="f: 1 row has an invalid frailty score"):
         hccore.score(table, diagnoses(), models=[("cms_hcc_v28", 2026)], program="ma", frailty="f")
 
 

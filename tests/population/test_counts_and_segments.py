@@ -1,7 +1,7 @@
-"""Rules see what earlier rules did, also when they count; the first segment whose condition holds is the member's.
+"""Rules count what earlier rules have set and cleared, and the first segment whose condition holds is chosen.
 
-The published models happen not to show either: their counts do not change between two rules that take them, and
-their segments do not overlap. A model made for it does.
+Published models do not test either: in them, counts do not change between two rules that use them, and segments do
+not overlap. The small models made here have such rules and segments.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ CODES = {"HCC1": "A00", "HCC2": "A01", "HCC3": "A02", "HCC4": "A03"}
 
 
 def model_of(root: Path, rules: list[str], changes: dict[str, str] | None = None) -> Model:
-    """A model of four categories without hierarchies, with some rules; FIRST is 0.100 and SECOND 0.010."""
+    """A model of four categories with these rules and no hierarchies. FIRST adds 0.100 and SECOND 0.010."""
     tables: dict[str, str | bytes | None] = {
         "variables.csv": TINY["variables.csv"].splitlines()[0]
         + "\nOLD,demographic,,\n"
@@ -45,7 +45,7 @@ def model_of(root: Path, rules: list[str], changes: dict[str, str] | None = None
 
 
 def score_everywhere(model: Model, categories: list[str]) -> float:
-    """The raw score by the kernels, after every other way to work it out was found to give the same."""
+    """The raw score from the kernels. Checks that every other way to compute it gives the same."""
     codes = [CODES[category] for category in categories]
     members = pa.table({"member_id": ["M"], "age": [FACTS["age"]], "sex": [FACTS["sex"]]})
     diagnoses = pa.table({"member_id": pa.array(["M"] * len(codes), pa.string()), "icd10": codes})
@@ -70,17 +70,17 @@ def score_everywhere(model: Model, categories: list[str]) -> float:
 
 # -------------------------------------------------------------------- counts
 
-# Stages are worked out by different calls, so each form is tried in both.
+# The kernels run the two stages separately, so each rule is tested in both.
 stages = pytest.mark.parametrize("stage", ["before", "after"])
 
 
 @stages
-def test_a_count_is_taken_again_after_a_rule_that_counts_the_same_has_cleared(stage: str, tmp_path: Path):
+def test_a_rule_that_clears_categories_changes_the_next_count_of_them(stage: str, tmp_path: Path):
     model = model_of(
         tmp_path,
         [f"{stage},FIRST,,,{COUNT},2,,HCC3", f"{stage},SECOND,,,{COUNT},2,,"],
     )
-    # Of two categories one is cleared: the second rule counts one. Of three two are left.
+    # The first rule clears HCC3, so the second rule counts one category of two, or two of three.
     assert score_everywhere(model, ["HCC1", "HCC3"]) == 1 + 1 + 0.1
     assert score_everywhere(model, ["HCC1", "HCC2"]) == 1 + 3 + 0.11
     assert score_everywhere(model, ["HCC1", "HCC2", "HCC3"]) == 1 + 3 + 0.11
@@ -88,7 +88,7 @@ def test_a_count_is_taken_again_after_a_rule_that_counts_the_same_has_cleared(st
 
 
 @stages
-def test_a_count_is_taken_again_after_a_rule_between_has_cleared(stage: str, tmp_path: Path):
+def test_a_rule_between_two_counts_clears_a_category(stage: str, tmp_path: Path):
     rules = [
         f"{stage},FIRST,,,{COUNT},2,,",
         f"{stage},,HCC4,,,,,HCC3",
@@ -101,10 +101,8 @@ def test_a_count_is_taken_again_after_a_rule_between_has_cleared(stage: str, tmp
 
 
 @stages
-def test_a_count_is_taken_again_after_a_rule_that_did_not_fire_and_one_that_cleared(
-    stage: str, tmp_path: Path
-):
-    """The first rule merely counts and does not fire, so that nothing but clearing can void its count."""
+def test_a_category_is_cleared_after_a_count_that_did_not_fire(stage: str, tmp_path: Path):
+    """The first rule counts but does not fire, so only the clearing rule changes the count."""
     rules = [
         f"{stage},FIRST,,,{COUNT},3,,",
         f"{stage},,HCC4,,,,,HCC3",
@@ -116,7 +114,7 @@ def test_a_count_is_taken_again_after_a_rule_that_did_not_fire_and_one_that_clea
 
 
 @stages
-def test_a_count_is_taken_again_after_the_rule_before_has_set_what_it_counts(stage: str, tmp_path: Path):
+def test_a_rule_sets_a_variable_that_the_next_rule_counts(stage: str, tmp_path: Path):
     rules = [f"{stage},FIRST,,,HCC1 HCC2 FIRST,1,,", f"{stage},SECOND,,,HCC1 HCC2 FIRST,2,,"]
     model = model_of(tmp_path, rules)
     assert score_everywhere(model, ["HCC1"]) == 1 + 1 + 0.11
@@ -124,7 +122,7 @@ def test_a_count_is_taken_again_after_the_rule_before_has_set_what_it_counts(sta
 
 
 @stages
-def test_a_count_is_taken_again_after_a_rule_between_has_set_what_it_counts(stage: str, tmp_path: Path):
+def test_a_rule_between_two_counts_sets_a_counted_variable(stage: str, tmp_path: Path):
     rules = [
         f"{stage},SECOND,,,HCC1 HCC2 FIRST,3,,",
         f"{stage},FIRST,HCC4,,,,,",
@@ -151,7 +149,7 @@ OVERLAPPING = {
 }
 
 
-def test_of_segments_that_overlap_the_first_is_the_members(tmp_path: Path):
+def test_the_first_of_overlapping_segments_is_chosen(tmp_path: Path):
     rules = ["after,FIRST,HCC1 HCC2,,,,,", "after,SECOND,HCC1 HCC3,,,,,"]
     model = model_of(tmp_path, rules, OVERLAPPING)
     ages = [65, 69, 70, 79, 80, 95]
@@ -171,7 +169,7 @@ def test_of_segments_that_overlap_the_first_is_the_members(tmp_path: Path):
         assert explained.raw_score == model.score_one({"age": age, "sex": "F"}, ["A00"]) == row["raw_score"]
 
 
-def test_a_segment_given_with_the_member_goes_before_the_first_that_holds(tmp_path: Path):
+def test_a_segment_given_with_the_member_has_priority(tmp_path: Path):
     rules = ["after,FIRST,HCC1 HCC2,,,,,", "after,SECOND,HCC1 HCC3,,,,,"]
     model = model_of(tmp_path, rules, OVERLAPPING)
     members = pa.table(

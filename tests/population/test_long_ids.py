@@ -1,8 +1,9 @@
-"""Member ids with more digits than a 64-bit number holds are told apart and found like any others."""
+"""Member ids with more digits than a 64-bit integer holds are told apart and found like all others."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,7 +13,7 @@ import hccore
 
 WIDTHS = [17, 18, 19, 20, 21, 25, 38, 60]
 PREFIXES = ["", "M", "MEMBER-"]
-# What numbers may differ by without a difference in their last 63 or 64 bits, or in their first digits.
+# Differences that do not show in the last 63 or 64 bits of a number, or only in its first digits.
 FAR = [1 << 63, 1 << 64, 1 << 65, 3 << 64, 10**18, 10**19]
 
 forms = pytest.mark.parametrize(
@@ -25,9 +26,9 @@ def ids_of(prefix: str, width: int, numbers: list[int]) -> list[str]:
 
 
 def score(
-    members: list[str], codes: list[tuple[str, str]], files: Path | None = None
-) -> tuple[dict[str, list[str]], dict[str, int]]:
-    """The categories of every member, and the counts of the diagnoses; from tables, or from Parquet files."""
+    members: list[Any], codes: list[tuple[str, str]], files: Path | None = None
+) -> tuple[dict[Any, list[str]], dict[str, int]]:
+    """The categories of every member and the counts of the diagnoses, from tables or from Parquet files."""
     rows: list[object] = [
         pa.table(
             {
@@ -74,7 +75,7 @@ def test_ids_that_differ_beyond_64_bits_are_different_members(
 def test_members_whose_numbers_have_the_same_last_64_bits_are_different_members(
     prefix: str, width: int, as_files: bool, tmp_path: Path
 ):
-    """In 64 bits each of them would be one of five numbers, and a duplicate."""
+    """Cut to 64 bits, the 25 numbers would be 5, each of them a duplicate."""
     numbers = [number + (times << 64) for times in range(5) for number in range(5)]
     members = ids_of(prefix, width, numbers)
     assert len(members) == 25
@@ -88,7 +89,7 @@ def test_members_whose_numbers_have_the_same_last_64_bits_are_different_members(
 def test_an_id_that_differs_from_a_members_beyond_64_bits_is_nobody(
     prefix: str, width: int, as_files: bool, tmp_path: Path
 ):
-    """The members alone are numbers of a small range, such as are looked up directly."""
+    """The members' numbers are close together, so they are found through a table indexed by number."""
     near = list(range(40, 60))
     members = ids_of(prefix, width, near)
     strangers = ids_of(prefix, width, [number + far for far in FAR for number in near])
@@ -101,7 +102,7 @@ def test_an_id_that_differs_from_a_members_beyond_64_bits_is_nobody(
 
 @pytest.mark.parametrize("width", [19, 20, 25])
 def test_long_numbers_that_are_one_apart_are_different_members(width: int):
-    """The least difference: it is lost where a number is taken for a floating-point one."""
+    """A floating-point number would lose the difference."""
     last = 10**width - 1
     members = [str(last - number) for number in range(50)]
     found, _ = score(members, [(id_, "C50A0") for id_ in members[1::2]])
@@ -109,9 +110,22 @@ def test_long_numbers_that_are_one_apart_are_different_members(width: int):
 
 
 @pytest.mark.parametrize("width", [19, 20, 25])
-def test_the_same_long_id_twice_is_said_to_be_a_duplicate(width: int):
-    """And an id that differs beyond 64 bits is not."""
+def test_a_long_id_that_occurs_twice_is_a_duplicate(width: int):
+    """An id that differs beyond 64 bits is not a duplicate."""
     members = ids_of("", width, [7, 8, 7 + (1 << 64), 7 + (1 << 63)])
     score(members, [(members[0], "C50A0")])
-    with pytest.raises(hccore.InputError, match="member_id"):
+    with pytest.raises(hccore.InputError, match="member_id: 2 rows are not unique"):
         score([*members, members[0]], [(members[0], "C50A0")])
+
+
+@pytest.mark.parametrize("as_files", [False, True], ids=["tables", "files"])
+def test_integer_ids_of_19_digits_are_found_by_text(as_files: bool, tmp_path: Path):
+    """Texts beyond the range of 64-bit integers are unknown members."""
+    members = [10**18 - 1, 10**18, 5 * 10**18, (1 << 63) - 2, (1 << 63) - 1, -(10**18), -(1 << 63)]
+    unknown = [1 << 63, (1 << 63) + 1, 10**19 - 1, 10**19, 1 << 64, (1 << 64) + 10**18, 10**40]
+    unknown += [-(1 << 63) - 1, -(10**19) + 1, -(10**19)]
+    codes = [(str(id_), "C50A0") for id_ in [*members[1:], *unknown]] + [(f"0{10**18}", "C50A0")]
+    found, counts = score(members, codes, tmp_path if as_files else None)
+    assert {id_ for id_, hccs in found.items() if hccs} == {*members[1:]}
+    assert counts["used"] == len(members) - 1
+    assert counts["unknown_member"] == len(unknown) + 1

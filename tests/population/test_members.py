@@ -1,4 +1,4 @@
-"""Members are read in pieces and by several threads; what comes of it does not depend on the pieces or threads."""
+"""Reading members: ids, coded columns, and results that depend on neither batches nor threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 import hccore
 from hccore.base.threads import for_row_ranges, map_in_threads
-from hccore.population.coded_columns import Coder, joined, look_up
+from hccore.population.coded_columns import ColumnCoder, joined, look_up
 from hccore.population.member_index import index_members
 from hccore.tables.member_columns import COLUMNS
 
@@ -30,8 +30,8 @@ TEXT_IDS = st.one_of(
 SAME_FORM_IDS = st.integers(0, 30).map(lambda number: f"M{number:010d}")
 
 
-def pieces(values: list[object], kind: pa.DataType, cuts: list[int]) -> pa.ChunkedArray:
-    """The values as chunks that begin at some positions."""
+def chunked(values: list[object], kind: pa.DataType, cuts: list[int]) -> pa.ChunkedArray:
+    """The values in chunks, divided at some positions."""
     stops = sorted({0, len(values), *(cut % (len(values) + 1) for cut in cuts)})
     chunks = [values[start:stop] for start, stop in itertools.pairwise(stops)]
     return pa.chunked_array([pa.array(chunk, kind) for chunk in chunks], kind)
@@ -51,7 +51,7 @@ def pieces(values: list[object], kind: pa.DataType, cuts: list[int]) -> pa.Chunk
 def test_every_text_id_is_found_and_others_are_not(
     ids: list[str | None], cuts: list[int], threads: int
 ) -> None:
-    index = index_members(pieces(list(ids), pa.string(), cuts), "members", threads)
+    index = index_members(chunked(list(ids), pa.string(), cuts), "members", threads)
     times = Counter(ids)
     assert index.missing.tolist() == [not id_ for id_ in ids]
     assert index.duplicate.tolist() == [bool(id_) and times[id_] > 1 for id_ in ids]
@@ -69,7 +69,7 @@ def test_every_text_id_is_found_and_others_are_not(
 def test_every_whole_number_is_found_and_others_are_not(
     ids: list[int | None], cuts: list[int], threads: int
 ) -> None:
-    index = index_members(pieces(list(ids), pa.int64(), cuts), "members", threads)
+    index = index_members(chunked(list(ids), pa.int64(), cuts), "members", threads)
     times = Counter(ids)
     assert index.missing.tolist() == [id_ is None for id_ in ids]
     assert index.duplicate.tolist() == [id_ is not None and times[id_] > 1 for id_ in ids]
@@ -82,7 +82,7 @@ def test_every_whole_number_is_found_and_others_are_not(
 @pytest.mark.parametrize(
     "wrong", ["M00000/001", "M0000000:1", "N000000001", "M00000001", "M\N{SUPERSCRIPT TWO}0000001"]
 )
-def test_an_id_of_another_form_is_nobody_else(wrong: str) -> None:
+def test_an_id_of_another_format_matches_no_other_member(wrong: str) -> None:
     ids = [f"M{number:09d}" for number in range(20)]
     index = index_members(pa.chunked_array([ids]), "members")
     assert len(index.table.dense)
@@ -107,39 +107,39 @@ VALUES = {
 
 @given(data=st.data(), name=st.sampled_from(["sex", "orec", "dual_status", "months_since_graft"]))
 @settings(max_examples=200)
-def test_a_column_is_coded_as_its_values_are(data: st.DataObject, name: str) -> None:
+def test_a_column_is_coded_like_its_values_one_by_one(data: st.DataObject, name: str) -> None:
     kind = data.draw(st.sampled_from(list(VALUES)))
     values = data.draw(st.lists(VALUES[kind], min_size=1, max_size=30))
     column = COLUMNS[name]
-    coder = Coder(column.code, column.blank, np.int16)
-    given_values = pieces(values, kind, data.draw(st.lists(st.integers(0, 30), max_size=3)))
+    coder = ColumnCoder(column.code, column.blank, np.int16)
+    given_values = chunked(values, kind, data.draw(st.lists(st.integers(0, 30), max_size=3)))
     if data.draw(st.booleans()):
         given_values = given_values.dictionary_encode()
-    coded = joined([coder.piece(chunk) for chunk in given_values.chunks])
+    coded = joined([coder.chunk(chunk) for chunk in given_values.chunks])
     right = [column.code(value) for value in values]
     blank = [value is None or (isinstance(value, str) and not value.strip()) for value in values]
     assert coded.codes.tolist() == [0 if code is None else code for code in right]
-    assert (coded.bad.tolist() or [False] * len(values)) == [code is None for code in right]
+    assert (coded.invalid.tolist() or [False] * len(values)) == [code is None for code in right]
     wrong = Counter(
         "" if v is None else str(v) for v, code in zip(values, right, strict=True) if code is None
     )
-    assert coded.wrong == dict(wrong)
+    assert coded.invalid_values == dict(wrong)
     nothing_to_say = [
         code for code, is_blank in zip(right, blank, strict=True) if is_blank and code is not None
     ]
     assert coded.blank_rows == len(nothing_to_say)
 
 
-def test_values_outside_a_table_are_the_nearest() -> None:
+def test_positions_outside_a_lookup_table_give_its_ends() -> None:
     table = np.array([5, 6, 7], np.int16)
     index = np.resize(np.arange(-3, 8, dtype=np.int32), 20_000)
     assert look_up(table, index, 1).tolist() == [table[min(max(i - 1, 0), 2)] for i in index.tolist()]
 
 
-# -------------------------------------------------------------------- pieces and threads
+# -------------------------------------------------------------------- batches and threads
 
 
-def test_pieces_and_threads_do_not_matter(tmp_path: Path) -> None:
+def test_results_depend_on_neither_batches_nor_threads(tmp_path: Path) -> None:
     samples = Path(hccore.__file__).parents[2] / "data_samples"
     members = pa.table(pq.read_table(_as_parquet(samples / "members.csv", tmp_path)))
     model = hccore.load_model("cms_hcc_v28", 2026)
@@ -147,10 +147,10 @@ def test_pieces_and_threads_do_not_matter(tmp_path: Path) -> None:
     for rows in (7, 100):
         path = tmp_path / f"{rows}.parquet"
         pq.write_table(members, path, row_group_size=rows)
-        pieces_ = model.score(path, samples / "diagnoses.csv", threads=2)
-        assert pieces_.scores.equals(whole.scores)
-        for part in ("members", "codes", "conditional_mappings_not_met"):
-            assert pieces_.report[part] == whole.report[part]
+        in_batches = model.score(path, samples / "diagnoses.csv", threads=2)
+        assert in_batches.scores.equals(whole.scores)
+        for key in ("members", "codes", "conditional_mappings_not_met"):
+            assert in_batches.report[key] == whole.report[key]
 
 
 def _as_parquet(path: Path, folder: Path) -> Path:
@@ -162,7 +162,7 @@ def _as_parquet(path: Path, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_work_is_done_once_and_in_order(threads: int) -> None:
+def test_threads_do_each_task_once_and_keep_the_order(threads: int) -> None:
     assert map_in_threads(range(50), threads, lambda number: number * number) == [
         number * number for number in range(50)
     ]
@@ -175,10 +175,10 @@ def test_work_is_done_once_and_in_order(threads: int) -> None:
     assert (times == 1).all()
 
 
-# -------------------------------------------------------------------- what is written
+# -------------------------------------------------------------------- output files
 
 
-def test_only_columns_of_few_values_have_dictionaries(tmp_path: Path) -> None:
+def test_only_columns_with_few_values_have_dictionaries(tmp_path: Path) -> None:
     samples = Path(hccore.__file__).parents[2] / "data_samples"
     model = hccore.load_model("cms_hcc_v28", 2026)
     model.score(samples / "members.csv", samples / "diagnoses.csv").write(tmp_path / "scores.parquet")

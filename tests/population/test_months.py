@@ -1,4 +1,4 @@
-"""Monthly status: one row per member and month, diagnoses of the whole year, and the mean over the months."""
+"""One row per member and month: monthly status, diagnoses of the whole year, and averages over the months."""
 
 from __future__ import annotations
 
@@ -23,16 +23,10 @@ from hccore.base.dates import parse_month
 from hccore.base.errors import InputError
 from hccore.cli import main
 from hccore.population import member_months
-from tests.population.test_several_models import AGED, CODES, diagnoses, status
+from tests.support_members import AGED, CODES, YEAR_OF_ONE, diagnoses, member_rows
 
 V28 = [("cms_hcc_v28", 2026)]
 ALL = [*V28, ("esrd_v24", 2026), ("rxhcc_v08_x", 2026)]
-# In the community until March, in an institution from April, on dialysis in June.
-YEAR_OF_ONE = [
-    *({"month": f"2026-0{month}"} for month in (1, 2, 3)),
-    *({"month": f"2026-0{month}", "institutional": 1} for month in (4, 5)),
-    {"month": "2026-06", "institutional": 1, "esrd_status": "dialysis"},
-]
 
 
 def table(rows: list[dict[str, object]]) -> pa.Table:
@@ -55,7 +49,7 @@ def rounded(value: Fraction) -> int:
 # -------------------------------------------------------------------- scores
 
 
-def test_each_month_has_the_status_of_the_month() -> None:
+def test_each_month_is_scored_by_its_own_status() -> None:
     result = score(YEAR_OF_ONE)
     rows = result.scores.to_pylist()
     assert result.scores.column_names[:4] == ["member_id", "month", "model", "year"]
@@ -78,7 +72,7 @@ def test_diagnoses_count_in_every_month() -> None:
     assert result.report["codes"]["diagnoses"]["used"] == 2
 
 
-def test_several_models_take_turns() -> None:
+def test_each_month_is_scored_by_the_models_that_apply() -> None:
     result = score(YEAR_OF_ONE, ALL)
     rows = [(row["model"], row["month"]) for row in result.scores.to_pylist()]
     months = [row["month"] for row in YEAR_OF_ONE]
@@ -196,7 +190,7 @@ def test_without_months_there_are_no_averages() -> None:
         (float("nan"), None),
     ],
 )
-def test_spellings(value: object, month: tuple[int, int] | None) -> None:
+def test_parse_month(value: object, month: tuple[int, int] | None) -> None:
     assert parse_month(value) == (None if month is None else month[0] * 12 + month[1] - 1)
 
 
@@ -209,7 +203,7 @@ def test_spellings(value: object, month: tuple[int, int] | None) -> None:
         [datetime.date(2026, 1, 1), datetime.date(2026, 2, 1)],
     ],
 )
-def test_months_come_back_as_they_were_given(months: list[object]) -> None:
+def test_months_are_returned_as_given(months: list[object]) -> None:
     result = score([{"month": month} for month in months])
     assert result.scores["month"].to_pylist() == months
     assert result.averages["months"].to_pylist() == [2]
@@ -218,28 +212,34 @@ def test_months_come_back_as_they_were_given(months: list[object]) -> None:
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ([{"month": 1}, {"month": 1}], "2 rows with an id and month that another row has too"),
-        ([{"month": "2026-01"}, {"month": "202601"}], "2 rows with an id and month that another row has too"),
-        ([{"month": 1}, {"month": None}], "month: 1 row with no month .YYYY-MM, YYYYMM, a date or 1-12.:"),
-        ([{"month": "2026-01"}, {"month": "soon"}], r"no month .*'soon' \(1\); first at row 2"),
-        ([{"month": "2026-01"}, {"month": "2"}], "month: 1 row with a month without its year"),
-        ([{"month": "2026-01"}, {"month": "2025-12"}], "month: 1 row with a month that is not of 2026"),
-        ([{"month": 1}, {"member_id": None, "month": 1}], "member_id: 1 row with no member id"),
-        ([{"month": 1}, {"member_id": "", "month": 1}], "member_id: 1 row with no member id"),
+        ([{"month": 1}, {"month": 1}], "member_id: 2 rows are not unique within the month"),
+        ([{"month": "2026-01"}, {"month": "202601"}], "member_id: 2 rows are not unique within the month"),
+        (
+            [{"month": 1}, {"month": None}],
+            "month: 1 row is blank .first at row 2.. Expected YYYY-MM, YYYYMM, a date or 1-12.",
+        ),
+        (
+            [{"month": "2026-01"}, {"month": "soon"}],
+            r"month: 1 row has an invalid month \(first at row 2\): 'soon' \(1\)\. Expected YYYY-MM",
+        ),
+        ([{"month": "2026-01"}, {"month": "2"}], "month: 1 row has no year, although other rows have one"),
+        ([{"month": "2026-01"}, {"month": "2025-12"}], "month: 1 row is not in 2026"),
+        ([{"month": 1}, {"member_id": None, "month": 1}], "member_id: 1 row is blank"),
+        ([{"month": 1}, {"member_id": "", "month": 1}], "member_id: 1 row is blank"),
     ],
 )
-def test_wrong_rows_are_refused_or_left_out(rows: list[dict[str, object]], words: str) -> None:
+def test_invalid_rows_are_refused_or_not_scored(rows: list[dict[str, object]], words: str) -> None:
     with pytest.raises(InputError, match=words):
         score(rows)
     result = score(rows, on_invalid="null")
-    wrong = 2 if "another row" in words else 1
+    wrong = 2 if "not unique" in words else 1
     assert [row["raw_score"] is None for row in result.scores.to_pylist()].count(True) == wrong
     averages = result.averages.to_pylist()
     assert averages[0]["months"] == 2 - wrong
     assert (averages[0]["raw_score"] is None) == (wrong == 2)
 
 
-def test_no_id_at_all() -> None:
+def test_a_row_without_an_id_is_not_scored() -> None:
     result = score([{"member_id": None, "month": 1}], on_invalid="null")
     assert result.scores["raw_score"].to_pylist() == [None]
     assert result.averages.num_rows == 0
@@ -250,16 +250,16 @@ def test_a_member_has_one_birth_date() -> None:
         {"month": 1, "birth_date": "1950-01-01"},
         {"month": 2, "birth_date": "1951-01-01"},
     ]
-    with pytest.raises(InputError, match="birth_date: 1 row with another date than the member's first row"):
+    with pytest.raises(InputError, match="birth_date: 1 row differs from the date in the member's first row"):
         score(rows)
 
 
-def test_age_is_that_of_the_model_s_day_in_every_month() -> None:
+def test_age_is_measured_on_the_model_s_date_in_every_month() -> None:
     result = score([{"month": month, "birth_date": "1961-02-02"} for month in (1, 2, 12)])
     assert set(result.scores["segment"].to_pylist()) == {"COMMUNITY_ND"}  # 64 on 1 February
 
 
-def test_months_go_to_the_models_of_their_year() -> None:
+def test_months_are_scored_by_the_models_of_their_year() -> None:
     rows: list[dict[str, object]] = [{"month": "2025-12"}, {"month": "2026-01"}]
     result = score(rows, [("cms_hcc_v28", 2025), ("cms_hcc_v28", 2026)])
     assert [(row["year"], row["month"]) for row in result.scores.to_pylist()] == [
@@ -269,7 +269,7 @@ def test_months_go_to_the_models_of_their_year() -> None:
     assert [(row["year"], row["months"]) for row in result.averages.to_pylist()] == [(2025, 1), (2026, 1)]
 
 
-def test_rows_in_any_order_and_kind_of_frame() -> None:
+def test_rows_in_any_order_and_any_type_of_frame() -> None:
     rows = [{"member_id": name, "month": month, "age": 60 + month} for month in (1, 2) for name in ("b", "a")]
     codes = diagnoses([("b", "E119")])
     expected = [("b", 1), ("a", 1), ("b", 2), ("a", 2)]
@@ -314,17 +314,17 @@ def test_dictionary_ids_of_several_chunks() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("ABC"), st.integers(1, 12), status),
+        st.tuples(st.sampled_from("ABC"), st.integers(1, 12), member_rows),
         min_size=1,
         max_size=15,
         unique_by=lambda r: r[:2],
     ),
     st.sets(st.tuples(st.sampled_from("ABC"), st.sampled_from(CODES))),
 )
-def test_months_are_members_of_their_own(
+def test_months_are_scored_like_members_of_their_own(
     rows: list[tuple[str, int, dict[str, object]]], codes: set[tuple[str, str]]
 ) -> None:
-    """Scoring by month equals scoring a population in which every month is a member."""
+    """Scoring months gives the same as scoring a population in which every month is a member."""
     monthly = pa.Table.from_pylist(
         [{"member_id": name, "month": month, **facts} for name, month, facts in rows]
     )
@@ -357,8 +357,8 @@ def test_months_are_members_of_their_own(
 
 
 def test_many_rows_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_RANGE_ROWS", 7)
-    monkeypatch.setattr(member_months, "_MANY", -(10**6))
+    monkeypatch.setattr(workers, "_RANGE", 7)
+    monkeypatch.setattr(member_months, "MIN_PAIR_COUNTS", -(10**6))
     random = np.random.default_rng(1)
     rows = [
         {

@@ -1,4 +1,4 @@
-"""The synthetic population: what the benchmarks and the examples rely on."""
+"""The synthetic population that the benchmarks and the sample data use."""
 
 import csv
 from collections import Counter
@@ -28,7 +28,7 @@ def people() -> Population:
     return make_population(20_000, seed=7)
 
 
-def test_rows_a_member(people: Population):
+def test_rows_per_member(people: Population):
     counts = np.bincount(people.rows.member, minlength=len(people))
     assert 10.5 < counts.mean() < 11.5
     assert 14 < counts.std() < 18
@@ -67,7 +67,7 @@ def test_same_seed_same_population(people: Population):
 
 
 @pytest.mark.parametrize("order", ["shuffled", "claims", "sorted"])
-def test_order_changes_nothing_else(people: Population, tmp_path: Path, order: str):
+def test_the_order_option_changes_only_the_order(people: Population, tmp_path: Path, order: str):
     _, diagnoses = write_population(people, tmp_path, order=order, row_group_size=50_000)
     table = pq.read_table(diagnoses, columns=["member_id", "icd10"])
     got = Counter(zip(*(column.to_pylist() for column in table.columns), strict=True))
@@ -78,7 +78,7 @@ def test_order_changes_nothing_else(people: Population, tmp_path: Path, order: s
     assert (by_member == sorted(by_member)) == (order == "sorted")
 
 
-def test_rows_of_a_claim_stay_together(people: Population, tmp_path: Path):
+def test_the_rows_of_a_claim_stay_together(people: Population, tmp_path: Path):
     _, diagnoses = write_population(people, tmp_path, order="claims")
     claims = pq.read_table(diagnoses, columns=["claim_id"])["claim_id"].to_numpy()
     changes = np.count_nonzero(np.diff(claims)) + 1
@@ -93,8 +93,8 @@ def test_ids_are_distinct(kind: str):
         assert pc.all(pc.match_substring_regex(ids, r"^[1-9][A-Y][0-9A-Y]\d[A-Y][0-9A-Y]\d[A-Y]{2}\d\d$"))
 
 
-def test_no_members(tmp_path: Path):
-    """The smallest population has no diagnosis rows at all and is written all the same."""
+def test_a_population_without_diagnoses_is_written(tmp_path: Path):
+    """The smallest population has no diagnosis rows."""
     small = make_population(1, seed=1)
     _, diagnoses = write_population(small, tmp_path)
     assert pq.read_metadata(diagnoses).num_rows == len(small.rows.member)
@@ -108,7 +108,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_sample_has_what_its_readme_says(root: Path):
+def test_the_sample_matches_its_readme(root: Path):
     members = read(root / "data_samples" / "members.csv")
     rows = read(root / "data_samples" / "diagnoses.csv")
     mapping = load_tables(MODEL, YEAR).codes["icd10cm"]
@@ -123,7 +123,7 @@ def test_sample_has_what_its_readme_says(root: Path):
     assert {row["service_date"][:4] for row in rows} == {str(YEAR - 1)}
 
 
-def test_sample_meets_every_segment(root: Path):
+def test_the_sample_has_members_in_every_segment(root: Path):
     tables = load_tables(MODEL, YEAR)
     met = set()
     for member in read(root / "data_samples" / "members.csv"):

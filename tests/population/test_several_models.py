@@ -1,15 +1,13 @@
-"""Several models in one pass: every member gets the models that apply, and nobody disappears."""
+"""Several models in one run: each member is scored by the models that apply, and no member is lost."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.dataset as dataset
 import pytest
 from hypothesis import given, strategies as st
@@ -22,38 +20,10 @@ from hccore.tables.folders import available_models, mappings_root
 from hccore.tables.importer.catalogue import catalogue
 from hccore.tables.loading import load_tables, read_folder
 from tests.support import facts_of_row, trace
+from tests.support_members import AGED, CODES, PEOPLE, diagnoses, member_rows, members
 
 YEAR = 2026
 MODELS = [("cms_hcc_v28", YEAR), ("rxhcc_v08_x", YEAR), ("esrd_v24", YEAR)]
-MEMBER = {"sex": "F", "orec": 0, "dual_status": "none", "esrd_status": "none", "months_since_graft": 0}
-AGED = MEMBER | {"age": 71}
-CODES = ["E119", "I509", "N186", "D66", "J449", "Z940", "C50912", "F0390"]
-# Who is scored by which models, said by hand.
-PEOPLE: dict[str, tuple[dict[str, object], list[str]]] = {
-    "aged": (AGED, ["cms_hcc_v28", "rxhcc_v08_x"]),
-    "dialysis": (AGED | {"esrd_status": "dialysis"}, ["rxhcc_v08_x", "esrd_v24"]),
-    "transplant": (
-        AGED | {"esrd_status": "transplant", "months_since_graft": 2},
-        ["rxhcc_v08_x", "esrd_v24"],
-    ),
-    "graft": (AGED | {"esrd_status": "graft", "months_since_graft": 7}, ["rxhcc_v08_x", "esrd_v24"]),
-    "graft too early": (AGED | {"esrd_status": "graft", "months_since_graft": 3}, ["rxhcc_v08_x"]),
-    "disabled": (AGED | {"age": 45, "orec": 1}, ["cms_hcc_v28", "rxhcc_v08_x"]),
-}
-
-
-def members(people: dict[str, dict[str, object]]) -> pa.Table:
-    return pa.Table.from_pylist([{"member_id": name, **facts} for name, facts in people.items()])
-
-
-def diagnoses(pairs: Iterable[tuple[str, str]]) -> pa.Table:
-    rows = list(pairs)
-    return pa.table(
-        {
-            "member_id": pa.array([member for member, _ in rows], pa.string()),
-            "icd10": pa.array([code for _, code in rows], pa.string()),
-        }
-    )
 
 
 def score(people: dict[str, dict[str, object]], models: list[Any] = MODELS, **options: Any) -> Any:
@@ -65,7 +35,7 @@ def everybody() -> dict[str, dict[str, object]]:
     return {name: facts for name, (facts, _) in PEOPLE.items()}
 
 
-def test_each_member_has_the_models_that_apply() -> None:
+def test_each_member_is_scored_by_the_models_that_apply() -> None:
     result = score(everybody())
     rows = [(row["model"], row["member_id"]) for row in result.scores.to_pylist()]
     assert rows == [
@@ -74,7 +44,7 @@ def test_each_member_has_the_models_that_apply() -> None:
     assert all(row["raw_score"] is not None for row in result.scores.to_pylist())
 
 
-def test_rows_are_those_of_each_model_alone() -> None:
+def test_results_equal_those_of_each_model_alone() -> None:
     result = score(everybody())
     alone = {
         (model, row["member_id"]): row
@@ -115,22 +85,24 @@ def test_a_member_without_any_model_keeps_a_row() -> None:
     assert [r["member_id"] for r in result.scores.to_pylist()[:3]] == ["aged", "graft too early", "disabled"]
 
 
-def test_one_model_scores_everybody_as_before() -> None:
+def test_a_single_model_applies_to_everybody() -> None:
     people = {name: facts for name, facts in everybody().items() if name != "graft too early"}
     result = score(people, [MODELS[0]])
     assert [row["member_id"] for row in result.scores.to_pylist()] == list(people)
     assert "applies" not in result.report["members"]
-    with pytest.raises(InputError, match="5 rows with facts for which esrd_v24 2026 has no segment"):
+    with pytest.raises(
+        InputError, match="5 rows have no applicable value, because no segment of esrd_v24 2026"
+    ):
         score(dict.fromkeys("abcde", AGED), [MODELS[2]])
 
 
 def test_models_of_one_program_share_their_members() -> None:
-    """A member without a segment in one of them is nobody's: refused, not passed over."""
+    """A member for whom they have no segment is a problem. It is not left to the other model."""
     with pytest.raises(InputError, match="no segment"):
         score({"a": AGED}, [("esrd_v24", YEAR), ("esrd_v21", YEAR)])
 
 
-def test_programs_of_another_year_leave_the_members() -> None:
+def test_a_program_of_another_year_takes_no_members() -> None:
     result = score({"d": AGED | {"esrd_status": "dialysis"}}, [("cms_hcc_v28", 2025), ("esrd_v24", YEAR)])
     assert [row["model"] for row in result.scores.to_pylist()] == ["cms_hcc_v28", "esrd_v24"]
 
@@ -144,8 +116,8 @@ SAME_BITS = [("cms_hcc_v24", 2025), ("cms_hcc_v28", 2025), ("esrd_v24", 2025)]
 
 
 @pytest.mark.parametrize("all_segments", [False, True])
-def test_models_whose_codes_set_the_same_bits_share_them(all_segments: bool) -> None:
-    """CMS-HCC V24 and ESRD V24 map codes alike: the state of a member holds what codes set once."""
+def test_models_whose_codes_set_the_same_bits_share_the_bits(all_segments: bool) -> None:
+    """CMS-HCC V24 and ESRD V24 map codes alike, so a member's row holds their bits once."""
     every = score(everybody(), SAME_BITS, all_segments=all_segments)
     v24, v28, esrd = every._run.parts
     assert v24.first_bit == esrd.first_bit != v28.first_bit
@@ -155,22 +127,22 @@ def test_models_whose_codes_set_the_same_bits_share_them(all_segments: bool) -> 
         apart = score(everybody(), [("cms_hcc_v28", 2025), (name, 2025)], all_segments=all_segments).table()
         member = apart.schema.names[0]
         theirs = {row[member]: row for row in apart.to_pylist() if row["model"] == name}
-        # Who has ESRD is left to its model where there is one, and has no score by the other.
+        # Members with ESRD are left to the ESRD model if it is in the run. The other model does not score them.
         mine = [row for row in rows if row["model"] == name and row.get("segment", "") is not None]
         assert len(mine) >= 2
         for row in mine:
             assert {key: row[key] for key in apart.schema.names} == theirs[row[member]]
 
 
-def test_models_of_unlike_length_share_no_bits() -> None:
-    """A model with one category more, which no code leads to, would read its neighbour's bits."""
+def test_models_with_different_numbers_of_bits_share_none() -> None:
+    """A model with one more category, which no code sets, would read the bits of another model."""
     v24, esrd = (hccore.load_model(name, 2025).compiled for name in ("cms_hcc_v24", "esrd_v24"))
     assert v24.sets_same_bits(esrd)
     assert not v24.sets_same_bits(replace(esrd, state_bits=esrd.state_bits + 1))
     assert not v24.sets_same_bits(hccore.load_model("cms_hcc_v28", 2025).compiled)
 
 
-def test_the_report_counts_every_row_once_whatever_is_asked_for() -> None:
+def test_the_report_counts_every_row_once_whatever_is_computed_first() -> None:
     first = score(everybody())
     report = {key: value for key, value in first.report.items() if key not in ("created", "timings")}
     assert report["conditional_mappings_not_met"].keys() == {f"{name} {year}" for name, year in MODELS}
@@ -215,7 +187,7 @@ def test_invalid_members_keep_a_row_of_every_model() -> None:
     assert result.report["members"]["no_model_applies"] == 0
 
 
-def test_a_given_segment_says_whose_the_member_is() -> None:
+def test_a_given_segment_decides_which_model_applies() -> None:
     facts = {"sex": "F", "orec": 0, "age": 71, "dual_status": "none", "low_income": 0, "new_enrollee": 0}
     people = {
         "given V28": facts | {"segment": "COMMUNITY_NA"},
@@ -254,23 +226,10 @@ def test_blends_and_payment_scores(tmp_path: Path) -> None:
         assert rows[row["model"], row["member_id"]] == row["payment_score"]
 
 
-status = st.fixed_dictionaries(
-    {
-        "age": st.integers(0, 100),
-        "sex": st.sampled_from("MF"),
-        "orec": st.integers(0, 3),
-        "dual_status": st.sampled_from(["none", "partial", "full"]),
-        "institutional": st.integers(0, 1),
-        "new_enrollee": st.integers(0, 1),
-        "low_income": st.integers(0, 1),
-        "esrd_status": st.sampled_from(["none", "none", "dialysis", "transplant", "graft"]),
-        "months_since_graft": st.integers(0, 12),
-    }
-)
-
-
-@given(st.lists(status, min_size=1, max_size=12), st.sets(st.sampled_from(CODES)))
-def test_any_population_agrees_with_the_reference(people: list[dict[str, object]], codes: set[str]) -> None:
+@given(st.lists(member_rows, min_size=1, max_size=12), st.sets(st.sampled_from(CODES)))
+def test_any_population_is_scored_like_the_reference(
+    people: list[dict[str, object]], codes: set[str]
+) -> None:
     named = {f"M{number}": facts for number, facts in enumerate(people)}
     every = diagnoses((name, code) for name in named for code in sorted(codes))
     result = hccore.score(members(named), every, models=MODELS)
@@ -291,7 +250,7 @@ def test_any_population_agrees_with_the_reference(people: list[dict[str, object]
 # -------------------------------------------------------------------- tables
 
 
-def test_the_tables_say_whose_a_model_is() -> None:
+def test_the_tables_say_to_whom_a_model_applies() -> None:
     for model, year in available_models():
         tables = load_tables(model, year)
         texts = {program: condition.text for program, condition in tables.applies_with.items()}
@@ -310,7 +269,7 @@ def test_the_tables_say_whose_a_model_is() -> None:
         ("esrd = 1", "not a condition|only comparisons"),
     ],
 )
-def test_faults_are_refused(tmp_path: Path, entry: str, words: str) -> None:
+def test_faults_in_applies_with_are_rejected(tmp_path: Path, entry: str, words: str) -> None:
     folder = tmp_path / "cms_hcc_v28" / "2026"
     folder.mkdir(parents=True)
     for file in (mappings_root() / "cms_hcc_v28" / "2026").iterdir():

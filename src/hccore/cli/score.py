@@ -148,8 +148,9 @@ def _notes(result: Result) -> list[str]:
     report = result.report
     members = report["members"]
     lines = [f"column {name}: {value}" for name, value in members["assumed"].items()]
+    what = "member-month" if result.has_months else "member"
     lines += [
-        f"{item['rows']:,} member rows not scored: {item['column']}: {item['problem']}"
+        f"{item['rows']:,} {what}{'s' if item['rows'] > 1 else ''} not scored: {item['column']} {item['problem']}"
         for item in members["problems"]
     ]
     if count := members.get("no_model_applies"):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import pickle
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,15 +25,13 @@ from hccore.files.column_names import ALIASES
 from hccore.model import Model, load_model, score
 from hccore.payment.factors import FactorKey, Factors
 from hccore.population.options import RunOptions, check_on_invalid, completed, takes_run_options
+from hccore.population.problems import Problems
 from hccore.tables.member_columns import COLUMNS
 
 TABLES = ("members", "diagnoses", "ndc", "hcpcs")
 _READ = {"month", *(alias for name, aliases in ALIASES.items() for alias in (name, *aliases))}
 _READ |= {part.lower() for column in COLUMNS.values() for part in column.yes_no_columns}
 _DATES = {"service_date", *ALIASES["service_date"]}
-# One listed value of a problem and its count: "'X' (1,200)", or for dates their form: "9999-99 (3)".
-_LISTED = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^'"\s].*?) \(([\d,]+)\)(?:, |$| and )""")
-_SHOWN = 5
 # A bucket is scored in one thread, and reports progress to nobody.
 _BUCKET_OPTIONS = ("on_invalid", "all_segments", "exact_codes", "assume", "program", "factors", "frailty")
 
@@ -116,7 +113,8 @@ class Job:
         except HccoreError as error:
             return self.schema.empty_table(), {"refused": _refusal(error)}
         report = {key: part for key, part in result.report.items() if key not in self.about}
-        report["members"] = {"rows": 0} if nobody else report["members"]
+        problems = result._run.problems.as_data()  # unlike their texts, these can be added up by `combine`
+        report["members"] = {"rows": 0} if nobody else {**report["members"], "problems": problems}
         report["months"] = _kinds_of_months(members)
         return scores, report
 
@@ -149,21 +147,12 @@ class Job:
             raise InputError(
                 "members: column month has the year in some rows and not in others; give it in all of them"
             )
-        problems = _problems([part["members"].pop("problems", []) for part in parts])
-        if problems and self.on_invalid == "error":
-            lines = [
-                f"{entry['column']}: {entry['rows']:,} row{'s' if entry['rows'] > 1 else ''} with "
-                f"{entry['problem']}"
-                for entry in problems
-            ]
-            raise InputError(
-                "members cannot be scored as it is:\n  "
-                + "\n  ".join(lines)
-                + '\nCorrect these rows, or leave their members unscored with on_invalid="null".'
-            )
+        problems = Problems.combined(part["members"].pop("problems", []) for part in parts)
+        if self.on_invalid == "error":
+            problems.raise_if_any("members", option='on_invalid="null"')
         _say_applies([part["members"] for part in parts])
         report = {**self.about, **_added(parts), "created": _now(), "threads": 1}
-        report["members"]["problems"] = problems
+        report["members"]["problems"] = problems.as_report()
         if "payment" in report:
             payments = [part["payment"] for part in parts]
             used = [factor for payment in payments for factor in payment["factors"]]
@@ -307,26 +296,3 @@ def _say_applies(members: Sequence[dict[str, Any]]) -> None:
     for part in members:
         if labels is not None and "applies" not in part:
             part["applies"] = dict.fromkeys(labels, part["rows"])
-
-
-def _problems(lists: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """The problems of all buckets by column and what is wrong, with the values that stood in them."""
-    rows: Counter[tuple[str, str]] = Counter()
-    values: dict[tuple[str, str], Counter[str]] = {}
-    for entry in (entry for entries in lists for entry in entries):
-        what, _, listed = entry["problem"].partition(": ")
-        key = (entry["column"], what)
-        rows[key] += entry["rows"]
-        counts = values.setdefault(key, Counter())
-        for value, count in _LISTED.findall(listed):
-            counts[value] += int(count.replace(",", ""))
-    found = []
-    for (column, what), count in sorted(rows.items()):
-        listed = values[column, what]
-        more = " or more" if listed and listed.total() < count else ""
-        shown = sorted(listed.items(), key=lambda item: (-item[1], item[0]))
-        text = ", ".join(f"{value} ({number:,}{more})" for value, number in shown[:_SHOWN])
-        rest = f" and {len(shown) - _SHOWN} more values" if len(shown) > _SHOWN else ""
-        problem = f"{what}: {text}{rest}" if text else what
-        found.append({"column": column, "problem": problem, "rows": count, "first_row": None})
-    return found

@@ -98,7 +98,7 @@ def score_members(
             continue
         place = np.int64(-1)
         if plain and chosen >= 0 and n_bits <= FEW_BITS:
-            kind = np.uint64(profiles.kind[p]) + np.uint64(1)
+            kind = np.uint64(profiles.memo_group[p]) + np.uint64(1)
             place = place_in_memo(kind, present, model, memo)
             known = memo[place, 0] == kind
             for word in range(n_state):

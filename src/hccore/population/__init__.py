@@ -1,5 +1,6 @@
-"""Millions of members: read them, read their codes, score them, make tables of the results.
+"""Score many members at once, in memory that depends on the number of members, not of diagnoses.
 
-In: members and codes as files or frames, and models. Out: `Result`.
+Members are read first and assigned to models and segments. Then codes are read batch by batch, and members are
+scored block by block. In: members and codes as files or frames, and models. Out: `Result`.
 Imports `payment`, `member`, `files`, `kernels`, `tables` and `base`.
 """

@@ -170,7 +170,7 @@ class _Expander:
             n,
             self.run.states_of(slice(start, stop)),
             done.first_bit,
-            done.of_row[start:stop],
+            done.profile_of_row[start:stop],
             done.profiles.arrays,
             model.kernel,
             variables,
@@ -222,11 +222,11 @@ class _Expander:
         )
 
     def _segment(self, start: int, stop: int) -> NDArray[np.int64]:
-        return self.done.segment[self.done.of_row[start:stop]].astype(np.int64)
+        return self.done.segment[self.done.profile_of_row[start:stop]].astype(np.int64)
 
     def _profile(self, start: int, stop: int) -> NDArray[np.int32]:
         """Profile of each member, -1: not scored."""
-        profile = self.done.of_row[start:stop]
+        profile = self.done.profile_of_row[start:stop]
         return np.where(self.done.scored[profile], profile, np.int32(-1))
 
     def _demographic(self, start: int, stop: int) -> _Terms:
@@ -278,7 +278,7 @@ class _Expander:
     def _divided(self, start: int, stop: int, terms: list[_Terms]) -> _Terms:
         """The difference that a segment's divisor makes, so that all terms add up to the score."""
         segment = self._segment(start, stop)
-        scored = self.done.scored[self.done.of_row[start:stop]]
+        scored = self.done.scored[self.done.profile_of_row[start:stop]]
         divided = scored & (self.done.model.kernel.divisors[segment] > 0)
         total = np.zeros(stop - start, np.int64)
         for part in terms:

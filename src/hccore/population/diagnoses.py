@@ -156,7 +156,7 @@ def read_codes(
         if date_name is not None:
             dates = code_values(pa.chunked_array([rows.others[date_name]]), parse_date, None)
             days = dates.codes[row]
-            keep = ~dates.bad[row]
+            keep = ~dates.invalid[row]
             code, member, days = _keep(keep, "missing_service_date", counts, code, member, days)
             keep = codes.in_service_years(days)
             code, member, days = _keep(keep, "outside_service_year", counts, code, member, days)

@@ -1,8 +1,8 @@
-"""Which columns of the members table a run reads, and what stands in for absent ones."""
+"""Choose the columns of the members table that a run reads, and the values that replace absent ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import InvalidOperation
 
@@ -11,29 +11,40 @@ import numpy as np
 from hccore.base.errors import InputError
 from hccore.files.column_names import ID_COLUMN, find_column, need_column
 from hccore.files.source import Source
-from hccore.population.coded_columns import Coder
+from hccore.payment.frailty import frailty_thousandths
+from hccore.population.coded_columns import ColumnCoder
 from hccore.population.member_dates import DateCoder
 from hccore.population.member_table import Day, age_on_day
+from hccore.population.problems import expected_values
 from hccore.population.profiles import chooses_segments, columns_of
 from hccore.tables.member_columns import COLUMNS, YES_NO, Column
 from hccore.tables.schema import ModelTables, conditions_in_run
 
-
-def _coder(column: Column) -> Coder:
-    return Coder(column.code, column.blank, np.int16)
+_HINTS = {
+    "dual_status": " to choose the segment; you can also give a column segment, or score all segments",
+}
 
 
 @dataclass
 class MemberPlan:
-    """Which columns of a source to read, and what to put in the place of absent ones.
+    """The columns to read from a members table. Headers are as the source spells them.
 
     Attributes
     ----------
-    id, birth, segment, frailty, month : str or None       headers
+    id : str
+        Header of the member ids.
+    birth, segment, frailty, month : str or None
+        Headers of the birth dates, of segments given with the members, of frailty scores and of months.
+        None: the column is absent or not needed.
     columns : dict of column to header
-    parts : dict of column to dict of header to code
-    same_for_all : dict of column to code
-    remarks : dict of str to str           what the run report says of columns that are not there
+        Member columns that are read as they are.
+    indicators : dict of column to dict of header to code
+        Member columns that are given as several yes/no columns, such as `FBDual` and `PBDual` for `dual_status`.
+        If a yes/no column is set, the member column has its code.
+    constants : dict of column to code
+        Absent columns, with the code that all members get.
+    assumed : dict of str to str
+        What the run report says about absent columns.
     """
 
     id: str
@@ -42,81 +53,117 @@ class MemberPlan:
     frailty: str | None = None
     month: str | None = None
     columns: dict[str, str] = field(default_factory=dict)
-    parts: dict[str, dict[str, int]] = field(default_factory=dict)
-    same_for_all: dict[str, int] = field(default_factory=dict)
-    remarks: dict[str, str] = field(default_factory=dict)
+    indicators: dict[str, dict[str, int]] = field(default_factory=dict)
+    constants: dict[str, int] = field(default_factory=dict)
+    assumed: dict[str, str] = field(default_factory=dict)
 
     def headers(self) -> list[str]:
-        """The columns to read, each once."""
-        found = [self.id, *self.columns.values(), *(part for group in self.parts.values() for part in group)]
+        """The headers of all columns to read, each once."""
+        indicators = [header for headers in self.indicators.values() for header in headers]
         others = (self.birth, self.segment, self.frailty, self.month)
-        found += [name for name in others if name is not None]
+        found = [self.id, *self.columns.values(), *indicators, *(name for name in others if name is not None)]
         return list(dict.fromkeys(found))
 
-    def facts(self, days: Sequence[Day]) -> list[str]:
-        """Names of all that is known of every row: columns, and ages on the models' dates."""
-        ages = [] if self.birth is None else [age_on_day(day) for day in days]
-        return [*self.columns, *self.parts, *self.same_for_all, *ages]
+    def facts(self, age_days: Sequence[Day]) -> list[str]:
+        """Names of the facts that are known of every row: member columns, and ages on some days."""
+        ages = [] if self.birth is None else [age_on_day(day) for day in age_days]
+        return [*self.columns, *self.indicators, *self.constants, *ages]
 
-    def coders(self, models: Sequence[ModelTables]) -> dict[str, tuple[str, Coder]]:
-        """Headers of the columns that are coded, and how; by name of the column, or header of a part of one."""
-        found: dict[str, tuple[str, Coder]] = {}
+    def coders(self, models: Sequence[ModelTables]) -> dict[str, tuple[str, ColumnCoder]]:
+        """Headers of the columns to code, each with its coder.
+
+        Keys are the names of member columns, the headers of yes/no columns, `birth_date`, `segment` and
+        `frailty`.
+        """
+        found: dict[str, tuple[str, ColumnCoder]] = {}
         for name, header in self.columns.items():
             found[name] = header, _coder(COLUMNS[name])
-        for parts in self.parts.values():
-            found.update((part, (part, _coder(yes_no_column(part)))) for part in parts)
+        for headers in self.indicators.values():
+            found.update((header, (header, _coder(yes_no_column(header)))) for header in headers)
         if self.birth is not None:
             found["birth_date"] = self.birth, DateCoder()
         if self.segment is not None:
-            found["segment"] = self.segment, _segment_coder(given_segments(models))
+            found["segment"] = self.segment, _segment_coder(segment_names(models))
         if self.frailty is not None:
-            found["frailty"] = self.frailty, Coder(_frailty, 0)
+            found["frailty"] = self.frailty, ColumnCoder(_frailty, 0)
         return found
 
 
 def plan_members(
     source: Source, models: Sequence[ModelTables], *, all_segments: bool, assume: Mapping[str, object]
 ) -> MemberPlan:
-    """Match the columns that the models ask for with those that are there."""
+    """Find the columns that the models need in a members table.
+
+    Parameters
+    ----------
+    source : Source
+    models : sequence of ModelTables
+    all_segments : bool
+        Every segment is scored, so the columns that choose a segment are not needed.
+    assume : mapping of column to value
+        Values for absent columns.
+
+    Raises
+    ------
+    InputError
+        If a needed column is absent or ambiguous, or `assume` names an unknown column or an invalid value.
+    """
     for name in assume:
         if name not in COLUMNS:
-            raise InputError(f"assume: there is no member column {name!r} ({', '.join(COLUMNS)})")
+            raise InputError(
+                f"assume: there is no member column {name!r}. The member columns are {', '.join(COLUMNS)}."
+            )
     plan = MemberPlan(need_column(source, ID_COLUMN), month=find_column(source, "month"))
     if not all_segments:
         plan.segment = find_column(source, "segment")
-    needed: dict[str, str] = {}
-    for tables in models:
-        why = f"needed by {tables.model} {tables.year}"
-        choose = chooses_segments(tables, all_segments=all_segments)
-        shared = () if all_segments else conditions_in_run(tables, models).values()
-        to_choose = columns_of(tables, segments=True).union(*(condition.columns for condition in shared))
-        for name in to_choose if choose and plan.segment is None else columns_of(tables, segments=False):
-            needed.setdefault(name, why)
-        if plan.segment is not None:  # looked at only where the segment is left blank
-            for name in to_choose:
-                if find_column(source, name) is not None:
-                    needed.setdefault(name, why)
+    needed = _needed_columns(plan, source, models, all_segments=all_segments)
     if "age" in needed:
         _plan_age(plan, source, models, needed.pop("age"), assume)
-    for name, why in sorted(needed.items()):
-        column = COLUMNS[name]
-        header = find_column(source, name)
-        parts = dict(_parts_of(source, column.yes_no_columns))
-        if header is not None:
-            plan.columns[name] = header
-        elif len(parts) == len(column.yes_no_columns) > 0:
-            plan.parts[name] = parts
-        elif name in assume or column.default is not None:
-            assume_value(plan, column, assume)
-        else:
-            need_column(source, name, why + HINTS.get(name, ""))
+    for name, reason in sorted(needed.items()):
+        _plan_column(plan, source, COLUMNS[name], reason, assume)
     return plan
 
 
-def _plan_age(
-    plan: MemberPlan, source: Source, models: Sequence[ModelTables], why: str, assume: Mapping[str, object]
+def _needed_columns(
+    plan: MemberPlan, source: Source, models: Sequence[ModelTables], *, all_segments: bool
+) -> dict[str, str]:
+    """The member columns to read, each with the model that needs it, in words."""
+    needed: dict[str, str] = {}
+    for tables in models:
+        reason = f"needed by {tables.model} {tables.year}"
+        shared = () if all_segments else conditions_in_run(tables, models).values()
+        to_choose = columns_of(tables, segments=True).union(*(condition.columns for condition in shared))
+        chooses = chooses_segments(tables, all_segments=all_segments) and plan.segment is None
+        for name in to_choose if chooses else columns_of(tables, segments=False):
+            needed.setdefault(name, reason)
+        if plan.segment is not None:  # read if present, for members whose segment is blank
+            for name in to_choose:
+                if find_column(source, name) is not None:
+                    needed.setdefault(name, reason)
+    return needed
+
+
+def _plan_column(
+    plan: MemberPlan, source: Source, column: Column, reason: str, assume: Mapping[str, object]
 ) -> None:
-    """Age comes from the birth date, or from a column where there is no birth date or the model says so."""
+    """Plan one member column: read it, combine it from yes/no columns, or assume a value."""
+    name = column.name
+    header = find_column(source, name)
+    indicators = _indicators_of(source, column)
+    if header is not None:
+        plan.columns[name] = header
+    elif len(indicators) == len(column.yes_no_columns) > 0:
+        plan.indicators[name] = indicators
+    elif name in assume or column.default is not None:
+        _assume_value(plan, column, assume)
+    else:
+        need_column(source, name, reason + _HINTS.get(name, ""))
+
+
+def _plan_age(
+    plan: MemberPlan, source: Source, models: Sequence[ModelTables], reason: str, assume: Mapping[str, object]
+) -> None:
+    """Plan the age: from the birth date, or from a column if there is no birth date or the model wants that."""
     header = find_column(source, "age")
     birth = find_column(source, "birth_date")
     for tables in models:
@@ -126,60 +173,68 @@ def _plan_age(
             plan.birth = birth
             if tables.age_from_column:
                 month, day = tables.age_as_of
-                plan.remarks["age"] = f"on {tables.year}-{month:02d}-{day:02d} (the column is absent)"
+                date = f"{tables.year}-{month:02d}-{day:02d}"
+                plan.assumed["age"] = f"computed from birth_date, on {date} (there is no column age)"
         elif "age" in assume:
-            assume_value(plan, COLUMNS["age"], assume)
+            _assume_value(plan, COLUMNS["age"], assume)
         elif tables.age_as_of is not None:
-            need_column(source, "birth_date", f"or a column age; {why}")
+            need_column(source, "birth_date", f"{reason}; you can also give a column age")
         else:
-            need_column(source, "age", why)
+            need_column(source, "age", reason)
         if tables.looks_at_diagnosis_age:
             if birth is None:
-                plan.remarks["age at diagnosis"] = "the member's age (there is no column birth_date)"
+                plan.assumed["age at diagnosis"] = "the member's age (there is no column birth_date)"
             plan.birth = birth
 
 
-def assume_value(plan: MemberPlan, column: Column, assume: Mapping[str, object]) -> None:
+def _assume_value(plan: MemberPlan, column: Column, assume: Mapping[str, object]) -> None:
+    """Give all members the assumed value of a column, or else its default."""
     value = column.code(assume[column.name]) if column.name in assume else column.default
     if value is None:
-        raise InputError(f"assume: {assume[column.name]!r} is no value of {column.name} ({column.expects()})")
-    plan.same_for_all[column.name] = value
-    why = "as asked" if column.name in assume else "the column is absent"
-    plan.remarks[column.name] = f"{column.show(value)} for all members ({why})"
-
-
-HINTS = {
-    "dual_status": " to choose the segment; or give a column segment, or ask for all segments",
-}
+        raise InputError(
+            f"assume: {assume[column.name]!r} is not a value of {column.name}. Expected {expected_values(column)}."
+        )
+    plan.constants[column.name] = value
+    reason = "as requested" if column.name in assume else "there is no such column"
+    plan.assumed[column.name] = f"{column.show(value)} for all members ({reason})"
 
 
 def yes_no_column(name: str) -> Column:
+    """A yes/no member column with this name."""
     return Column(name, "", spellings=YES_NO)
 
 
-def _parts_of(source: Source, parts: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    by_key = {name.strip().lower(): name for name in source.schema.names}
-    for part, code in parts.items():
-        if part in by_key:
-            yield by_key[part], code
+def _indicators_of(source: Source, column: Column) -> dict[str, int]:
+    """Headers of the yes/no columns that together stand for a member column, with their codes."""
+    header_of = {header.strip().lower(): header for header in source.schema.names}
+    return {header_of[name]: code for name, code in column.yes_no_columns.items() if name in header_of}
+
+
+def segment_names(models: Sequence[ModelTables]) -> list[str]:
+    """The segments that a member may be given, by their number in a run.
+
+    Number 0 is the empty name: no segment is given, so it is chosen by the decision table.
+    """
+    return ["", *sorted({segment.name for tables in models for segment in tables.segments})]
+
+
+def _coder(column: Column) -> ColumnCoder:
+    return ColumnCoder(column.code, column.blank, np.int16)
+
+
+def _segment_coder(names: Sequence[str]) -> ColumnCoder:
+    number = {name.upper(): i for i, name in enumerate(names)}
+
+    def code(value: object) -> int | None:
+        return number.get("" if value is None else str(value).strip().upper())
+
+    return ColumnCoder(code, 0, np.int16)
 
 
 def _frailty(value: object) -> int | None:
-    """A frailty score in thousandths; a blank is 0."""
-    from hccore.payment.frailty import frailty_thousandths
-
+    """A frailty score in thousandths. A blank is 0."""
     text = "" if value is None or value != value else str(value).strip()
     try:
         return frailty_thousandths(text) if text else 0
     except InvalidOperation:
         return None
-
-
-def given_segments(models: Sequence[ModelTables]) -> list[str]:
-    """Segments that members may be given, by number; 0: blank, to be chosen."""
-    return ["", *sorted({segment.name for tables in models for segment in tables.segments})]
-
-
-def _segment_coder(names: Sequence[str]) -> Coder:
-    number = {name.upper(): i for i, name in enumerate(names)}
-    return Coder(lambda value: number.get("" if value is None else str(value).strip().upper()), 0, np.int16)

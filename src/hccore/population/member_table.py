@@ -1,4 +1,4 @@
-"""The members of a run as they were read."""
+"""The members of a run, as they were read."""
 
 from __future__ import annotations
 
@@ -17,18 +17,27 @@ from hccore.tables.schema import ModelTables
 
 Day = tuple[int, int, int]  # year, month, day
 
+# Names of two facts that are not member columns.
+SEGMENT = "segment given"  # number of the segment in `segment_names`, 0 if no segment is given
+YEAR = "year of the month"  # position of the year in `years_of`, 0 if the month has no year
+
 
 @dataclass(frozen=True)
 class Months:
-    """Rows by month: several rows may be one member's.
+    """Members of a table with one row per member and month.
 
     Attributes
     ----------
-    given : pyarrow.ChunkedArray     the column as it came, a value a row
-    year : int32[n]                  calendar year of each row's month, 0: not said
-    person : int32[n]                number of each row's member, -1: no id
-    ids : pyarrow.Array              the members' ids, in order of their first rows
-    first : int32[n_members]         first row of each member
+    given : pyarrow.ChunkedArray
+        The month of each row, as it was read.
+    year : int32[n]
+        Calendar year of each row's month. 0: the month has no year or is invalid.
+    person : int32[n]
+        Number of each row's member. -1: the id is null.
+    ids : pyarrow.Array
+        The members' ids, in the order of their first rows.
+    first : int32[n_members]
+        First row of each member.
     """
 
     given: pa.ChunkedArray
@@ -40,18 +49,33 @@ class Months:
 
 @dataclass
 class MemberTable:
-    """Members as read: profiles, ids and everything wrong with them.
+    """The members of a run: ids, profiles, and the problems found while reading them.
+
+    A row is a member, or a member's month if `months` is given.
 
     Attributes
     ----------
-    ids : pyarrow.ChunkedArray       of each row
-    index : MemberIndex              finds a member by id
-    profiles : Profiles              of the rows; those with an invalid value have none
-    segments : list of str or None   the segments that members are given, by number in the fact `SEGMENT`
-    birth : int32[n] or None         days since 1970-01-01, if more than ages on the models' dates may be asked for
-    ages : dict of str to int16[n]   ages by name of the fact, if they are asked for by row
-    frailty : int32[n] or None       frailty scores in thousandths, from the column asked for
-    months : Months or None          None: a row is a member
+    ids : pyarrow.ChunkedArray
+        Member id of each row.
+    index : MemberIndex
+        Finds a member by id.
+    profiles : Profiles
+        Profile of each row. Rows with an invalid value have none.
+    problems : Problems
+    assumed : dict of str to str
+        What the run report says about absent columns.
+    blanks : dict of column to int
+        Number of rows whose value is blank but valid.
+    segments : list of str or None
+        Segments by their number in the fact `SEGMENT`. None: there is no column segment.
+    months : Months or None
+        None: the table has one row per member.
+    birth : int32[n] or None
+        Birth dates as days since 1970-01-01, if a model needs more than ages on its own date.
+    ages : dict of fact to int16[n]
+        Ages by row, if they are needed.
+    frailty : int32[n] or None
+        Frailty scores in thousandths, if they were read from a column.
     """
 
     ids: pa.ChunkedArray
@@ -69,12 +93,12 @@ class MemberTable:
 
     @property
     def n_members(self) -> int:
-        """How many members there are (of rows without an id none)."""
+        """Number of members. In a table of months, rows with a null id belong to no member."""
         return len(self.ids) if self.months is None else len(self.months.first)
 
     def facts_for(self, tables: ModelTables) -> dict[str, NDArray[np.int32]]:
-        """The columns that a model's conditions may look at, by profile."""
-        any_value = np.zeros(len(self.profiles), np.int32)  # of what no rule tells rows apart by
+        """The columns that a model's conditions may use, each with one value per profile (int32[n_profiles])."""
+        any_value = np.zeros(len(self.profiles), np.int32)  # for columns that no condition of the run uses
         found = {name: self.profiles.facts.get(name, any_value) for name in self._columns}
         age = age_fact(tables, self._columns)
         if age in self._columns:
@@ -82,16 +106,16 @@ class MemberTable:
         return found
 
     def ages_for(self, tables: ModelTables) -> NDArray[np.int16]:
-        """Ages by row on a model's date, where they were asked for."""
+        """Ages by row on a model's date (int16[n]). Only for tables that were read with ages."""
         return self.ages[age_fact(tables, self._columns)]
 
     def forget_rows(self) -> None:
-        """Give back the memory of what is known by row, when all that depends on it is worked out."""
+        """Free ages, birth dates and frailty scores by row, once everything that needs them is computed."""
         self.ages.clear()
         self.birth = self.frailty = None
 
     def ages_at_diagnosis(self) -> MemberAges:
-        """What conditions on the age at the diagnosis need, by member."""
+        """Birth dates and ages by member, for conditions on the age at the diagnosis."""
         age = self.ages.get("age")
         if self.months is None:
             return MemberAges(self.birth, age)
@@ -102,13 +126,13 @@ class MemberTable:
 
 
 def age_fact(tables: ModelTables, columns: Container[str]) -> str:
-    """Name of the fact that is a model's age: the column `age`, or the age on the model's date.
+    """Name of the fact that holds a model's age: the column `age`, or the age on the model's date.
 
     Parameters
     ----------
     tables : ModelTables
     columns : container of str
-        The columns that there are.
+        The facts that are known.
     """
     day = age_day_of(tables)
     if day is None or age_on_day(day) not in columns or (tables.age_from_column and "age" in columns):
@@ -117,18 +141,15 @@ def age_fact(tables: ModelTables, columns: Container[str]) -> str:
 
 
 def age_on_day(day: Day) -> str:
+    """Name of the fact that holds the age on a day."""
     return "age on {}-{:02d}-{:02d}".format(*day)
 
 
-# Facts that are no columns: the number of the segment that was given (0: none), and of the year of a month.
-SEGMENT, YEAR = "segment given", "year of the month"
+def age_day_of(tables: ModelTables) -> Day | None:
+    """The date on which a model measures age. None: the age must be given."""
+    return None if tables.age_as_of is None else (tables.year, *tables.age_as_of)
 
 
 def years_of(models: Sequence[ModelTables]) -> list[int]:
-    """The years that months may be of, by number in the fact `YEAR`; 0: not said."""
+    """The years that months may lie in, by their number in the fact `YEAR`. Year 0: the month has no year."""
     return [0, *sorted({tables.year for tables in models})]
-
-
-def age_day_of(tables: ModelTables) -> Day | None:
-    """The date on which a model looks at the age; None if the age is always given."""
-    return None if tables.age_as_of is None else (tables.year, *tables.age_as_of)

@@ -1,8 +1,8 @@
-"""Read the members table: every column coded as small whole numbers, ids indexed, profiles numbered."""
+"""Read the members table: code its columns, index the ids, check the values and number the profiles."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,24 +13,34 @@ from hccore.base.arrow import copy_array
 from hccore.base.errors import InputError
 from hccore.files.column_names import ID_COLUMN, need_column
 from hccore.files.source import Source
-from hccore.population.coded_columns import Coded, joined
+from hccore.population.coded_columns import CodedColumn, joined
 from hccore.population.member_dates import ages_on
-from hccore.population.member_index import index_members
-from hccore.population.member_months import months_of_rows, without_views
-from hccore.population.member_plan import MemberPlan, given_segments, plan_members, yes_no_column
+from hccore.population.member_index import MemberIndex, index_members
+from hccore.population.member_months import index_member_months, without_views
+from hccore.population.member_plan import MemberPlan, plan_members, segment_names, yes_no_column
 from hccore.population.member_table import (
     SEGMENT,
     YEAR,
     MemberTable,
+    Months,
     age_day_of,
     age_fact,
     age_on_day,
     years_of,
 )
-from hccore.population.problems import Bools, Problems, note_dates, note_values
-from hccore.population.profiles import Fact, Grouping, chooses_segments, conditions_of
+from hccore.population.problems import (
+    Bools,
+    Problems,
+    add_invalid_dates,
+    add_invalid_values,
+    expected_values,
+    one_of,
+)
+from hccore.population.profiles import FactRange, ProfileKeys, chooses_segments, conditions_of
 from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
 from hccore.tables.schema import ModelTables, conditions_in_run
+
+Facts = dict[str, NDArray[np.int16] | int]  # by name: a value for each row, or one value for all of them
 
 
 def read_members(
@@ -43,18 +53,18 @@ def read_members(
     with_ages: bool = False,
     threads: int = 1,
 ) -> MemberTable:
-    """Read and code the member columns that the models look at.
+    """Read the member columns that the models need.
 
     Parameters
     ----------
     source : Source
     models : sequence of ModelTables
     all_segments : bool
-        No segment is chosen: the columns of the decision tables are not needed.
+        Every segment is scored, so the columns that choose a segment are not needed.
     assume : mapping of column to value
-        Absent columns with one value for everybody.
+        Values for absent columns, the same for all members.
     frailty_column : str, optional
-        The column that holds frailty scores.
+        Header of the column that holds frailty scores.
     with_ages : bool
         Keep the ages on the models' dates by row.
     threads : int
@@ -62,187 +72,306 @@ def read_members(
     Raises
     ------
     InputError
-        If a column is missing, ambiguous or cannot be read. Invalid values are collected in `problems`.
+        If a column is absent, ambiguous or cannot be read, or there are no rows. Invalid values do not raise.
+        They are collected in `MemberTable.problems`.
     """
     plan = plan_members(source, models, all_segments=all_segments, assume=assume)
     if frailty_column is not None:
         plan.frailty = need_column(source, frailty_column, "for frailty")
-    coders = plan.coders(models)
-    days = list(dict.fromkeys(day for tables in models if (day := age_day_of(tables)) is not None))
-    dated = any(tables.dated for tables in models)
-    keep_birth = plan.month is not None or dated
-    columns = plan.facts(days)
-    grouping = _grouping(models, columns, plan, all_segments=all_segments)
-    kept_ages = {age_fact(tables, columns) for tables in models} if with_ages else set()
-    if dated:
-        kept_ages.add("age")
-
-    def code(batch: pa.RecordBatch) -> _Piece:
-        column = dict(zip(batch.schema.names, batch.columns, strict=True))
-        coded = {key: coder.piece(column[header]) for key, (header, coder) in coders.items()}
-        facts: dict[str, NDArray[np.int16] | int] = {name: coded[name].codes for name in plan.columns}
-        facts |= plan.same_for_all
-        if plan.segment is not None:
-            facts[SEGMENT] = coded["segment"].codes
-        if plan.birth is not None:
-            facts |= {age_on_day(day): ages_on(coded["birth_date"].codes, *day) for day in days}
-        both = {}
-        for name, parts in plan.parts.items():
-            given = np.stack([coded[part].codes for part in parts])
-            facts[name] = np.array(list(parts.values()), np.int16) @ given
-            both[name] = given.sum(axis=0) > 1
-        key = grouping.keys(facts, len(batch))
-        in_use = {"frailty"} | ({"birth_date"} if keep_birth else set())
-        coded = {name: some if name in in_use else some.without_codes() for name, some in coded.items()}
-        ages = {
-            name: np.array(np.broadcast_to(facts[name], len(batch)), np.int16)
-            for name in kept_ages
-            if name in facts
-        }
-        names = [header for header in (plan.id, plan.month) if header is not None]
-        kept = pa.RecordBatch.from_arrays([copy_array(column[name]) for name in names], names)
-        return _Piece(kept, key, coded, both, ages)
-
-    try:
-        pieces = source.read(
-            plan.headers(), code, threads, dictionary_columns=[header for header, _ in coders.values()]
-        )
-        table = pa.Table.from_batches([piece.kept for piece in pieces]) if pieces else None
-    except (pa.ArrowException, OSError) as error:
-        raise source.failure(error) from None
-    if table is None or len(table) == 0:
-        raise InputError(f"{source.name}: there are no members (no row below the header)")
-    ids = without_views(table.column(plan.id))
-    rows = _rows_of([len(piece.kept) for piece in pieces])
+    coder = _BatchCoder(plan, models, all_segments=all_segments, with_ages=with_ages)
+    batches = _read_batches(source, coder, threads)
+    rows = _row_ranges([len(batch.kept) for batch in batches])
     problems = Problems()
-    blanks: dict[str, int] = {}
-    months = None
-    if plan.month is None:
-        index = index_members(ids, source.name, threads)
-        valid = ~(index.missing | index.duplicate)
-        problems.add(ID_COLUMN, "no member id", index.missing)
-        problems.add(ID_COLUMN, "an id that another row has too", index.duplicate)
-    else:
-        given = without_views(table.column(plan.month))
-        index, months, valid = months_of_rows(ids, given, source.name, models, problems)
-        year = np.searchsorted(years_of(models), months.year).astype(np.int16)
-        for piece, some in zip(pieces, rows, strict=True):
-            grouping.add(piece.key, YEAR, year[some])
-
-    def note(name: str, column: Column) -> None:
-        coded = joined([piece.coded[name] for piece in pieces], codes=False)
-        note_values(name, column, coded, problems, blanks)
-        _leave_out(coded.bad, valid)
-
-    for name in plan.columns:
-        note(name, COLUMNS[name])
-    for name, parts in plan.parts.items():
-        for part in parts:
-            note(part, yes_no_column(part))
-        both = np.concatenate([piece.both[name] for piece in pieces])
-        problems.add(name, f"{' and '.join(parts)} both set", both)
-        _leave_out(both, valid)
-    birth = frailty = None
-    if plan.birth is not None:
-        dates = joined([piece.coded["birth_date"] for piece in pieces], codes=keep_birth)
-        note_dates("birth_date", dates, problems)
-        _leave_out(dates.bad, valid)
-        if keep_birth:
-            birth = dates.codes
-        if months is not None:
-            scored = np.flatnonzero(valid)
-            other = np.zeros(len(ids), np.bool_)
-            other[scored] = dates.codes[scored] != dates.codes[months.first[months.person[scored]]]
-            problems.add("birth_date", "another date than the member's first row", other)
-            valid &= ~other
+    ids = _kept_column(batches, plan.id)
+    index, months, valid = _index_rows(ids, batches, plan, source.name, models, problems, threads)
+    if months is not None:
+        coder.add_years(batches, rows, np.searchsorted(years_of(models), months.year).astype(np.int16))
+    checks = _ColumnChecks(batches, valid, problems)
+    checks.check_columns(plan)
+    birth = checks.check_birth_dates(months, keep=coder.keeps_birth) if plan.birth is not None else None
     if plan.segment is not None:
-        names = given_segments(models)
-        segments = joined([piece.coded["segment"] for piece in pieces], codes=False)
-        if segments.wrong:
-            listed = ", ".join(f"{text!r} ({count:,})" for text, count in sorted(segments.wrong.items())[:5])
-            what = f"a value that is none of {', '.join(names[1:])}: {listed}"
-            problems.add("segment", what, segments.bad)
-        _leave_out(segments.bad, valid)
-    if plan.frailty is not None:
-        scores = joined([piece.coded["frailty"] for piece in pieces])
-        what = "no frailty score (a number with at most three decimals, within ±5)"
-        problems.add(plan.frailty, what, scores.bad)
-        if scores.blank_rows:
-            blanks[plan.frailty] = scores.blank_rows
-        _leave_out(scores.bad, valid)
-        frailty = scores.codes
+        checks.check_segments(segment_names(models))
+    frailty = None if plan.frailty is None else checks.check_frailty(plan.frailty)
+    keys = [batch.key for batch in batches]
     return MemberTable(
         ids,
         index,
-        grouping.profiles([piece.key for piece in pieces], rows, valid, threads),
+        coder.profile_keys.profiles(keys, rows, valid, threads),
         problems,
-        dict(plan.remarks),
-        blanks,
-        segments=None if plan.segment is None else given_segments(models),
+        dict(plan.assumed),
+        checks.blanks,
+        segments=None if plan.segment is None else segment_names(models),
         months=months,
         birth=birth,
-        ages={name: np.concatenate([piece.ages[name] for piece in pieces]) for name in pieces[0].ages},
+        ages={name: np.concatenate([batch.ages[name] for batch in batches]) for name in batches[0].ages},
         frailty=frailty,
-        _columns=frozenset(columns),
+        _columns=frozenset(coder.fact_names),
     )
 
 
-def _grouping(
-    models: Sequence[ModelTables], columns: Container[str], plan: MemberPlan, *, all_segments: bool
-) -> Grouping:
-    """How rows are told apart: by all that a model of the run looks at."""
-    facts: dict[str, Fact] = {}
-    for tables in models:
-        choose = chooses_segments(tables, all_segments=all_segments)
-        shared = {} if all_segments else conditions_in_run(tables, models)
-        age = age_fact(tables, columns)
-        for condition in (*conditions_of(tables, segments=choose), *shared.values()):
-            # Where segments are given, columns to choose one may be absent.
-            if not all((age if name == "age" else name) in columns for name in condition.columns):
-                continue
-            for name, constants in condition.breakpoints.items():
-                column = COLUMNS[name]
-                fact = Fact(column.low, column.high, set())
-                if name == "age" and age != "age":  # worked out: that of the unborn, or too high, perhaps
-                    name, fact = age, Fact(-1, MAX_AGE + 1, {0, MAX_AGE + 1})
-                facts.setdefault(name, fact).cuts.update(constants)
-    if plan.segment is not None:
-        facts[SEGMENT] = _every_number(len(given_segments(models)))
-    if plan.month is not None:
-        facts[YEAR] = _every_number(len(years_of(models)))
-    return Grouping(facts)
+# -------------------------------------------------------------------- reading and coding batches
 
 
-def _every_number(count: int) -> Fact:
-    return Fact(0, count - 1, set(range(count)))
-
-
-def _rows_of(lengths: Sequence[int]) -> list[slice]:
-    """The rows of consecutive pieces."""
-    stops = np.cumsum(lengths, dtype=np.int64).tolist()
-    return [slice(stop - length, stop) for stop, length in zip(stops, lengths, strict=True)]
-
-
-class _Piece(NamedTuple):
-    """What is kept of a batch of members.
+class _CodedBatch(NamedTuple):
+    """What is kept of one batch of members.
 
     Attributes
     ----------
-    kept : pyarrow.RecordBatch           ids, and months as given
-    key : int[n]                         see `profiles.Grouping`
-    coded : dict of str to Coded         see `MemberPlan.coders`; codes only where they are still needed
-    both : dict of str to bool[n]        rows in which several parts of a column are set
-    ages : dict of str to int16[n]       by name of the fact
+    kept : pyarrow.RecordBatch
+        Ids, and months as they were read.
+    key : int[n]
+        Profile key of each row, see `ProfileKeys`.
+    coded : dict of str to CodedColumn
+        See `MemberPlan.coders`. Codes are dropped where nothing needs them any more.
+    both_set : dict of column to bool[n]
+        By column that is given as several yes/no columns: rows in which more than one of them is set.
+    ages : dict of fact to int16[n]
     """
 
     kept: pa.RecordBatch
     key: NDArray[Any]
-    coded: dict[str, Coded]
-    both: dict[str, Bools]
+    coded: dict[str, CodedColumn]
+    both_set: dict[str, Bools]
     ages: dict[str, NDArray[np.int16]]
 
 
-def _leave_out(bad: Bools, valid: Bools) -> None:
-    """Members with an invalid value are not scored."""
-    if len(bad):
-        valid &= ~bad
+class _BatchCoder:
+    """Codes the batches of a members table and computes the profile key of each row.
+
+    Parameters
+    ----------
+    plan : MemberPlan
+    models : sequence of ModelTables
+    all_segments, with_ages : bool
+        See `read_members`.
+
+    Attributes
+    ----------
+    fact_names : list of str
+        The facts that are known of every row.
+    keeps_birth : bool
+        Whether birth dates are needed by row after the profile keys are computed.
+    profile_keys : ProfileKeys
+    """
+
+    def __init__(
+        self, plan: MemberPlan, models: Sequence[ModelTables], *, all_segments: bool, with_ages: bool
+    ) -> None:
+        age_days = [day for tables in models if (day := age_day_of(tables)) is not None]
+        dated = any(tables.dated for tables in models)
+        self.plan = plan
+        self.coders = plan.coders(models)
+        self.age_days = list(dict.fromkeys(age_days))
+        self.fact_names = plan.facts(self.age_days)
+        self.keeps_birth = plan.month is not None or dated
+        self.kept_ages = {age_fact(tables, self.fact_names) for tables in models} if with_ages else set()
+        if dated:
+            self.kept_ages.add("age")
+        ranges = _fact_ranges(models, self.fact_names, all_segments=all_segments)
+        if plan.segment is not None:
+            ranges[SEGMENT] = _all_numbers(len(segment_names(models)))
+        if plan.month is not None:
+            ranges[YEAR] = _all_numbers(len(years_of(models)))
+        self.profile_keys = ProfileKeys(ranges)
+
+    def headers_to_code(self) -> list[str]:
+        """Headers of the columns that are coded."""
+        return [header for header, _ in self.coders.values()]
+
+    def code(self, batch: pa.RecordBatch) -> _CodedBatch:
+        """Code one batch. Several threads may call this at once."""
+        values = dict(zip(batch.schema.names, batch.columns, strict=True))
+        coded = {name: coder.chunk(values[header]) for name, (header, coder) in self.coders.items()}
+        facts, both_set = self._facts(coded)
+        key = self.profile_keys.keys(facts, len(batch))
+        needs_codes = {"frailty", "birth_date"} if self.keeps_birth else {"frailty"}
+        ages = {
+            name: np.array(np.broadcast_to(facts[name], len(batch)), np.int16)
+            for name in self.kept_ages
+            if name in facts
+        }
+        headers = [header for header in (self.plan.id, self.plan.month) if header is not None]
+        return _CodedBatch(
+            pa.RecordBatch.from_arrays([copy_array(values[header]) for header in headers], headers),
+            key,
+            {name: col if name in needs_codes else col.without_codes() for name, col in coded.items()},
+            both_set,
+            ages,
+        )
+
+    def _facts(self, coded: Mapping[str, CodedColumn]) -> tuple[Facts, dict[str, Bools]]:
+        """The facts of some rows, and by column the rows in which several of its yes/no columns are set."""
+        plan = self.plan
+        facts: Facts = {name: coded[name].codes for name in plan.columns}
+        facts |= plan.constants
+        if plan.segment is not None:
+            facts[SEGMENT] = coded["segment"].codes
+        if plan.birth is not None:
+            facts |= {age_on_day(day): ages_on(coded["birth_date"].codes, *day) for day in self.age_days}
+        both_set = {}
+        for name, code_of in plan.indicators.items():
+            is_set = np.stack([coded[header].codes for header in code_of])
+            facts[name] = np.array(list(code_of.values()), np.int16) @ is_set
+            both_set[name] = is_set.sum(axis=0) > 1
+        return facts, both_set
+
+    def add_years(
+        self, batches: Sequence[_CodedBatch], rows: Sequence[slice], year: NDArray[np.int16]
+    ) -> None:
+        """Add the years of the months to the profile keys. They are known only when all batches are read."""
+        for batch, batch_rows in zip(batches, rows, strict=True):
+            self.profile_keys.add(batch.key, YEAR, year[batch_rows])
+
+
+def _fact_ranges(
+    models: Sequence[ModelTables], fact_names: Sequence[str], *, all_segments: bool
+) -> dict[str, FactRange]:
+    """The facts that conditions of the models use, with the values at which a condition may change."""
+    ranges: dict[str, FactRange] = {}
+    for tables in models:
+        choose = chooses_segments(tables, all_segments=all_segments)
+        shared = {} if all_segments else conditions_in_run(tables, models)
+        age = age_fact(tables, fact_names)
+        for condition in (*conditions_of(tables, segments=choose), *shared.values()):
+            # If segments are given, the columns that choose one may be absent.
+            if not all((age if name == "age" else name) in fact_names for name in condition.columns):
+                continue
+            for name, breakpoints in condition.breakpoints.items():
+                if name == "age" and age != "age":
+                    # A computed age may be below 0 or above MAX_AGE. Those rows get profiles of their own.
+                    name, empty = age, FactRange(-1, MAX_AGE + 1, {0, MAX_AGE + 1})
+                else:
+                    empty = FactRange(COLUMNS[name].low, COLUMNS[name].high, set())
+                ranges.setdefault(name, empty).breakpoints.update(breakpoints)
+    return ranges
+
+
+def _all_numbers(count: int) -> FactRange:
+    """The numbers 0 to `count` - 1, all of them distinct."""
+    return FactRange(0, count - 1, set(range(count)))
+
+
+def _read_batches(source: Source, coder: _BatchCoder, threads: int) -> list[_CodedBatch]:
+    """Read and code all batches of the members table, in order."""
+    headers = coder.plan.headers()
+    try:
+        batches = source.read(headers, coder.code, threads, dictionary_columns=coder.headers_to_code())
+    except (pa.ArrowException, OSError) as error:
+        raise source.failure(error) from None
+    if sum(len(batch.kept) for batch in batches) == 0:
+        raise InputError(f"{source.name}: there are no members (no row below the header)")
+    return batches
+
+
+def _kept_column(batches: Sequence[_CodedBatch], header: str) -> pa.ChunkedArray:
+    """A column that was kept as it was read: the ids or the months."""
+    return without_views(pa.Table.from_batches([batch.kept for batch in batches]).column(header))
+
+
+def _row_ranges(lengths: Sequence[int]) -> list[slice]:
+    """The rows of consecutive batches."""
+    stops = np.cumsum(lengths, dtype=np.int64).tolist()
+    return [slice(stop - length, stop) for stop, length in zip(stops, lengths, strict=True)]
+
+
+# -------------------------------------------------------------------- ids and invalid values
+
+
+def _index_rows(
+    ids: pa.ChunkedArray,
+    batches: Sequence[_CodedBatch],
+    plan: MemberPlan,
+    name: str,
+    models: Sequence[ModelTables],
+    problems: Problems,
+    threads: int,
+) -> tuple[MemberIndex, Months | None, Bools]:
+    """Index the member ids. Also returns the months, if there are any, and the rows with valid id and month."""
+    if plan.month is not None:
+        return index_member_months(ids, _kept_column(batches, plan.month), name, models, problems)
+    index = index_members(ids, name, threads)
+    problems.add(ID_COLUMN, "is blank", index.missing)
+    problems.add(ID_COLUMN, "is not unique", index.duplicate)
+    return index, None, ~(index.missing | index.duplicate)
+
+
+class _ColumnChecks:
+    """Finds the invalid values of the coded columns.
+
+    Parameters
+    ----------
+    batches : sequence of _CodedBatch
+    valid : bool[n]
+        Rows that may be scored. Rows with an invalid value are set to False.
+    problems : Problems
+        Invalid values are added.
+
+    Attributes
+    ----------
+    blanks : dict of column to int
+        Number of rows whose value is blank but valid.
+    """
+
+    def __init__(self, batches: Sequence[_CodedBatch], valid: Bools, problems: Problems) -> None:
+        self.batches = batches
+        self.valid = valid
+        self.problems = problems
+        self.blanks: dict[str, int] = {}
+
+    def check_columns(self, plan: MemberPlan) -> None:
+        """Check the member columns, and those that are given as several yes/no columns."""
+        for name in plan.columns:
+            self._check_column(name, COLUMNS[name])
+        for name, indicators in plan.indicators.items():
+            for header in indicators:
+                self._check_column(header, yes_no_column(header))
+            both_set = np.concatenate([batch.both_set[name] for batch in self.batches])
+            self.problems.add(name, f"has both {' and '.join(indicators)} set", both_set)
+            self._exclude(both_set)
+
+    def _check_column(self, name: str, column: Column) -> None:
+        coded = self._joined(name, codes=False)
+        add_invalid_values(self.problems, name, coded, expected_values(column))
+        if coded.blank_rows:
+            self.blanks[name] = coded.blank_rows
+        self._exclude(coded.invalid)
+
+    def check_birth_dates(self, months: Months | None, *, keep: bool) -> NDArray[np.int32] | None:
+        """Check the birth dates, and return them as days since 1970-01-01 if they are to be kept.
+
+        A member with several rows must have the same birth date in each of them.
+        """
+        dates = self._joined("birth_date", codes=keep)
+        add_invalid_dates(self.problems, "birth_date", dates)
+        self._exclude(dates.invalid)
+        if months is not None:
+            rows = np.flatnonzero(self.valid)
+            differs = np.zeros(len(self.valid), np.bool_)
+            differs[rows] = dates.codes[rows] != dates.codes[months.first[months.person[rows]]]
+            self.problems.add("birth_date", "differs from the date in the member's first row", differs)
+            self._exclude(differs)
+        return dates.codes if keep else None
+
+    def check_segments(self, names: Sequence[str]) -> None:
+        """Check the segments that are given with the members, against the names of all segments."""
+        coded = self._joined("segment", codes=False)
+        add_invalid_values(self.problems, "segment", coded, one_of(names[1:]))
+        self._exclude(coded.invalid)
+
+    def check_frailty(self, header: str) -> NDArray[np.int32]:
+        """Check the frailty scores, and return them in thousandths."""
+        scores = self._joined("frailty", codes=True)
+        expected = "a number from -5 to 5 with at most three decimals"
+        self.problems.add(header, "has an invalid frailty score", scores.invalid, expected=expected)
+        if scores.blank_rows:
+            self.blanks[header] = scores.blank_rows
+        self._exclude(scores.invalid)
+        return scores.codes
+
+    def _joined(self, name: str, *, codes: bool) -> CodedColumn:
+        return joined([batch.coded[name] for batch in self.batches], codes=codes)
+
+    def _exclude(self, invalid: Bools) -> None:
+        """Do not score rows with an invalid value. An empty mask stands for no rows."""
+        if len(invalid):
+            self.valid &= ~invalid

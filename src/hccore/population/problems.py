@@ -1,96 +1,247 @@
-"""Invalid values of the members table: counted by column, never quoted with a member's id."""
+"""Invalid values in the members table, counted by column.
+
+Messages show invalid values and row numbers, but never a member id. Dates are shown only by their shape, and long
+numbers with every digit as 9, because both could identify a person.
+"""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hccore.base.errors import InputError
-from hccore.population.coded_columns import Coded
+from hccore.population.coded_columns import CodedColumn
 from hccore.tables.member_columns import Column
 
 Bools = NDArray[np.bool_]
 
+BLANK = "blank"  # how messages show a null or an empty text; texts are shown in quotes
+MAX_LISTED_VALUES = 5
+MAX_SHOWN_DIGITS = 4  # longer numbers may be an id or a date
+MAX_SHAPE_CHARACTERS = 24
+DATE_FORMATS = "YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD"
+# The verbs that a problem may start with, in the plural. The others do not change.
+_PLURAL_VERBS = {"is": "are", "has": "have", "differs": "differ", "gives": "give"}
 
-@dataclass
-class Problems:
-    """Invalid values, by column: counted, never quoted with a member's id.
+
+class Problem(NamedTuple):
+    """Rows of the members table that cannot be scored, for one reason.
 
     Attributes
     ----------
-    entries : list of (column, what is wrong, number of rows, first row)
-        Rows are counted from 0, headers left out.
+    column : str
+    problem : str
+        What is wrong with one row, as a clause that follows the column name: "is not unique".
+    rows : int
+        Number of rows.
+    first_row : int or None
+        Number of the first such row. Row 1 follows the header. None if rows have no numbers.
+    values : dict of str to int
+        Number of rows by invalid value, as a message may show it; empty if values are not shown.
+    expected : str
+        The accepted values; empty if there is nothing to say about them.
     """
 
-    entries: list[tuple[str, str, int, int]] = field(default_factory=list)
+    column: str
+    problem: str
+    rows: int
+    first_row: int | None
+    values: Mapping[str, int] = {}
+    expected: str = ""
 
-    def add(self, column: str, what: str, bad: Bools) -> None:
-        """Note the rows of a mask, if there are any."""
-        count = int(np.count_nonzero(bad))
+    def message(self) -> str:
+        """The problem as a line of an error message: "sex: 1 row is blank (first at row 7). Expected M or F."."""
+        verb, _, rest = self._clause().partition(" ")
+        if self.rows > 1:
+            verb = _PLURAL_VERBS.get(verb, verb)
+        first = "" if self.first_row is None else f" (first at row {self.first_row:,})"
+        listed = f": {self._listed()}" if self._listed() else ""
+        expected = f" Expected {self.expected}." if self.expected else ""
+        row_count = f"{self.rows:,} row{'s' if self.rows > 1 else ''}"
+        return f"{self.column}: {row_count} {verb} {rest}{first}{listed}.{expected}"
+
+    def as_report(self) -> dict[str, object]:
+        """The entry of the run report."""
+        listed = f": {self._listed()}" if self._listed() else ""
+        expected = f"; expected {self.expected}" if self.expected else ""
+        return {
+            "column": self.column,
+            "problem": f"{self._clause()}{listed}{expected}",
+            "rows": self.rows,
+            "first_row": self.first_row,
+        }
+
+    def _only_blank(self) -> bool:
+        return self.values == {BLANK: self.rows}
+
+    def _clause(self) -> str:
+        return "is blank" if self._only_blank() else self.problem
+
+    def _listed(self) -> str:
+        """The commonest invalid values with their row counts: "'X' (12), blank (3) and 2 more values"."""
+        if self._only_blank():
+            return ""
+        # Reports of several buckets list the commonest values of each bucket, so their sums may be too low.
+        incomplete = " or more" if sum(self.values.values()) < self.rows else ""
+        listed = ", ".join(f"{value} ({rows:,}{incomplete})" for value, rows in _commonest(self.values))
+        others = len(self.values) - MAX_LISTED_VALUES
+        return f"{listed} and {others} more values" if others > 0 else listed
+
+
+def _commonest(values: Mapping[str, int]) -> list[tuple[str, int]]:
+    """The values that messages list, the most frequent first."""
+    return sorted(values.items(), key=lambda item: (-item[1], item[0]))[:MAX_LISTED_VALUES]
+
+
+class Problems:
+    """All problems of a members table.
+
+    Attributes
+    ----------
+    entries : list of Problem
+        In the order in which they were found.
+    """
+
+    def __init__(self, entries: Iterable[Problem] = ()) -> None:
+        self.entries = list(entries)
+
+    def add(
+        self,
+        column: str,
+        problem: str,
+        rows: Bools,
+        values: Mapping[str, int] | None = None,
+        expected: str = "",
+    ) -> None:
+        """Add the rows of a mask as one problem. Does nothing if the mask has no row.
+
+        Parameters
+        ----------
+        column, problem, values, expected
+            See `Problem`.
+        rows : bool[n]
+            True for every row that has the problem. An empty mask stands for no rows.
+        """
+        count = int(np.count_nonzero(rows))
         if count:
-            self.entries.append((column, what, count, int(np.argmax(bad))))
+            first_row = int(np.argmax(rows)) + 1
+            self.entries.append(Problem(column, problem, count, first_row, values or {}, expected))
 
-    def raise_if_any(self, name: str) -> None:
-        """Raise one InputError that lists every problem.
+    def raise_if_any(self, name: str, *, option: str = 'on_invalid="null" (--on-invalid null)') -> None:
+        """Raise one error that lists every problem. Does nothing if there are none.
+
+        Parameters
+        ----------
+        name : str
+            Name of the table, for the message.
+        option : str
+            How the user asks to leave invalid members unscored.
 
         Raises
         ------
         InputError
         """
-        if not self.entries:
-            return
-        lines = [
-            f"{column}: {count:,} row{'s' if count > 1 else ''} with {what}; first at row {first + 1:,}"
-            for column, what, count, first in self.entries
-        ]
-        raise InputError(
-            f"{name} cannot be scored as it is:\n  "
-            + "\n  ".join(lines)
-            + '\nCorrect these rows, or leave their members unscored with on_invalid="null" '
-            "(--on-invalid null)."
-        )
+        if self.entries:
+            lines = "\n  ".join(problem.message() for problem in self.entries)
+            raise InputError(
+                f"{name}: some rows cannot be scored:\n  {lines}\n"
+                f"Correct these rows, or leave their members unscored with {option}."
+            )
 
     def as_report(self) -> list[dict[str, object]]:
-        """For the run report."""
-        return [
-            {"column": column, "problem": what, "rows": count, "first_row": first + 1}
-            for column, what, count, first in self.entries
-        ]
+        """The problems as the run report lists them."""
+        return [problem.as_report() for problem in self.entries]
+
+    def as_data(self) -> list[dict[str, Any]]:
+        """The problems as plain values, ready for JSON, with the commonest invalid values of each."""
+        return [{**problem._asdict(), "values": dict(_commonest(problem.values))} for problem in self.entries]
+
+    @classmethod
+    def combined(cls, tables: Iterable[Sequence[Mapping[str, Any]]]) -> Problems:
+        """The problems of a members table that was read in several buckets.
+
+        Rows with the same problem are added up. The first row is unknown, because buckets have no order.
+
+        Parameters
+        ----------
+        tables : iterable of list of dict
+            The problems of each bucket, see `as_data`.
+        """
+        rows: Counter[tuple[str, str, str]] = Counter()
+        values: dict[tuple[str, str, str], Counter[str]] = {}
+        for entry in (entry for entries in tables for entry in entries):
+            key = entry["column"], entry["problem"], entry["expected"]
+            rows[key] += entry["rows"]
+            values.setdefault(key, Counter()).update(entry["values"])
+        return cls(
+            Problem(column, problem, count, None, dict(values[column, problem, expected]), expected)
+            for (column, problem, expected), count in sorted(rows.items())
+        )
+
+
+def add_invalid_values(
+    problems: Problems, name: str, coded: CodedColumn, expected: str, problem: str = "has an invalid value"
+) -> None:
+    """Add the invalid values of a coded column to the problems.
+
+    Parameters
+    ----------
+    problems : Problems
+    name : str
+        Name of the column.
+    coded : CodedColumn
+    expected : str
+        The accepted values.
+    problem : str
+    """
+    values = Counter[str]()
+    for value, count in coded.invalid_values.items():
+        values[shown_value(value)] += count
+    problems.add(name, problem, coded.invalid, values, expected)
+
+
+def add_invalid_dates(problems: Problems, name: str, coded: CodedColumn) -> None:
+    """Add the invalid dates of a coded column to the problems. Only the shapes of the dates are shown."""
+    shapes = Counter[str]()
+    for text, count in coded.invalid_values.items():
+        shapes[_shape(text)] += count
+    if not shapes:  # an Arrow date column: only nulls are invalid
+        shapes[BLANK] = int(np.count_nonzero(coded.invalid))
+    problems.add(name, "has an invalid date", coded.invalid, shapes, DATE_FORMATS)
 
 
 def shown_value(value: str) -> str:
-    """An invalid value as a message may show it: many digits may be a date or a number of somebody."""
-    return re.sub(r"\d", "9", value) if sum(map(str.isdigit, value)) > 4 else value
+    """An invalid value as a message shows it. Digits of long numbers become 9."""
+    if not value.strip():
+        return BLANK
+    digits = sum(map(str.isdigit, value))
+    return repr(re.sub(r"\d", "9", value) if digits > MAX_SHOWN_DIGITS else value)
 
 
-def note_dates(name: str, coded: Coded, problems: Problems) -> None:
-    """Note invalid dates. The values are protected: a problem shows their form only, every digit as 9."""
-    if not coded.wrong:
-        problems.add(name, "no date", coded.bad)
-        return
-    forms: dict[str, int] = {}
-    for text, count in coded.wrong.items():
-        form = re.sub(r"[A-Za-z]", "A", re.sub(r"\d", "9", text.strip()))[:24] or "blank"
-        forms[form] = forms.get(form, 0) + count
-    listed = ", ".join(
-        f"{form} ({count:,})" for form, count in sorted(forms.items(), key=lambda i: -i[1])[:5]
-    )
-    problems.add(name, f"no possible date (YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD): {listed}", coded.bad)
+def _shape(text: str) -> str:
+    """The shape of a date: every digit as 9, every letter as A."""
+    return re.sub(r"[A-Za-z]", "A", re.sub(r"\d", "9", text.strip()))[:MAX_SHAPE_CHARACTERS] or BLANK
 
 
-def note_values(name: str, column: Column, coded: Coded, problems: Problems, blanks: dict[str, int]) -> None:
-    """Note the invalid values of a column, and blanks that have a meaning."""
-    if coded.wrong:
-        shown = sorted(coded.wrong.items(), key=lambda item: (-item[1], item[0]))
-        listed = ", ".join(
-            f"{shown_value(value)!r} ({count:,})" if value else f"blank ({count:,})"
-            for value, count in shown[:5]
-        )
-        more = f" and {len(shown) - 5} more values" if len(shown) > 5 else ""
-        what = f"a value that is none of {column.expects()}: {listed}{more}"
-        problems.add(name, what, coded.bad)
-    if coded.blank_rows:
-        blanks[name] = coded.blank_rows
+def expected_values(column: Column) -> str:
+    """The accepted values of a column, for messages: "male, female, M, F, 1 or 2"."""
+    named = list(dict.fromkeys([*column.labels, *column.spellings]))
+    values = [name.upper() if len(name) == 1 else name for name in named]
+    numbers = [str(number) for number in range(column.low, column.high + 1)]
+    if not named:
+        return f"a whole number from {column.low} to {column.high}"
+    if len(numbers) <= 2:
+        values += [number for number in numbers if number not in named]
+    elif not set(numbers) <= set(named):
+        values.append(f"{column.low} to {column.high}")
+    return one_of(values)
+
+
+def one_of(values: Sequence[str]) -> str:
+    """Some values as a choice: "A, B or C"."""
+    return " or ".join([", ".join(values[:-1]), values[-1]] if len(values) > 1 else values)

@@ -258,7 +258,7 @@ class Result:
             words = [segment.name for segment in segments]
         else:
             words = [*(segment.reason for segment in segments), "given with the member"]
-            number = np.where(part.chosen, np.int32(len(segments)), number)
+            number = np.where(part.segment_given, np.int32(len(segments)), number)
         return dictionary_array(number.take(profile), words, has.take(profile))
 
     # ---------------------------------------------------------------- averages over months

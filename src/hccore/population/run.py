@@ -66,6 +66,7 @@ class Run:
     index : MemberIndex               finds a member
     states : MemberBits                   what the members' codes set
     months : Months or None           None: a row is a member
+    problems : Problems               invalid values of the members table
     codes : mapping of code system to (Source, CodeTable)
     """
 
@@ -85,6 +86,7 @@ class Run:
         self.options = options
         self.ids, self.index, self.months = people.ids, people.index, people.months
         self.profiles = people.profiles
+        self.problems = people.problems
         self.ages = ages
         self.parts = tuple(parts)
         self.states = states
@@ -101,7 +103,8 @@ class Run:
         self._tallies = [np.zeros(len(part.model.kernel.tallied), np.int64) for part in parts]
         # Models with rows of the same members share what is looked up for them.
         self._same_rows = [
-            next(i for i, other in enumerate(parts) if (other.away == part.away).all()) for part in parts
+            next(i for i, other in enumerate(parts) if (other.excluded == part.excluded).all())
+            for part in parts
         ]
         for part in parts:
             _score_without_codes(part)
@@ -167,7 +170,7 @@ class Run:
 
     def scores(self, part: ModelAssignment, rows: slice) -> NDArray[np.int32]:
         """Scores of all of some rows by one model, in thousandths."""
-        profile = part.of_row[rows].astype(np.intp)
+        profile = part.profile_of_row[rows].astype(np.intp)
         tally = np.zeros(len(part.model.kernel.tallied), np.int64)
         state = self.states.whole()
         return self._score(part, rows, profile, state, 0, tally, part.model.scratch(), hccs=False)[0].scores
@@ -241,9 +244,9 @@ class Run:
 def _rows_in(part: ModelAssignment, block: slice) -> tuple[Rows, NDArray[np.intp]]:
     """Those rows of a block that are in the results of a model, and their profiles."""
     rows: Rows = block
-    profile = part.of_row[block].astype(np.intp)
-    if part.away.any():
-        here = np.flatnonzero(~part.away[profile])
+    profile = part.profile_of_row[block].astype(np.intp)
+    if part.excluded.any():
+        here = np.flatnonzero(~part.excluded[profile])
         if len(here) < len(profile):
             rows, profile = here + block.start, profile[here]
     return rows, profile

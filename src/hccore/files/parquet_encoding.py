@@ -257,7 +257,7 @@ def _number(array: pa.Array, valid: Bools) -> _Numbered | None:
 def _of_those_in_use(key: NDArray[np.int32], values: NDArray[Any], kind: int) -> _Numbered:
     """Numbers by their position among those of some ascending values that there are."""
     seen = np.zeros(len(values), np.uint8)
-    kernels.mark_kinds(key, np.zeros(0, np.bool_), seen)
+    kernels.mark_keys(key, np.zeros(0, np.bool_), seen)
     number_of = np.cumsum(seen, dtype=np.int32) - np.int32(1)
     used = values[seen.view(np.bool_)]
     return _Numbered(key, number_of, used.tobytes(), len(used), kind, (used[0].tobytes(), used[-1].tobytes()))
@@ -294,7 +294,7 @@ def _texts(name: str, array: pa.Array) -> _Chunk:
         body = codec.compress(pa.py_buffer(page[:size]))
         pages.append(_Page([body], size, rows))
     places = np.zeros(2, np.int64)
-    kernels.least_and_greatest(offsets, data, places)
+    kernels.find_min_max(offsets, data, places)
     least, greatest = (data[offsets[i] : offsets[i + 1]].tobytes() for i in places)
     return _whole([name], _BYTE_ARRAY, _SNAPPY, None, pages, 0, (least, greatest))
 

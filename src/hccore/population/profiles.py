@@ -146,7 +146,7 @@ class Grouping:
         if isinstance(fact, int):
             key += steps[min(max(fact - low, 0), len(steps) - 1)]
         elif self._dtype is np.int32:
-            kernels.add_classes(fact, low, steps, key)
+            kernels.add_to_keys(fact, low, steps, key)
         else:
             key += np.take(steps, fact.astype(np.intp) - low, mode="clip")
 
@@ -197,7 +197,7 @@ def number_kinds(
     threads : int
     """
     seen = np.zeros(size, np.uint8)
-    each(range(len(rows)), threads, lambda piece: kernels.mark_kinds(keys[piece], valid[rows[piece]], seen))
+    each(range(len(rows)), threads, lambda piece: kernels.mark_keys(keys[piece], valid[rows[piece]], seen))
     number = np.cumsum(seen, dtype=np.int32) - np.int32(1)
     found = np.flatnonzero(seen)
     of_row = np.empty(len(valid), np.int32)
@@ -205,7 +205,7 @@ def number_kinds(
     def replace(piece: int) -> NDArray[np.int64]:
         counts = np.zeros(len(found), np.int64)
         some = rows[piece]
-        kernels.number_kinds(number, valid[some], keys[piece], of_row[some], counts)
+        kernels.number_keys(number, valid[some], keys[piece], of_row[some], counts)
         return counts
 
     counts = np.sum(each(range(len(rows)), threads, replace), axis=0)

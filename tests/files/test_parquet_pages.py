@@ -216,7 +216,7 @@ REPETITIVE = st.lists(
 def unsnappy(block: bytes, size: int) -> bytes | None:
     source = np.frombuffer(b"xyz" + block + b"\xff" * 40, np.uint8)
     target = np.full(size + kernels.SLACK, 255, np.uint8)
-    done = kernels.unsnappy(source, 3, 3 + len(block), target, size)
+    done = kernels.decompress_snappy(source, 3, 3 + len(block), target, size)
     return target[:size].tobytes() if done else None
 
 

@@ -258,7 +258,7 @@ def _encode_ids(name: str, array: pa.Array) -> _EncodedColumn:
         size = kernels.plain_texts(page_offsets, data, page, len(levels))
         pages.append(_Page([codec.compress(pa.py_buffer(page[:size]))], size, rows))
     positions = np.zeros(2, np.int64)
-    kernels.least_and_greatest(offsets, data, positions)
+    kernels.find_min_max(offsets, data, positions)
     smallest, largest = (data[offsets[i] : offsets[i + 1]].tobytes() for i in positions)
     return _assemble([name], _BYTE_ARRAY, _SNAPPY, None, pages, 0, (smallest, largest))
 
@@ -332,7 +332,7 @@ def _number_used(key: NDArray[np.int32], values: NDArray[Any], physical_type: in
     physical_type : int
     """
     used = np.zeros(len(values), np.uint8)
-    kernels.mark_kinds(key, np.zeros(0, np.bool_), used)
+    kernels.mark_keys(key, np.zeros(0, np.bool_), used)
     position = np.cumsum(used, dtype=np.int32) - np.int32(1)
     distinct = values[used.view(np.bool_)]
     bounds = (distinct[0].tobytes(), distinct[-1].tobytes())

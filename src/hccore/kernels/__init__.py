@@ -1,10 +1,9 @@
-"""Every compiled function, by subject, and how its machine code is made, kept and called.
+"""All compiled functions (kernels): scoring, code and id look-ups, reading and writing Parquet pages.
 
-In and out: NumPy arrays, whole numbers and named tuples of them, never objects.
-Imports `base`.
-
-A kernel is called by its name here, `kernels.score_members(...)`; the function itself stands in the module named
-beside it. Numba is imported only if machine code has to be made.
+In and out: NumPy arrays, integers and named tuples of these. Kernels write results into arrays of the caller.
+Call a kernel by its name in this package, `kernels.score_members(...)`. The function and the description of its
+arguments are in the module that is named below. Numba is imported only if a kernel has to be compiled.
+May import: `base`.
 """
 
 from hccore.kernels.constants import BLOCK, NOT_SCORED, SLACK
@@ -21,24 +20,25 @@ look_up_texts = Kernel("codes", "look_up_texts")
 keep_texts = Kernel("codes", "keep_texts")
 mark_icd10 = Kernel("codes", "mark_icd10")
 set_codes = Kernel("codes", "set_codes")
-note_rows = Kernel("codes", "note_rows")
-set_noted = Kernel("codes", "set_noted")
+group_updates = Kernel("codes", "group_updates")
+apply_updates = Kernel("codes", "apply_updates")
 count_empty = Kernel("codes", "count_empty")
 
-unsnappy = Kernel("snappy", "unsnappy")
+decompress_snappy = Kernel("snappy", "decompress_snappy")
 
-read_page_header = Kernel("pages", "read_page_header")
-scan_pages = Kernel("pages", "scan_pages")
+read_page_header = Kernel("page_headers", "read_page_header")
+scan_pages = Kernel("page_headers", "scan_pages")
+
 open_page = Kernel("pages", "open_page")
-all_set = Kernel("pages", "all_set")
+all_levels_set = Kernel("pages", "all_levels_set")
 unpack_indices = Kernel("pages", "unpack_indices")
 find_texts = Kernel("pages", "find_texts")
 read_indices = Kernel("pages", "read_indices")
 find_in_pages = Kernel("pages", "find_in_pages")
 
-add_classes = Kernel("profiles", "add_classes")
-mark_kinds = Kernel("profiles", "mark_kinds")
-number_kinds = Kernel("profiles", "number_kinds")
+add_to_keys = Kernel("profiles", "add_to_keys")
+mark_keys = Kernel("profiles", "mark_keys")
+number_keys = Kernel("profiles", "number_keys")
 
 divide_half_away = Kernel("scores", "divide_half_away")
 score_members = Kernel("scores", "score_members")
@@ -48,32 +48,34 @@ list_bits = Kernel("scores", "list_bits")
 
 pack_bits = Kernel("encoding", "pack_bits")
 plain_texts = Kernel("encoding", "plain_texts")
-least_and_greatest = Kernel("encoding", "least_and_greatest")
+find_min_max = Kernel("encoding", "find_min_max")
 list_levels = Kernel("encoding", "list_levels")
 
 __all__ = [
     "BLOCK",
     "NOT_SCORED",
     "SLACK",
-    "add_classes",
-    "all_set",
+    "add_to_keys",
+    "all_levels_set",
+    "apply_updates",
     "count_empty",
+    "decompress_snappy",
     "divide_half_away",
     "find_droppers",
     "find_in_pages",
     "find_members",
+    "find_min_max",
     "find_texts",
+    "group_updates",
     "index_keys",
     "index_numbers",
     "keep_texts",
-    "least_and_greatest",
     "list_bits",
     "list_levels",
     "look_up_texts",
     "mark_icd10",
-    "mark_kinds",
-    "note_rows",
-    "number_kinds",
+    "mark_keys",
+    "number_keys",
     "open_page",
     "pack_bits",
     "pack_ids",
@@ -85,8 +87,6 @@ __all__ = [
     "score_members",
     "select_codes",
     "set_codes",
-    "set_noted",
     "unpack_indices",
-    "unsnappy",
     "variables_of_members",
 ]

@@ -1,4 +1,4 @@
-"""How Numba compiles a kernel: the options of all of them, and the machine code of one."""
+"""Compiling kernels with Numba: the decorators, and the machine code of one kernel for given argument types."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
@@ -14,23 +14,27 @@ from numba import types
 from hccore.base import cache
 from hccore.kernels import machine_code
 
-# Without Numba's reference counts: kernels own no memory (callers hand them scratch arrays), and counting every
-# array of the tables up and down for every member took most of the time.
+# Kernels are compiled without Numba's reference counting (`_nrt`). They need none, because they do not allocate
+# memory: callers pass scratch arrays. Counting the references to all table arrays for every member took most of
+# the time.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 _NO_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-_KERNELS: dict[tuple[str, str], Any] = {}  # by subject and name
+_KERNELS: dict[tuple[str, str], Any] = {}  # by module and function name
 
 
 def kernel(function: Any) -> Any:
-    """Compile for whoever calls it: other kernels, and Python by way of `compiled.py`."""
+    """Mark a function as a kernel. Other kernels call it directly, Python calls it through `dispatch.Kernel`."""
     options: Any = {**_OPTIONS, **_NO_WRAPPERS}
     subject = function.__module__.rpartition(".")[2]
     found = _KERNELS[subject, function.__name__] = numba.njit(nogil=True, **options)(function)
     return found
 
 
-def part_of_kernel(function: Any) -> Any:
-    """Copy into the kernels that call it: a call would pass all arrays of the tables by value, each time."""
+def inlined(function: Any) -> Any:
+    """Mark a helper function of kernels, which is always inlined.
+
+    A call at run time would pass every field of every array by value, which costs time in inner loops.
+    """
     options: Any = {**_OPTIONS, **_NO_WRAPPERS}
     return numba.njit(nogil=True, forceinline=True, **options)(function)
 

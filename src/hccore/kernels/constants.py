@@ -1,7 +1,16 @@
-"""Numbers that kernels and their callers agree on."""
+"""Numbers that the kernels and their callers share. Importing this module does not import Numba."""
 
 from __future__ import annotations
 
-BLOCK = 1024  # rows that a kernel treats together
-NOT_SCORED = -2  # in the place of the segment of a profile
-SLACK = 32  # bytes behind the end of a buffer of bytes that a kernel may read or write
+BLOCK = 1024  # rows per block: the scratch arrays of a block stay in the processor's cache
+NOT_SCORED = -2  # in `ProfileArrays.to_score`: the model does not score members of this profile
+SLACK = 32  # spare bytes that a byte buffer needs past its end: kernels may read or write up to that far
+
+# Columns of the page tables that `scan_pages` writes, int64[n_pages, 7].
+PAGE_TYPE = 0  # `PageType` of parquet.thrift: 0 data, 2 dictionary, 3 data (version 2)
+PAGE_START = 1  # first byte of the page in the chunk, behind the header and any uncompressed levels
+PAGE_SIZE = 2  # bytes in the chunk
+PAGE_FULL_SIZE = 3  # bytes after decompression
+PAGE_VALUES = 4  # number of values, nulls included
+PAGE_ENCODING = 5  # 0 plain, 2 dictionary indices
+PAGE_COMPRESSED = 6  # 0 or 1

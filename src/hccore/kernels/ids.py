@@ -1,30 +1,62 @@
-"""Member ids: packing them, the tables that find them, and looking them up."""
+"""Member ids: packing ids into words, filling the table from id to member row, and looking ids up."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from hccore.kernels.compiler import kernel, part_of_kernel
-from hccore.kernels.intrinsics import fetch, load_word
+from hccore.kernels.compiler import inlined, kernel
+from hccore.kernels.intrinsics import load_word, prefetch
+
+UNKNOWN_MEMBER = -1  # in place of a member row: no member has this id
+EMPTY_ID = -2  # in place of a member row: the id is an empty text
+LONG_ID = 255  # top byte of the second packed word: the words are hashes, so the bytes must be compared too
 
 
-@part_of_kernel
+class IdRows(NamedTuple):
+    """Rows of a batch of ids that are to be looked up.
+
+    Attributes
+    ----------
+    row : int32[k]
+        Positions of the rows. Ascending order is not needed.
+    first_row : int
+        Position of the first id of the batch: row j is id `row[j] - first_row`.
+    gap : int
+        Bytes between the end of one text and the start of the next (4 in a Parquet page, which has lengths there).
+    numbers : int64[n] or int64[0]
+        The ids if they are integers. Empty: the ids are texts.
+    offsets : int64[n + 1], data : uint8[]
+        Text ids: id i is data[offsets[i] : offsets[i + 1] - gap].
+    """
+
+    row: Any
+    first_row: Any
+    gap: Any
+    numbers: Any
+    offsets: Any
+    data: Any
+
+
+# -------------------------------------------------------------------- packing ids
+
+
+@inlined
 def mix(value: np.uint64) -> np.uint64:
-    """A 64-bit value with its bits well spread (the finalizer of MurmurHash3)."""
+    """Hash a uint64 to a uint64 (the finalizer of MurmurHash3)."""
     value = (value ^ (value >> np.uint64(33))) * np.uint64(0xFF51AFD7ED558CCD)
     value = (value ^ (value >> np.uint64(33))) * np.uint64(0xC4CEB9FE1A85EC53)
     return value ^ (value >> np.uint64(33))
 
 
-@part_of_kernel
+@inlined
 def pack_id(data: Any, start: int, stop: int) -> tuple[np.uint64, np.uint64]:
-    """An id of up to 15 bytes as two words, one-to-one; of a longer one two hashes marked as such.
+    """Pack the text data[start:stop] into two words.
 
-    The first eight bytes are the first word, the others the second, whose top byte is the length, or 255 for a
-    longer id (whose bytes must then be compared).
+    Texts of up to 15 bytes are packed one-to-one: the first eight bytes are the first word, the others are the
+    second word, whose top byte is the length. A longer text is packed as two hashes, and the top byte is LONG_ID.
     """
     low = np.uint64(0)
     high = np.uint64(0)
@@ -41,13 +73,19 @@ def pack_id(data: Any, start: int, stop: int) -> tuple[np.uint64, np.uint64]:
         for i in range(start, stop):
             low = mix(low ^ np.uint64(data[i])) + np.uint64(i - start)
             high = mix(high + np.uint64(data[i]) * np.uint64(0x9E3779B97F4A7C15))
-        high |= np.uint64(255) << np.uint64(56)
+        high |= np.uint64(LONG_ID) << np.uint64(56)
     return low, high
 
 
-@part_of_kernel
+@inlined
+def is_long(high: np.uint64) -> bool:
+    """Whether a packed id, given by its second word, is a hash of a longer text."""
+    return (high >> np.uint64(56)) == LONG_ID
+
+
+@inlined
 def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: int) -> bool:
-    """Whether two byte ranges are equal."""
+    """Whether a[a_start:a_stop] and b[b_start:b_stop] are equal (two uint8[])."""
     same = a_stop - a_start == b_stop - b_start
     if same:
         for i in range(a_stop - a_start):
@@ -57,101 +95,50 @@ def same_bytes(a: Any, a_start: int, a_stop: int, b: Any, b_start: int, b_stop: 
     return same
 
 
-@part_of_kernel
-def eight_digits(word: np.uint64) -> int:
-    """The number that eight digits are, all at once; -1 if any of the bytes is no digit."""
+@inlined
+def parse_eight_digits(word: np.uint64) -> int:
+    """The number that eight ASCII digits spell, -1 if any of the eight bytes is not a digit.
+
+    All digits are converted at the same time: neighbours are combined to pairs, then to fours, then to eight.
+    """
     word ^= np.uint64(0x3030303030303030)
-    wrong = (word | (word + np.uint64(0x7676767676767676))) & np.uint64(0x8080808080808080)
-    word = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)  # pairs
+    invalid = (word | (word + np.uint64(0x7676767676767676))) & np.uint64(0x8080808080808080)
+    word = (word * np.uint64(10) + (word >> np.uint64(8))) & np.uint64(0x00FF00FF00FF00FF)
     word = (word * np.uint64(100) + (word >> np.uint64(16))) & np.uint64(0x0000FFFF0000FFFF)
     word = (word * np.uint64(10000) + (word >> np.uint64(32))) & np.uint64(0x00000000FFFFFFFF)
-    return np.int64(word) if wrong == 0 else np.int64(-1)
+    return np.int64(word) if invalid == 0 else np.int64(-1)
 
 
-@part_of_kernel
-def numbered_id(data: Any, start: int, stop: int, prefix: Any, width: int) -> int:
-    """The number of an id made of a prefix and `width` digits; -1 for an id of another form."""
+@inlined
+def parse_numbered_id(data: Any, start: int, stop: int, prefix: Any, width: int) -> int:
+    """The number in an id that consists of `prefix` (uint8[]) and `width` digits, -1 for any other id."""
     number = np.int64(-1)
     digits = start + prefix.shape[0]
     if stop - digits == width:
-        wrong = np.uint8(0)
+        invalid = np.uint8(0)
         for i in range(prefix.shape[0]):
-            wrong |= data[start + i] ^ prefix[i]
+            invalid |= data[start + i] ^ prefix[i]
         value = np.int64(0)
         if width >= 8:
-            value = eight_digits(load_word(data, digits))
-            wrong |= np.uint8(value < 0)
+            value = parse_eight_digits(load_word(data, digits))
+            invalid |= np.uint8(value < 0)
             digits += 8
         for i in range(digits, stop):
             digit = np.uint8(data[i] - np.uint8(48))
-            wrong |= np.uint8(digit > 9)
+            invalid |= np.uint8(digit > 9)
             value = value * 10 + np.int64(digit)
-        if wrong == 0:
+        if invalid == 0:
             number = value
     return number
 
 
 @kernel
-def range_of_ids(ids: Any, missing: Any, prefix: Any, width: int, bounds: Any) -> bool:
-    """Least and greatest number of ids that are all a prefix and `width` digits; False as soon as one is not.
-
-    Parameters
-    ----------
-    ids : IdBatch                    texts, see `ids.py`
-    missing : bool[n]                rows without an id
-    prefix : uint8[], width : int
-    bounds : int64[2]                written
-    """
-    offsets, data = ids.offsets, ids.data
-    low, high = np.int64(np.iinfo(np.int64).max), np.int64(-1)
-    for row in range(missing.shape[0]):
-        if not missing[row]:
-            number = numbered_id(data, offsets[row], offsets[row + 1], prefix, width)
-            if number < 0:
-                return False
-            low, high = min(low, number), max(high, number)
-    bounds[0], bounds[1] = low, high
-    return True
-
-
-@kernel
-def index_numbers(ids: Any, first_row: int, missing: Any, table: Any, duplicate_of: Any) -> None:
-    """Enter ids of some rows into a direct table.
-
-    Parameters
-    ----------
-    ids : IdBatch                     see `ids.py`
-    first_row : int                   row of the first id
-    missing : bool[n]                 rows without an id
-    table : IdTable                   `dense` is written
-    duplicate_of : int32[all rows] or int32[0]
-        If not empty, the first row with the same id is written for later ones; otherwise any row may be the one
-        that the table holds.
-    """
-    dense = table.dense
-    by_number = ids.numbers.shape[0] > 0
-    for i in range(missing.shape[0]):
-        if missing[i]:
-            continue
-        if by_number:
-            number = ids.numbers[i]
-        else:
-            number = numbered_id(ids.data, ids.offsets[i], ids.offsets[i + 1], table.prefix, table.width)
-        slot = number - table.first
-        row = first_row + i
-        if duplicate_of.shape[0] > 0 and dense[slot] >= 0:
-            duplicate_of[row] = dense[slot]
-        else:
-            dense[slot] = row
-
-
-@kernel
 def pack_ids(ids: Any, keys: Any) -> None:
-    """Ids as pairs of words.
+    """Pack each id into two words (see `pack_id`). An integer id becomes its value and 0.
 
     Parameters
     ----------
-    ids : IdBatch            see `ids.py`
+    ids : IdBatch            see `population/member_index.py`
     keys : uint64[n, 2]      written
     """
     for i in range(keys.shape[0]):
@@ -162,15 +149,80 @@ def pack_ids(ids: Any, keys: Any) -> None:
             keys[i, 0], keys[i, 1] = pack_id(ids.data, ids.offsets[i], ids.offsets[i + 1])
 
 
+# -------------------------------------------------------------------- filling the table
+
+
 @kernel
-def index_keys(missing: Any, table: Any, duplicate_of: Any) -> None:
-    """Open-addressing hash table from packed id to row.
+def range_of_ids(ids: Any, missing: Any, prefix: Any, width: int, bounds: Any) -> bool:
+    """Lowest and highest number of text ids that all consist of the same prefix and `width` digits.
 
     Parameters
     ----------
-    missing : bool[n]          rows without an id
-    table : IdTable            see `ids.py`; `slots`, all -1, is written
-    duplicate_of : int32[n]    all -1; the first row with the same id is written for later ones
+    ids : IdBatch            texts, see `population/member_index.py`
+    missing : bool[n]        rows without an id, which are skipped
+    prefix : uint8[]
+    width : int              at most 18, so that a number fits into an int64
+    bounds : int64[2]        written: lowest and highest number; unchanged if the result is False
+
+    Returns
+    -------
+    bool
+        False if any id has another form.
+    """
+    offsets, data = ids.offsets, ids.data
+    low, high = np.int64(np.iinfo(np.int64).max), np.int64(-1)
+    for row in range(missing.shape[0]):
+        if not missing[row]:
+            number = parse_numbered_id(data, offsets[row], offsets[row + 1], prefix, width)
+            if number < 0:
+                return False
+            low, high = min(low, number), max(high, number)
+    bounds[0], bounds[1] = low, high
+    return True
+
+
+@kernel
+def index_numbers(ids: Any, first_row: int, missing: Any, table: Any, duplicate_of: Any) -> None:
+    """Fill the direct table from id number to member row.
+
+    Parameters
+    ----------
+    ids : IdBatch                     see `population/member_index.py`; every id is in the range of the table
+    first_row : int                   member row of the first id
+    missing : bool[n]                 rows without an id, which are skipped
+    table : IdTable                   `dense` is written; it holds -1 where no row has been entered
+    duplicate_of : int32[n_members] or int32[0]
+        Written for each row whose id an earlier row has: that earlier row. Other entries keep their value.
+        Empty: duplicates are not looked for, and of several rows with one id the table holds any.
+    """
+    dense = table.dense
+    by_number = ids.numbers.shape[0] > 0
+    for i in range(missing.shape[0]):
+        if missing[i]:
+            continue
+        if by_number:
+            number = ids.numbers[i]
+        else:
+            number = parse_numbered_id(
+                ids.data, ids.offsets[i], ids.offsets[i + 1], table.prefix, table.width
+            )
+        slot = number - table.first
+        row = first_row + i
+        if duplicate_of.shape[0] > 0 and dense[slot] >= 0:
+            duplicate_of[row] = dense[slot]
+        else:
+            dense[slot] = row
+
+
+@kernel
+def index_keys(missing: Any, table: Any, duplicate_of: Any) -> None:
+    """Fill the hash table from packed id to member row (open addressing, linear probing).
+
+    Parameters
+    ----------
+    missing : bool[n]          rows without an id, which are skipped
+    table : IdTable            see `population/member_index.py`; `slots`, -1 everywhere, is written
+    duplicate_of : int32[n]    -1 everywhere; written for each row whose id an earlier row has: that earlier row
     """
     slots, keys, offsets, data = table.slots, table.keys, table.offsets, table.data
     size_mask = np.uint64(slots.shape[0] - 1)
@@ -182,7 +234,7 @@ def index_keys(missing: Any, table: Any, duplicate_of: Any) -> None:
         while slots[slot] >= 0:
             other = slots[slot]
             if keys[other, 0] == low and keys[other, 1] == high:
-                if (high >> np.uint64(56)) != 255 or same_bytes(
+                if not is_long(high) or same_bytes(
                     data, offsets[row], offsets[row + 1], data, offsets[other], offsets[other + 1]
                 ):
                     duplicate_of[row] = other
@@ -190,6 +242,9 @@ def index_keys(missing: Any, table: Any, duplicate_of: Any) -> None:
             slot = (slot + np.uint64(1)) & size_mask
         if slots[slot] < 0:
             slots[slot] = row
+
+
+# -------------------------------------------------------------------- looking ids up
 
 
 @kernel
@@ -204,84 +259,133 @@ def find_members(
     slot: Any,
     member: Any,
 ) -> None:
-    """Member rows of some rows of a batch, by id.
+    """Find the member rows of some rows of a batch, by id.
 
-    In blocks and in steps: what a step needs of the table is fetched in the one before, for many rows at once.
+    Rows are looked up block by block, in steps. Each step prefetches for a whole block what the next step reads
+    from the table, because the table is larger than the processor's cache.
 
     Parameters
     ----------
-    row : int32[k]                  positions in the batch, or in a longer one that begins `first_row` before it
-    first_row : int
-    gap : int                       bytes between one id and the next (their lengths, in a page)
-    numbers : int64[n] or int64[0]  ids that are numbers
-    offsets : int64[n + 1], data : uint8[]
-        The others: id i is data[offsets[i] : offsets[i + 1] - gap].
-    table : IdTable                 see `ids.py`
-    slot : int64[BLOCK]             scratch
-    member : int32[k]               written; -1 for an unknown member, -2 for an empty text
+    row, first_row, gap, numbers, offsets, data
+        The ids to look up, see `IdRows`.
+    table : IdTable             see `population/member_index.py`
+    slot : int64[BLOCK]         scratch
+    member : int32[k]           written: UNKNOWN_MEMBER (-1) for an unknown id, EMPTY_ID (-2) for an empty text
     """
-    slots, keys, dense, prefix, width = table.slots, table.keys, table.dense, table.prefix, table.width
-    by_number = numbers.shape[0] > 0
-    size_mask = np.uint64(slots.shape[0] - 1)
     block = slot.shape[0]
-    for first in range(0, row.shape[0], block):
-        last = min(row.shape[0], first + block)
-        if dense.shape[0] > 0:
-            for j in range(first, last):
-                i = row[j] - first_row
-                if by_number:
-                    number = numbers[i]
-                else:
-                    number = numbered_id(data, offsets[i], offsets[i + 1] - gap, prefix, width)
-                place = number - table.first
-                known = number >= 0 or by_number
-                if place < 0 or place >= dense.shape[0] or not known:
-                    place = np.int64(-1)
-                else:
-                    fetch(dense, (place,))
-                slot[j - first] = place
-            for j in range(first, last):
-                place = slot[j - first]
-                member[j] = dense[place] if place >= 0 else np.int32(-1)
+    for start in range(0, row.shape[0], block):
+        stop = min(row.shape[0], start + block)
+        ids = IdRows(row[start:stop], first_row, gap, numbers, offsets, data)
+        if table.dense.shape[0] > 0:
+            look_up_numbers(ids, table, slot, member[start:stop])
         else:
-            for j in range(first, last):
-                i = row[j] - first_row
-                if by_number:
-                    low, high = np.uint64(numbers[i]), np.uint64(0)
-                else:
-                    low, high = pack_id(data, offsets[i], offsets[i + 1] - gap)
-                slot[j - first] = np.int64(mix(low + mix(high)) & size_mask)
-                fetch(slots, (slot[j - first],))
-            for j in range(first, last):
-                member[j] = slots[slot[j - first]]
-                fetch(keys, (max(member[j], 0), 0))
-            for j in range(first, last):
-                i = row[j] - first_row
-                start = np.int64(0)
-                stop = np.int64(0)
-                if by_number:
-                    low, high = np.uint64(numbers[i]), np.uint64(0)
-                else:
-                    start, stop = offsets[i], offsets[i + 1] - gap
-                    low, high = pack_id(data, start, stop)
-                candidate = member[j]
-                place = np.uint64(slot[j - first])
-                while candidate >= 0:
-                    if keys[candidate, 0] == low and keys[candidate, 1] == high:
-                        if (high >> np.uint64(56)) != 255 or same_bytes(
-                            data,
-                            start,
-                            stop,
-                            table.data,
-                            table.offsets[candidate],
-                            table.offsets[candidate + 1],
-                        ):
-                            break
-                    place = (place + np.uint64(1)) & size_mask
-                    candidate = slots[place]
-                member[j] = candidate
-        if not by_number:
-            for j in range(first, last):
-                i = row[j] - first_row
-                if member[j] < 0 and offsets[i + 1] - gap <= offsets[i]:
-                    member[j] = np.int32(-2)
+            look_up_keys(ids, table, slot, member[start:stop])
+        if numbers.shape[0] == 0:
+            mark_empty_ids(ids, member[start:stop])
+
+
+@inlined
+def look_up_numbers(ids: Any, table: Any, slot: Any, member: Any) -> None:
+    """Look up a block of ids in the direct table.
+
+    Parameters
+    ----------
+    ids : IdRows            k rows
+    table : IdTable
+    slot : int64[>= k]      scratch
+    member : int32[k]       written, -1 for unknown ids
+    """
+    dense = table.dense
+    by_number = ids.numbers.shape[0] > 0
+    for j in range(member.shape[0]):
+        i = ids.row[j] - ids.first_row
+        if by_number:
+            number = ids.numbers[i]
+        else:
+            start, stop = ids.offsets[i], ids.offsets[i + 1] - ids.gap
+            number = parse_numbered_id(ids.data, start, stop, table.prefix, table.width)
+        position = number - table.first
+        has_form = number >= 0 or by_number
+        if position < 0 or position >= dense.shape[0] or not has_form:
+            position = np.int64(-1)
+        else:
+            prefetch(dense, (position,))
+        slot[j] = position
+    for j in range(member.shape[0]):
+        position = slot[j]
+        member[j] = dense[position] if position >= 0 else np.int32(UNKNOWN_MEMBER)
+
+
+@inlined
+def look_up_keys(ids: Any, table: Any, slot: Any, member: Any) -> None:
+    """Look up a block of ids in the hash table.
+
+    Parameters
+    ----------
+    ids : IdRows            k rows
+    table : IdTable
+    slot : int64[>= k]      scratch
+    member : int32[k]       written, -1 for unknown ids
+    """
+    slots = table.slots
+    size_mask = np.uint64(slots.shape[0] - 1)
+    for j in range(member.shape[0]):
+        low, high = pack_row(ids, ids.row[j] - ids.first_row)
+        slot[j] = np.int64(mix(low + mix(high)) & size_mask)
+        prefetch(slots, (slot[j],))
+    for j in range(member.shape[0]):
+        member[j] = slots[slot[j]]
+        prefetch(table.keys, (max(member[j], 0), 0))
+    for j in range(member.shape[0]):
+        member[j] = probe(ids, ids.row[j] - ids.first_row, table, slot[j], member[j])
+
+
+@inlined
+def pack_row(ids: Any, i: int) -> tuple[np.uint64, np.uint64]:
+    """Pack id i of a batch (IdRows) into two words, as `pack_ids` does."""
+    if ids.numbers.shape[0] > 0:
+        low, high = np.uint64(ids.numbers[i]), np.uint64(0)
+    else:
+        low, high = pack_id(ids.data, ids.offsets[i], ids.offsets[i + 1] - ids.gap)
+    return low, high
+
+
+@inlined
+def probe(ids: Any, i: int, table: Any, slot: int, candidate: np.int32) -> np.int32:
+    """The member row of id i of a batch, -1 if there is none.
+
+    Parameters
+    ----------
+    ids : IdRows
+    i : int
+    table : IdTable
+    slot : int           where the search in `table.slots` begins
+    candidate : int32    the member row in this slot, -1 if the slot is free
+    """
+    slots, keys = table.slots, table.keys
+    size_mask = np.uint64(slots.shape[0] - 1)
+    low, high = pack_row(ids, i)
+    position = np.uint64(slot)
+    while candidate >= 0:
+        if keys[candidate, 0] == low and keys[candidate, 1] == high:
+            if not is_long(high) or same_bytes(
+                ids.data,
+                ids.offsets[i],
+                ids.offsets[i + 1] - ids.gap,
+                table.data,
+                table.offsets[candidate],
+                table.offsets[candidate + 1],
+            ):
+                break
+        position = (position + np.uint64(1)) & size_mask
+        candidate = slots[position]
+    return candidate
+
+
+@inlined
+def mark_empty_ids(ids: Any, member: Any) -> None:
+    """Write EMPTY_ID (-2) into `member` (int32[k]) where a text id was not found because it is empty."""
+    for j in range(member.shape[0]):
+        i = ids.row[j] - ids.first_row
+        if member[j] < 0 and ids.offsets[i + 1] - ids.gap <= ids.offsets[i]:
+            member[j] = np.int32(EMPTY_ID)

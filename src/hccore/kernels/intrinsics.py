@@ -1,4 +1,4 @@
-"""Single machine operations that Numba has no function for: bits, unaligned loads, atomic steps, prefetching."""
+"""Machine instructions that Numba has no function for: bit counts, unaligned loads, atomic updates, prefetches."""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba.extending import intrinsic
 
 @intrinsic
 def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> Any:
-    """`array[row, column] |= mask` as one indivisible step (C-contiguous uint64[:, :])."""
+    """`array[row, column] |= mask` as one atomic step, for a C-contiguous uint64[:, :]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array_type = signature.args[0]
@@ -27,31 +27,37 @@ def atomic_or(typingctx: Any, array: Any, row: Any, column: Any, mask: Any) -> A
 
 
 @intrinsic
-def fetch(typingctx: Any, array: Any, place: Any) -> Any:
-    """Have the memory at a place of an array brought near, without waiting for it.
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Start loading `array[index]` into the processor's cache, and continue without waiting.
 
-    For places anywhere in a large array: a load is waited for, and while it is, the processor looks only a few
-    rows ahead. The place must lie in the array.
+    Useful for random access to a large array. An ordinary load stalls on a cache miss, and while the processor
+    waits it only looks a few rows ahead.
+
+    Parameters
+    ----------
+    array : array of any dtype and shape
+    index : tuple of int
+        One entry per dimension. The index must lie in the array.
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array_type = signature.args[0]
         struct = context.make_array(array_type)(context, builder, args[0])
-        places = cgutils.unpack_tuple(builder, args[1])
-        pointer = cgutils.get_item_pointer(context, builder, array_type, struct, places)
+        indices = cgutils.unpack_tuple(builder, args[1])
+        pointer = cgutils.get_item_pointer(context, builder, array_type, struct, indices)
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
-        prefetch = builder.module.declare_intrinsic("llvm.prefetch", [byte], fnty=kind)
-        hints = [ir.Constant(number, hint) for hint in (0, 3, 1)]  # for reading, into all caches, data
-        builder.call(prefetch, [builder.bitcast(pointer, byte), *hints])
+        function_type = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [byte], fnty=function_type)
+        hints = [ir.Constant(number, hint) for hint in (0, 3, 1)]  # for reading, into every cache level, data
+        builder.call(function, [builder.bitcast(pointer, byte), *hints])
         return context.get_dummy_value()
 
-    return types.void(array, types.UniTuple(types.intp, len(place))), codegen
+    return types.void(array, types.UniTuple(types.intp, len(index))), codegen
 
 
 @intrinsic
 def popcount(typingctx: Any, word: Any) -> Any:
-    """Number of set bits of a 64-bit word."""
+    """Number of set bits in a uint64."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.ctpop(args[0])
@@ -61,7 +67,7 @@ def popcount(typingctx: Any, word: Any) -> Any:
 
 @intrinsic
 def lowest_bit(typingctx: Any, word: Any) -> Any:
-    """Position of the lowest set bit of a 64-bit word that is not zero."""
+    """Position (0 to 63) of the lowest set bit in a uint64, which must not be 0."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.cttz(args[0], cgutils.true_bit)
@@ -71,7 +77,10 @@ def lowest_bit(typingctx: Any, word: Any) -> Any:
 
 @intrinsic
 def load_word(typingctx: Any, data: Any, position: Any) -> Any:
-    """Eight bytes of a uint8[] from a position on as one little-endian word; they must all be there."""
+    """The eight bytes of a uint8[] from `position` on, as one little-endian uint64.
+
+    Bounds are not checked: the caller makes sure that all eight bytes exist.
+    """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array_type = signature.args[0]
@@ -84,8 +93,8 @@ def load_word(typingctx: Any, data: Any, position: Any) -> Any:
 
 
 @intrinsic
-def from_big_endian(typingctx: Any, word: Any) -> Any:
-    """A 64-bit word with its bytes in the opposite order."""
+def swap_bytes(typingctx: Any, word: Any) -> Any:
+    """A uint64 with its eight bytes in reverse order."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.bswap(args[0])
@@ -95,7 +104,7 @@ def from_big_endian(typingctx: Any, word: Any) -> Any:
 
 @intrinsic
 def address_of(typingctx: Any, data: Any) -> Any:
-    """Address of the first byte of a uint8[]."""
+    """Memory address of the first byte of a uint8[]."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         struct = context.make_array(signature.args[0])(context, builder, args[0])
@@ -106,11 +115,11 @@ def address_of(typingctx: Any, data: Any) -> Any:
 
 @intrinsic
 def copy_16(typingctx: Any, target: Any, source: Any) -> Any:
-    """Copy 16 bytes from one address to another."""
+    """Copy 16 bytes from the address `source` to the address `target`. Bounds are not checked."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        kind = ir.VectorType(ir.IntType(8), 16).as_pointer()
-        target, source = (builder.inttoptr(address, kind) for address in args)
+        vector = ir.VectorType(ir.IntType(8), 16).as_pointer()
+        target, source = (builder.inttoptr(address, vector) for address in args)
         builder.store(builder.load(source, align=1), target, align=1)
         return context.get_dummy_value()
 
@@ -119,7 +128,7 @@ def copy_16(typingctx: Any, target: Any, source: Any) -> Any:
 
 @intrinsic
 def choose(typingctx: Any, condition: Any, yes: Any, no: Any) -> Any:
-    """One of two numbers, without a branch that could be mispredicted."""
+    """`yes if condition else no` for two int64, without a branch that the processor could mispredict."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         return builder.select(*args)

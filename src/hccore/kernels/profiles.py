@@ -1,4 +1,8 @@
-"""Profiles: the distinct combinations of member facts, numbered."""
+"""Numbering profiles: the distinct combinations of member facts.
+
+A key is a number for one combination of facts, out of all combinations that could occur. `number_keys` replaces
+keys by the numbers of the combinations that do occur. The NumPy counterpart is `numpy.unique`.
+"""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
@@ -11,49 +15,60 @@ from hccore.kernels.compiler import kernel
 
 
 @kernel
-def add_classes(fact: Any, low: int, place: Any, key: Any) -> None:
-    """Add what a fact contributes to the number of each row's kind of member.
+def add_to_keys(fact: Any, low: int, steps: Any, key: Any) -> None:
+    """Add the contribution of one fact to the key of each row.
 
     Parameters
     ----------
     fact : int16[n]
-    low : int              the least value
-    place : int32[values]  what each value from the least one on contributes; values outside count as the nearest
-    key : int32[n]         added to
+        The fact of each row, for example the age.
+    low : int
+        The lowest value that has a step of its own.
+    steps : int32[n_values]
+        The contribution of each value, from `low` on. Lower values count as the first, higher ones as the last.
+    key : int32[n]
+        Changed in place.
     """
-    last = place.shape[0] - 1
+    last = steps.shape[0] - 1
     for row in range(key.shape[0]):
         value = np.int64(fact[row]) - low
-        key[row] += place[min(max(value, 0), last)]
+        key[row] += steps[min(max(value, 0), last)]
 
 
 @kernel
-def mark_kinds(key: Any, valid: Any, seen: Any) -> None:
-    """Mark the kinds of members that there are.
+def mark_keys(key: Any, valid: Any, seen: Any) -> None:
+    """Mark the keys that occur.
 
     Parameters
     ----------
-    key : int32[n]         number of each row's kind
-    valid : bool[n]        rows to look at; bool[0]: all
-    seen : uint8[kinds]    written: 1 for those that there are
+    key : int32[n]
+        Key of each row, not negative.
+    valid : bool[n] or bool[0]
+        Rows to look at. Empty: all rows.
+    seen : uint8[n_keys]
+        Written: 1 for each key that occurs. Other entries keep their value.
     """
-    every = valid.shape[0] == 0
+    all_valid = valid.shape[0] == 0
     for row in range(key.shape[0]):
-        if every or valid[row]:
+        if all_valid or valid[row]:
             seen[key[row]] = 1
 
 
 @kernel
-def number_kinds(number_of: Any, valid: Any, key: Any, number: Any, counts: Any) -> None:
-    """Number of each row's kind among those that there are.
+def number_keys(number_of: Any, valid: Any, key: Any, number: Any, counts: Any) -> None:
+    """Replace the key of each row by its number among the keys that occur, and count the rows of each number.
 
     Parameters
     ----------
-    number_of : int32[kinds]
+    number_of : int32[n_keys]
+        Number of each key that occurs.
     valid : bool[n]
-    key : int32[n]           number of each row's kind among all
-    number : int32[n]        written, -1 for rows that are not valid; may be `key` itself
-    counts : int64[numbers]  added to: rows of each number
+    key : int32[n]
+        Key of each row, not negative.
+    number : int32[n]
+        Written: -1 for rows that are not valid. May be the same array as `key`.
+    counts : int64[n_numbers]
+        Valid rows of each number are added to it.
     """
     for row in range(key.shape[0]):
         found = np.int32(-1)

@@ -1,4 +1,9 @@
-"""Snappy blocks, decompressed."""
+"""Decompressing Snappy blocks.
+
+A block is its length as a varint, and then elements: literals (bytes to copy from the block) and copies (bytes to
+repeat from what has been written already). The low two bits of an element's first byte, the tag, tell its type.
+Format: https://github.com/google/snappy, format_description.txt.
+"""
 
 # mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
@@ -7,101 +12,147 @@ from typing import Any
 
 import numpy as np
 
-from hccore.kernels.compiler import kernel, part_of_kernel
+from hccore.kernels.compiler import inlined, kernel
 from hccore.kernels.constants import SLACK
 from hccore.kernels.intrinsics import address_of, choose, copy_16, load_word
 
+LITERAL = 0
+COPY_1_BYTE = 1  # copies, by the bytes that hold the lower part or all of their offset
+COPY_2_BYTES = 2
+COPY_4_BYTES = 3
+
 
 @kernel
-def unsnappy(source: Any, start: int, stop: int, target: Any, size: int) -> bool:
-    """Decompress one Snappy block (https://github.com/google/snappy, format_description.txt).
+def decompress_snappy(source: Any, start: int, stop: int, target: Any, size: int) -> bool:
+    """Decompress one Snappy block. The counterpart in pyarrow is `pyarrow.Codec("snappy")`.
 
     Parameters
     ----------
-    source : uint8[>= stop]           the block is [start, stop)
+    source : uint8[>= stop]           the block is source[start:stop]
+    start, stop : int
     target : uint8[>= size + SLACK]   written from the beginning
-    size : int                        the length that the block must have
+    size : int                        the length that the decompressed block must have
 
     Returns
     -------
     bool
-        False if the block is not valid or of another length.
-
-    Notes
-    -----
-    Steps of at most 16 bytes from a place that is written already are nearly all: 16 bytes are copied whatever
-    their length, and the kind of the step is looked at without branches. All others are made with care.
+        False if the block is not valid or has another length. `target` may have been written then.
     """
-    length, at = varint(source, start, stop)
-    if at > stop or length != size:
+    length, position = read_varint(source, start, stop)
+    if position > stop or length != size:
         return False
-    to = np.int64(0)
-    from_address, to_address = address_of(source), address_of(target)
-    quick_stop = stop - SLACK
-    quick_to = size - 16
-    while at < stop:
-        while at < quick_stop and to <= quick_to:
-            word = np.int64(load_word(source, at) & np.uint64(0xFFFFFFFF))
-            tag = word & 255
-            kind = tag & 3
-            literal = kind == 0
-            count = choose(kind == 1, ((tag >> 2) & 7) + 4, (tag >> 2) + 1)
-            back = choose(kind == 1, ((tag >> 5) << 8) | (word >> 8) & 255, (word >> 8) & 0xFFFF)
-            if (count > 16) | (kind == 3) | ((not literal) & ((back < count) | (back > to))):
-                break
-            copy_16(to_address + to, choose(literal, from_address + at + 1, to_address + to - back))
-            to += count
-            at += choose(literal, count, kind) + 1
-        if at >= stop:
+    written = np.int64(0)
+    while position < stop:
+        position, written = copy_short_elements(source, position, stop, target, written, size)
+        if position >= stop:
             break
-        word = np.int64(0)
-        for i in range(min(np.int64(5), stop - at)):
-            word |= np.int64(source[at + i]) << (8 * i)
+        position, written = copy_element(source, position, stop, target, written, size)
+        if position < 0:
+            return False
+    return bool(written == size)
+
+
+@inlined
+def copy_short_elements(
+    source: Any, position: int, stop: int, target: Any, written: int, size: int
+) -> tuple[int, int]:
+    """Decompress elements of at most 16 bytes, up to the first one that is longer or not valid.
+
+    Almost all elements are short. They are decoded without branches, and 16 bytes are copied whatever the length
+    of the element. Elements close to the end of a buffer are left to `copy_element`.
+
+    Returns
+    -------
+    position : int    of the next element in `source`
+    written : int     bytes of `target` that have been written
+    """
+    source_address, target_address = address_of(source), address_of(target)
+    last_position = stop - SLACK
+    last_written = size - 16
+    while position < last_position and written <= last_written:
+        word = np.int64(load_word(source, position) & np.uint64(0xFFFFFFFF))
         tag = word & 255
-        kind = tag & 3
-        count = (tag >> 2) + 1
-        if kind == 0:
-            at += 1
-            if count > 60:
-                extra = count - 60
-                count = ((word >> 8) & ((np.int64(1) << (8 * extra)) - 1)) + 1
-                at += extra
-            if count > stop - at or count > size - to:
-                return False
-            for i in range(count):
-                target[to + i] = source[at + i]
-            at += count
-        else:
-            if kind == 1:
-                count = ((tag >> 2) & 7) + 4
-                back = ((tag >> 5) << 8) | (word >> 8) & 255
-            elif kind == 2:
-                back = (word >> 8) & 0xFFFF
-            else:
-                back = (word >> 8) & 0xFFFFFFFF
-            at += 5 if kind == 3 else kind + 1
-            if back == 0 or back > to or count > size - to or at > stop:
-                return False
-            for i in range(count):
-                target[to + i] = target[to + i - back]
-        to += count
-    return bool(to == size)
+        element = tag & 3
+        is_literal = element == LITERAL
+        length = choose(element == COPY_1_BYTE, ((tag >> 2) & 7) + 4, (tag >> 2) + 1)
+        short_offset = ((tag >> 5) << 8) | (word >> 8) & 255
+        offset = choose(element == COPY_1_BYTE, short_offset, (word >> 8) & 0xFFFF)
+        # A copy that overlaps what it writes needs copying byte by byte.
+        invalid_copy = (not is_literal) & ((offset < length) | (offset > written))
+        if (length > 16) | (element == COPY_4_BYTES) | invalid_copy:
+            break
+        literal_address = source_address + position + 1
+        copy_16(
+            target_address + written, choose(is_literal, literal_address, target_address + written - offset)
+        )
+        written += length
+        position += choose(is_literal, length, element) + 1
+    return position, written
 
 
-@part_of_kernel
-def varint(data: Any, at: int, stop: int) -> tuple[int, int]:
-    """A variable-length unsigned number and the position behind it, which is above `stop` if it does not end."""
+@inlined
+def copy_element(
+    source: Any, position: int, stop: int, target: Any, written: int, size: int
+) -> tuple[int, int]:
+    """Decompress one element of any length, with all checks.
+
+    Returns
+    -------
+    position : int    of the next element in `source`; -1 if the element is not valid
+    written : int     bytes of `target` that have been written
+    """
+    word = np.int64(0)
+    for i in range(min(np.int64(5), stop - position)):
+        word |= np.int64(source[position + i]) << (8 * i)
+    tag = word & 255
+    element = tag & 3
+    length = (tag >> 2) + 1
+    if element == LITERAL:
+        position += 1
+        if length > 60:  # the length stands in the next 1 to 4 bytes
+            length_bytes = length - 60
+            length = ((word >> 8) & ((np.int64(1) << (8 * length_bytes)) - 1)) + 1
+            position += length_bytes
+        if length > stop - position or length > size - written:
+            return np.int64(-1), written
+        for i in range(length):
+            target[written + i] = source[position + i]
+        return position + length, written + length
+    if element == COPY_1_BYTE:
+        length = ((tag >> 2) & 7) + 4
+        offset = ((tag >> 5) << 8) | (word >> 8) & 255
+    elif element == COPY_2_BYTES:
+        offset = (word >> 8) & 0xFFFF
+    else:
+        offset = (word >> 8) & 0xFFFFFFFF
+    position += 5 if element == COPY_4_BYTES else element + 1
+    if offset == 0 or offset > written or length > size - written or position > stop:
+        return np.int64(-1), written
+    for i in range(length):
+        target[written + i] = target[written + i - offset]
+    return position, written + length
+
+
+@inlined
+def read_varint(data: Any, position: int, stop: int) -> tuple[int, int]:
+    """Read an unsigned number of variable length (seven bits per byte, the lowest first) from a uint8[].
+
+    Returns
+    -------
+    value : int
+    position : int    behind the number; `stop` + 1 if the number has not ended at `stop` or is too long
+    """
     value = np.int64(0)
     shift = np.int64(0)
     ended = False
-    while at < stop and shift < 63:
-        byte = np.int64(data[at])
-        at += 1
+    while position < stop and shift < 63:
+        byte = np.int64(data[position])
+        position += 1
         value |= (byte & 127) << shift
         shift += 7
         if byte < 128:
             ended = True
             break
     if not ended:
-        at = stop + 1
-    return value, at
+        position = stop + 1
+    return value, position

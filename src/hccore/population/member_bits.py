@@ -82,7 +82,7 @@ class MemberBits:
             return
         starts, notes = np.zeros(self._n_blocks + 2, np.int64), np.empty(len(batch.member), np.uint32)
         sizes = (self._block_bits, self._effect_bits)
-        kernels.note_rows(batch.member, batch.code, self._first[table], *sizes, starts, notes)
+        kernels.group_updates(batch.member, batch.code, self._first[table], *sizes, starts, notes)
         with self._lock:
             kept = self._keep(_Notes(starts[:-1], notes))
         if not kept:
@@ -145,7 +145,9 @@ class MemberBits:
         return whole
 
     def _set(self, noted: _Notes, state: NDArray[np.uint64]) -> None:
-        kernels.set_noted(noted.starts, noted.notes, self._block_bits, self._effect_bits, self._masks, state)
+        kernels.apply_updates(
+            noted.starts, noted.notes, self._block_bits, self._effect_bits, self._masks, state
+        )
 
 
 def _masks_of(effects: EntryArrays, n_words: int) -> NDArray[np.uint64]:

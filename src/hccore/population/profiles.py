@@ -162,7 +162,7 @@ class ProfileKeys:
         if isinstance(values, int):
             key += steps[min(max(values - low, 0), len(steps) - 1)]
         elif self._dtype is np.int32:
-            kernels.add_classes(values, low, steps, key)
+            kernels.add_to_keys(values, low, steps, key)
         else:
             key += np.take(steps, values.astype(np.intp) - low, mode="clip")
 
@@ -223,9 +223,7 @@ def _number_keys(
     """
     occurs = np.zeros(size, np.uint8)
     batches = range(len(rows))
-    map_in_threads(
-        batches, threads, lambda batch: kernels.mark_kinds(keys[batch], valid[rows[batch]], occurs)
-    )
+    map_in_threads(batches, threads, lambda batch: kernels.mark_keys(keys[batch], valid[rows[batch]], occurs))
     number = np.cumsum(occurs, dtype=np.int32) - np.int32(1)
     found = np.flatnonzero(occurs)
     of_row = np.empty(len(valid), np.int32)
@@ -233,7 +231,7 @@ def _number_keys(
     def number_rows(batch: int) -> NDArray[np.int64]:
         counts = np.zeros(len(found), np.int64)
         in_batch = rows[batch]
-        kernels.number_kinds(number, valid[in_batch], keys[batch], of_row[in_batch], counts)
+        kernels.number_keys(number, valid[in_batch], keys[batch], of_row[in_batch], counts)
         return counts
 
     counts = np.sum(map_in_threads(batches, threads, number_rows), axis=0)

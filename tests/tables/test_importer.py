@@ -17,7 +17,7 @@ from hccore.base.errors import TableError
 from hccore.tables.conditions import parse_condition, possible_facts
 from hccore.tables.folders import mappings_root
 from hccore.tables.importer import import_all, import_package, releases
-from hccore.tables.importer.age_sex import Region, age_condition, parse_ages
+from hccore.tables.importer.age_sex import AgeSexSet, age_condition, parse_ages
 from hccore.tables.importer.catalogue import catalogue
 from hccore.tables.importer.source_files import SourceRow
 from hccore.tables.loading import load_tables, read_folder
@@ -400,9 +400,9 @@ def test_factors_of_two_calibrations_in_one_package(tmp_path: Path) -> None:
         folder = import_package(source, tmp_path, model=f"rxhcc_v08_{calibration}", year=2026)
         factors = {row["variable"]: row["CE_LTI"] for row in rows_of(folder, "coefficients.csv")}
         assert factors["NONAGED_RXHCC130"] == factor
-    with pytest.raises(TableError, match="CE_Relative_Factors is there twice"):
+    with pytest.raises(TableError, match="CE_Relative_Factors occurs twice"):
         import_package(source, tmp_path, model="rxhcc_v08_y1", year=2026)
-    with pytest.raises(TableError, match="calibration T, but the model to import is rxhcc_v08_x"):
+    with pytest.raises(TableError, match="belongs to calibration T, but the model to import is rxhcc_v08_x"):
         import_package(write_package(tmp_path / "t", rxhcc_files()), tmp_path, model="rxhcc_v08_x", year=2026)
 
 
@@ -478,7 +478,7 @@ def test_include(package: Path, tmp_path: Path) -> None:
     before = contents(folder)
     files["ICD10_CC_mappings"].append(["O002", "227.0", "", "", ""])
     write_package(second, files)
-    with pytest.raises(TableError, match="shares this table, but the release differs"):
+    with pytest.raises(TableError, match="shares this table, but the release has another one"):
         import_second(tmp_path / "out")
     assert contents(folder) == before
 
@@ -521,16 +521,19 @@ def added(name: str) -> Callable[[Files], None]:
 
 REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     "missing file": (without(CE), "no file CE_Relative_Factors.csv"),
-    "unknown file": (added("Something_New"), "Something_New.csv: no table of this family"),
-    "file twice": (added("Old_HCC_Hierarchies"), "HCC_Hierarchies is there twice"),
+    "unknown file": (added("Something_New"), "Something_New.csv: unknown table 'Something_New'"),
+    "file twice": (added("Old_HCC_Hierarchies"), "HCC_Hierarchies occurs twice"),
     "other year": (renamed(MAPPING, MAPPING.replace("2026", "2027")), "name says 2027"),
     "other version": (renamed(CE, CE.replace("28", "24")), "name says V24, but the model"),
     "unknown column of the mapping": (cell(MAPPING, 1, 3, "EDIT"), "line 1, column EDIT: unknown column"),
     "missing column": (cell(MAPPING, 1, 1, "CC2"), "line 1, column CC2: unknown column 'CC2'"),
-    "column twice": (cell(MAPPING, 1, 2, "CC"), "line 1, column CC: the column is there twice"),
+    "column twice": (cell(MAPPING, 1, 2, "CC"), "line 1, column CC: the column occurs twice"),
     "unnamed column": (cell(MAPPING, 1, 2, ""), "line 1: column 3 has no name"),
     "unknown column of factors": (cell(CE, 1, 5, "COMMUNITY_XX"), "line 1, column COMMUNITY_XX"),
-    "unknown column of new enrollees": (cell(NE, 1, 2, "NE_2"), "line 1, column NE_2: the columns"),
+    "unknown column of new enrollees": (
+        cell(NE, 1, 2, "NE_2"),
+        "line 1, column NE_2: the factor columns are",
+    ),
     "condition": (cell(MAPPING, 5, 3, "age over 21"), "line 5, column AGE_EDIT_CONDITION: 'age over 21'"),
     "MCE condition": (cell(MAPPING, 5, 2, "sex = 1"), "line 5, column MCE_AGE_CONDITION: 'sex = 1'"),
     "sex": (cell(MAPPING, 2, 4, "3.0"), "line 2, column SEX_EDIT_CONDITION: '3.0' is not a sex"),
@@ -541,30 +544,33 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     "code with a dot": (cell(MAPPING, 2, 0, "D66.1"), "line 2, column ICD10: 'D66.1' is not a code"),
     "cell beyond the header": (
         lambda files: files[MAPPING][2].append("1"),
-        "line 3: '1' stands in cell 6",
+        "line 3: cell 6 holds '1', but the header has only 5 columns",
     ),
-    "short row": (lambda files: files[MAPPING][2].pop(), "line 3: 4 cells where the header has 5"),
+    "short row": (lambda files: files[MAPPING][2].pop(), "line 3: the row has 4 cells, but the header has 5"),
     "factor": (cell(CE, 2, 2, "n/a"), "line 2, column COMMUNITY_NA: 'n/a' is not a decimal number"),
     "factor of a sign alone": (cell(CE, 2, 2, "-."), "line 2, column COMMUNITY_NA"),
     "four decimals": (cell(CE, 2, 2, "0.1234"), "line 2, column COMMUNITY_NA: '0.1234' has more than"),
     "unknown variable": (
         extra_row(CE, "FRAILTY", "Frailty", *["0.1"] * 7),
-        "line 41, column Variable: 'FRAILTY' is not understood",
+        "line 41, column Variable: unknown variable 'FRAILTY'",
     ),
     "unknown category": (
         extra_row(CE, "HCC9", "Nine", *["0.1"] * 7),
-        "line 41, column Variable: 'HCC9' is not understood",
+        "line 41, column Variable: unknown variable 'HCC9'",
     ),
     "variable twice": (extra_row(CE, "D1", "1", *["0.1"] * 7), "line 41, column Variable: D1 has two rows"),
-    "variable that is no name": (cell(CE, 2, 0, "F 0"), "line 2, column Variable: 'F 0' is not a name"),
+    "variable that is no name": (
+        cell(CE, 2, 0, "F 0"),
+        "line 2, column Variable: 'F 0' is not a valid variable name",
+    ),
     "no cell for some age": (without_row(CE, "F65_69"), "partition ce_cell has a gap"),
     "no factors of a category": (without_row(CE, "HCC226"), "HCC226 has no row of factors"),
-    "no first count": (without_row(CE, "D1"), "the counts are D2P: there is a gap"),
+    "no first count": (without_row(CE, "D1"), "the payment HCC counts are D2P: one is missing"),
     "new-enrollee row": (cell(NE, 2, 0, "NMCAID_NEF0_34"), "line 2, column Variable: 'NMCAID_NEF0_34'"),
     "no new-enrollee row": (without_row(NE, "MCAID_ORIGDIS_NEF66"), "there is no row MCAID_ORIGDIS_NEF66"),
     "new-enrollee row twice": (
         extra_row(NE, "MCAID_ORIGDIS_NEF66", "", "1", "1"),
-        "line 112, column Variable: MCAID_ORIGDIS_NEF66 is there twice",
+        "line 112, column Variable: MCAID_ORIGDIS_NEF66 has two rows",
     ),
     "unreachable new-enrollee row": (
         extra_row(NE, "MCAID_ORIGDIS_NEF60_64", "", "1", "1"),
@@ -596,14 +602,17 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
         "line 4, column diag_category: EMPTY has no category",
     ),
     "operand": (cell("V28_Interactions", 2, 2, "KIDNEY"), "line 2, column var_2: unknown name 'KIDNEY'"),
-    "single operand": (cell("V28_Interactions", 2, 2, ""), "line 2, column var_2: HF_LUNG is no product"),
+    "single operand": (
+        cell("V28_Interactions", 2, 2, ""),
+        "line 2, column var_2: HF_LUNG needs at least two variables",
+    ),
     "operand before its row": (
         cell("V28_Interactions", 2, 2, "DISABLED_HF"),
         "line 2, column var_2: unknown name 'DISABLED_HF'",
     ),
     "interaction twice": (
         extra_row("V28_Interactions", "HF_LUNG", "HF_V28", "LUNG"),
-        "line 5, column interaction: HF_LUNG is there twice",
+        "line 5, column interaction: HF_LUNG is already the name",
     ),
     "category of a recode": (
         lambda files: [
@@ -635,23 +644,23 @@ ESRD_REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     "duration": (cell("V24_Graft_Duration_Scores", 2, 0, "GE65_DUR1_3_FBD"), "line 2, column Graft Duration"),
     "duration of the other table": (
         cell("V24_Graft_Duration_Scores", 2, 0, "FGI_GE65_DUR4_9_FBD"),
-        "line 2, column Graft Duration: 'FGI_GE65_DUR4_9_FBD' is not understood",
+        "line 2, column Graft Duration: unknown variable 'FGI_GE65_DUR4_9_FBD'",
     ),
     "no duration": (
         without_row("V24_CE_Institutional_Graft_Scores", "FGI_LT65_DUR4_9_FBD"),
-        "no duration score for GRAFT_INST_FBD_LT65_DUR4_9",
+        "no duration score for segment GRAFT_INST_FBD_LT65_DUR4_9",
     ),
     "transplant": (cell("V24_Transplant_Scores", 2, 0, "TRANSPLANT_4M"), "line 2, column Variable"),
     "no transplant": (
         without_row("V24_Transplant_Scores", "TRANSPLANT_KIDNEY_ONLY_3M"),
-        "no score for TRANSPLANT_KIDNEY_ONLY_3M",
+        "no score for segment TRANSPLANT_KIDNEY_ONLY_3M",
     ),
     "blank score": (cell("V24_Transplant_Scores", 2, 2, ""), "line 2, column Score: the cell is blank"),
     "divisor": (
         lambda files: files.__setitem__(
             "NE_Graft_Actuarial_Adjusters", [["Variable", "Label", "Score"], ["ActAdj_DUR1", "", "0.9"]]
         ),
-        "line 2, column Variable: 'ActAdj_DUR1' is not understood",
+        "line 2, column Variable: unknown variable 'ActAdj_DUR1'",
     ),
     "no divisor": (
         lambda files: files.__setitem__(
@@ -706,14 +715,14 @@ def raw_rows(draw: st.DrawFn) -> list[tuple[str, str, str]]:
     return draw(st.lists(st.tuples(ages, ages, sexes), min_size=1, max_size=5))
 
 
-def region_of(rows: Iterable[tuple[str, str, str]]) -> Region:
-    region = Region()
+def region_of(rows: Iterable[tuple[str, str, str]]) -> AgeSexSet:
+    region = AgeSexSet()
     for mce, age, sex in rows:
-        row = Region.of(sexes=[sex] if sex else SEXES)
+        row = AgeSexSet.of(sexes=[sex] if sex else SEXES)
         for text in (mce, age):
             interval = parse_ages(text)
             assert interval is not None
-            row &= Region.of(*interval)
+            row &= AgeSexSet.of(*interval)
         region |= row
     return region
 

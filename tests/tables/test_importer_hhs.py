@@ -382,11 +382,11 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     "missing file": (without("CSR_table"), "no file CSR_table.csv"),
     "missing file of ACF": (
         lambda files: [files.pop("acf_NDC_mappings"), files.pop("acf_HCPCS_mappings")],
-        "adult_model_factors.csv, line 37, column Variable: 'ACF_PrEP' is not understood: nothing sets it",
+        "adult_model_factors.csv, line 37, column Variable: unknown variable 'ACF_PrEP': no rule",
     ),
     "unknown file": (
         lambda files: files.update({"more": [["a"]]}),
-        "no table of this family is called 'more'",
+        "unknown table 'more'",
     ),
     "validity of another year": (
         cell(CODES, 1, 6, "valid_ICD10_2025"),
@@ -434,7 +434,7 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "ACF age": (
         cell("acf_NDC_mappings", 2, 4, "Age > 11"),
-        "line 2, column ACF_Age: 'Age > 11' is not within one",
+        "line 2, column ACF_Age: the ages 'Age > 11' do not belong",
     ),
     "ACF twice": (
         extra("acf_HCPCS_mappings", "J0739", "ACF_PrEP", "1", "", "Age > 20"),
@@ -478,7 +478,7 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "list without a member": (
         cell("transplant_list", 2, 1, "n"),
-        "column Variable: TRANSPLANT_HCC_COUNT4PLUS: nothing of transplant_list is in this model",
+        "column Variable: TRANSPLANT_HCC_COUNT4PLUS: transplant_list has no HCC or group of the adult model",
     ),
     "HCC in two groups": (
         extra("adult_group_mappings", "G02", "HHS_HCC020", ""),
@@ -492,8 +492,14 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
         cell("RXC_interactions", 2, 1, "RXC_2"),
         "line 2, column RXC: RXC_2 has no row",
     ),
-    "duration": (extra(ADULT, "HCC_ED13", *["0.1"] * 5), "column Variable: HCC_ED13: not a number of months"),
-    "ages of the other model": (extra(CHILD, "MAGE_LAST_21_24", *["0.1"] * 5), "not ages of the child model"),
+    "duration": (
+        extra(ADULT, "HCC_ED13", *["0.1"] * 5),
+        "column Variable: HCC_ED13: 13 is not a number of months",
+    ),
+    "ages of the other model": (
+        extra(CHILD, "MAGE_LAST_21_24", *["0.1"] * 5),
+        "the child model does not have the ages of MAGE_LAST_21_24",
+    ),
     "ages missing": (
         without(ADULT, "MAGE_LAST_25_29"),
         "partition age_sex has a gap: no variable for a member of",
@@ -501,7 +507,7 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     "ages twice": (cell(ADULT, 3, 0, "MAGE_LAST_24_29"), "partition age_sex overlaps"),
     "unknown variable": (
         extra(INFANT, "FRAILTY", *["1"] * 5),
-        "line 29, column Variable: 'FRAILTY' is not understood",
+        "line 29, column Variable: unknown variable 'FRAILTY'",
     ),
     "variable missing": (without(INFANT, "AGE1_X_SEVERITY3"), "AGE1_X_SEVERITY3 has no row of factors"),
     "factor": (
@@ -523,7 +529,7 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "two severities": (
         extra("infant_severity_mappings", "IHCC_SEVERITY2", "HHS_HCC001"),
-        "line 8, column HCC_list: HHS_HCC001 is there twice",
+        "line 8, column HCC_list: HHS_HCC001 has two rows",
     ),
     "CSR metal": (
         cell("CSR_table", 3, 2, "Silver"),
@@ -535,7 +541,7 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
     ),
     "CSR of two metals": (
         cell("CSR_table", 6, 2, "G"),
-        "CSR_table.csv: indicator 3 stands for several metal levels",
+        "CSR_table.csv: CSR indicator 3 belongs to several metal levels",
     ),
 }
 

@@ -26,7 +26,7 @@ def read_variable_list(release: Release, stem: str, categories: Categories, grou
     """Read one of CMS's lists. Each HCC or group is marked y or n for the adult and the child model."""
     file = release.package[stem]
     file.check_columns((stem, ADULT.model, CHILD.model))
-    lists: VariableList = {}
+    variables: VariableList = {}
     for population in (ADULT, CHILD):
         names: list[str] = []
         for row in file.rows():
@@ -38,8 +38,8 @@ def read_variable_list(release: Release, stem: str, categories: Categories, grou
                     raise row.error(stem, f"{name} has two rows")
                 names.append(name)
         if names:
-            lists[population] = tuple(names)
-    return lists
+            variables[population] = tuple(names)
+    return variables
 
 
 def add_list_flags(release: Release, lists: Mapping[str, VariableList]) -> None:
@@ -121,7 +121,7 @@ def add_interaction_group_h(
 
 
 def _read_adult_list(release: Release, stem: str, categories: Categories, groups: Groups) -> tuple[str, ...]:
-    lists = read_variable_list(release, stem, categories, groups)
-    if list(lists) != [ADULT]:
+    variables = read_variable_list(release, stem, categories, groups)
+    if list(variables) != [ADULT]:
         raise TableError("the list must name HCCs of the adult model only", release.package[stem].path)
-    return lists[ADULT]
+    return variables[ADULT]

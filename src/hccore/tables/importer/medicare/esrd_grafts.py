@@ -106,7 +106,9 @@ def _add_age_group_variable(
     folder: ModelFolder, name: str, row: SourceRow, age_group: str, prefix: str, flag: str
 ) -> None:
     """Add a demographic variable to the segments of an age group whose names begin with `prefix`."""
-    segments = [name for name in folder.segment_names if name.startswith(prefix) and age_group in name]
+    segments = [
+        segment for segment in folder.segment_names if segment.startswith(prefix) and age_group in segment
+    ]
     _add_scored_variable(folder, name, "demographic", row, segments, f"{_AGE_FLAGS[age_group]} {flag}")
 
 

@@ -63,7 +63,9 @@ class _TableRules:
 _RULES = {
     NE_FACTORS: _TableRules("ne_cell"),
     NE_GRAFT_FACTORS: _TableRules("ne_graft_cell"),
-    NE_DIALYSIS_FACTORS: _TableRules("ne_dialysis_cell", "NE_ORIGDIS_DIAL", "orec = 1", True),
+    NE_DIALYSIS_FACTORS: _TableRules(
+        "ne_dialysis_cell", "NE_ORIGDIS_DIAL", "orec = 1", disabled_at_any_age=True
+    ),
 }
 
 

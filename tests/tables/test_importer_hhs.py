@@ -1,168 +1,36 @@
-"""The HHS importer: a small package in CMS's layout, what it must refuse, and the tables in the repository."""
+"""Import small HHS-HCC releases: codes, rules and scores, and what importer and loader reject."""
 
 from __future__ import annotations
 
-import csv
-import io
-import itertools
 import re
 import shutil
 import zipfile
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 
 import pytest
 
 from hccore.base.dates import EPOCH, parse_date
-from hccore.base.errors import InputError, TableError, UnknownModelError
+from hccore.base.errors import InputError, TableError
 from hccore.member.reference import apply_multiplier, multiplier_of, score_of, segments_of, trace_member
-from hccore.tables.conditions import parse_condition, parse_row_condition
-from hccore.tables.folders import mappings_root
 from hccore.tables.importer import import_package, releases
-from hccore.tables.loading import load_tables, read_folder
-from tests.support import read_csv
-
-Files = dict[str, list[list[str]]]
-YEARS = range(2021, 2027)
-METALS = ("Platinum", "Gold", "Silver", "Bronze", "Catastrophic")
-NEWBORN = {"242": "EXTREMELY_IMMATURE", "245": "IMMATURE", "247": "PREMATURE_MULTIPLES", "249": "TERM"}
-SEVERITIES = {"034": 5, "002": 4, "001": 3, "019": 2, "020": 1, "064": 2}
-HCCS = ["001", "002", "019", "020", "022", "034", "035_1", "041", "048", "056", "057", "064", *NEWBORN]
-ONLY_INFANTS = ["064", *NEWBORN]
-BANDS = {
-    "adult": ["21_24", "25_29", "30_34", "35_39", "40_44", "45_49", "50_54", "55_59", "60_GT"],
-    "child": ["2_4", "5_9", "10_14", "15_20"],
-}
-
-
-def small_package() -> Files:
-    """A package of few HCCs with every kind of variable that CMS's has."""
-    excluded = dict.fromkeys(ONLY_INFANTS, ("y", "y", "n")) | {"022": ("n", "y", "y")}
-    drops = {"034": ["035_1"], "242": ["245", "247", "249"], "245": ["247", "249"], "247": ["249"]}
-    files: Files = {
-        "ICD10_HHS_CC_mappings": [
-            [
-                *("ICD10", "CC", "MCE_AGE_CONDITION", "MCE_SEX_CONDITION", "AGE_EDIT_CONDITION"),
-                *("SEX_EDIT_CONDITION", "valid_ICD10_2026", "valid_ICD10_2027"),
-            ],
-            ["A1", "1", "", "", "", "", "TRUE", ""],
-            ["A2", "2", "9 <= age <= 64", "female", "", "", "TRUE", "FALSE"],
-            ["A2", "19", "9 <= age <= 64", "female", "", "", "TRUE", "FALSE"],
-            ["B19", "19", "", "", "age < 50", "", "FALSE", "TRUE"],
-            ["B19", "20", "", "", "age >= 50", "1", "FALSE", "TRUE"],
-            ["B20", "20", "", "", "age < 50", "", "TRUE", "TRUE"],
-            ["B20", "20", "", "", "age >= 50", "", "TRUE", "TRUE"],
-            ["C22", "22", "age >= 15", "", "age >= 21", "", "", ""],
-            ["C34", "34", "", "", "", "", "TRUE", "TRUE"],
-            ["C351", "35.1", "", "", "", "", "TRUE", "TRUE"],
-            ["C64", "64", "", "", "age < 2", "", "TRUE", "TRUE"],
-            *[[f"D{hcc}", hcc, *[""] * 4, "TRUE", "TRUE"] for hcc in ("41", "48", "56", "57")],
-            *[[f"P{hcc}", hcc, "age = 0", "", "age = 0", "", "TRUE", "TRUE"] for hcc in NEWBORN],
-        ],
-        "NDC_mappings": [["NDC", "RXC"], ["3196401", "1"], ["00117A52902", "6"], ["00117A52903", "7"]],
-        "HCPCS_mappings": [["HCPCS", "RXC"], ["J0491", "9"], ["J0741", "1"]],
-        "acf_NDC_mappings": [
-            ["NDC", "ACF", "ACF_RXC", "ACF_HCC", "ACF_Age"],
-            ["61958070101", "ACF_PrEP", "1", "", "Age > 20"],
-            ["61958070101", "ACF_PrEP_Child", "", "HHS_HCC001", "11 < Age < 21"],
-        ],
-        "acf_HCPCS_mappings": [
-            ["HCPCS", "ACF", "ACF_RXC", "ACF_HCC", "ACF_Age"],
-            ["J0739", "ACF_PrEP", "1", "", "Age > 20"],
-        ],
-        "RXC_labels": [["RXC", "label"], *[[f"RXC_{n:02}", f"Drugs {n}"] for n in (1, 6, 7, 9)]],
-        "RXC_hierarchy": [["RXC", "Secondary_RXC"], ["6", "7"]],
-        "RXC_interactions": [
-            ["RXC_interaction", "RXC", "HCC_list_1", "HCC_list_2"],
-            ["RXC_01_X_HCC001", "RXC_01", "HHS_HCC001", ""],
-            ["RXC_06_X_HCC019_020", "RXC_06", "HHS_HCC019", "HHS_HCC020"],
-        ],
-        "HCC_hierarchy": [
-            ["HHS_HCC", *[f"SecondaryHCC_{n}" for n in (1, 2, 3)]],
-            *[
-                [f"HHS_HCC{hcc}", *([f"HHS_HCC{child}" for child in drops.get(hcc, [])] + [""] * 3)[:3]]
-                for hcc in HCCS
-            ],
-        ],
-        "labels": [["hcc", "label"], *[[f"HHS_HCC{hcc}", f"Label {hcc}"] for hcc in HCCS]],
-        "model_excluded_HCCs": [
-            ["HHS_HCC", "adult", "child", "infant"],
-            *[[f"HHS_HCC{hcc}", *models] for hcc, models in excluded.items()],
-        ],
-        "severe_list": [["severe_list", "adult", "child"], ["HHS_HCC002", "y", "y"], ["G01", "y", "n"]],
-        "transplant_list": [["transplant_list", "adult", "child"], ["HHS_HCC034", "y", "y"]],
-        "infant_maturity_mappings": [
-            ["maturity_category", "HCC_list"],
-            *[[f"IHCC_{name}", f"HHS_HCC{hcc}"] for hcc, name in NEWBORN.items()],
-        ],
-        "infant_severity_mappings": [
-            ["severity_category", "HCC_list"],
-            *[[f"IHCC_SEVERITY{level}", f"HHS_HCC{hcc}"] for hcc, level in SEVERITIES.items()],
-        ],
-        "CSR_table": [
-            ["HIOS_Variant_ID", "CSR_Level", "Metal", "RA_CSR_Indicator", "RA_Factor"],
-            ["00", "Non-CSR", "", "1", "1"],
-            ["04", "73% Silver", "S", "1", "1"],
-            ["42", "Gold", "G", "2", "1.07"],
-            ["05", "87% Silver", "S", "3", "1.12"],
-            ["06", "94% Silver", "S", "3", "1.12"],
-        ],
-        "eligible_hcpcs": [["code"], ["0071T"]],
-        "bundled_mother_ICD10_codes": [["ICD10_codes"], ["P0500"]],
-        "bundled_infant_ICD10_codes": [["ICD10_codes"], ["O032"]],
-    }
-    counts = {
-        "adult": ["SEVERE_HCC_COUNT1", "SEVERE_HCC_COUNT2PLUS", "TRANSPLANT_HCC_COUNT4PLUS"],
-        "child": ["SEVERE_HCC_COUNT1", "SEVERE_HCC_COUNT2_3", "SEVERE_HCC_COUNT4PLUS"],
-    }
-    more = {"adult": ["HCC_ED1", "HCC_ED2", "ACF_PrEP"], "child": ["ACF_PrEP_Child"]}
-    more["adult"] += [f"RXC_{n:02}" for n in (1, 6, 7, 9)]
-    more["adult"] += ["RXC_01_X_HCC001", "RXC_06_X_HCC019_020", "RXC_09_X_HCC056_057_AND_048_041"]
-    for model, bands in BANDS.items():
-        gone = {hcc for hcc, flags in excluded.items() if flags[model == "child"] == "y"}
-        variables = [f"{sex}AGE_LAST_{band}" for sex in "MF" for band in bands]
-        variables += [f"HHS_HCC{hcc}" for hcc in HCCS if hcc not in gone]
-        variables += ["G01", *counts[model], *more[model]]
-        files[f"{model}_group_mappings"] = [
-            ["Group", "HCC_list_1", "HCC_list_2"],
-            ["G01", "HHS_HCC019", "HHS_HCC020"],
-        ]
-        files[f"{model}_model_factors"] = factors(variables)
-    infants = [
-        f"{maturity}_X_SEVERITY{level}"
-        for maturity in (*NEWBORN.values(), "AGE1")
-        for level in (5, 4, 3, 2, 1)
-    ]
-    files["infant_model_factors"] = factors([*infants, "AGE0_MALE", "AGE1_MALE"])
-    return files
-
-
-def factors(variables: list[str]) -> list[list[str]]:
-    """A factor of its own for each variable: thousandths 1, 2, 4, … so that a sum says what was in it."""
-    rows = [
-        [name, *[f"{((1 << n) + metal) / 1000:.3f}" for metal in range(5)]]
-        for n, name in enumerate(variables)
-    ]
-    return [["Variable", *[f"{metal} Level" for metal in METALS]], *rows]
-
-
-def write_package(folder: Path, files: Files) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, rows in files.items():
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\r\n").writerows(rows)
-        (folder / f"{name}.csv").write_bytes(text.getvalue().encode("utf-8-sig"))
-    return folder
+from hccore.tables.loading import read_folder
+from tests.support_cms_releases import (
+    Change,
+    Files,
+    add_row,
+    contents,
+    hhs_files,
+    remove_file,
+    remove_row,
+    set_cell,
+    write_package,
+)
 
 
 def import_small(tmp_path: Path, files: Files | None = None) -> Path:
-    source = write_package(tmp_path / "package", small_package() if files is None else files)
+    source = write_package(tmp_path / "package", hhs_files() if files is None else files)
     return import_package(source, tmp_path / "out", model="hhs_hcc", year=2026)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
 
 
 def lines(folder: Path, table: str) -> list[str]:
@@ -175,11 +43,11 @@ def day(text: str) -> int:
     return days
 
 
-# -------------------------------------------------------------------- what is read
+# -------------------------------------------------------------------- reading a release
 
 
 def test_codes(tmp_path: Path) -> None:
-    """Conditions on the member and on the dated row stay apart; complementary rows are one."""
+    """Conditions on members and on dated diagnoses are separate. Rows that complete each other are merged."""
     folder = import_small(tmp_path)
     assert lines(folder, "codes.csv")[:15] == [
         "system,code,category,condition,service_condition",
@@ -222,7 +90,7 @@ def test_cost_sharing(tmp_path: Path) -> None:
     assert apply_multiplier(1000, multiplier_of(tables, other)) == 1000
     assert "CSR_OTHER_METAL" in trace_member(tables, other, {}).variables
     assert "CSR_UNKNOWN" in trace_member(tables, {**facts, "csr_indicator": 0}, {}).variables
-    # 0.125 times 1.12 is 0.14, 0.375 times 1.12 0.42; halves go away from zero on both sides.
+    # Halves are rounded away from zero: 25 * 1.12 = 28, 50 * 1.07 = 53.5, -50 * 1.07 = -53.5.
     assert apply_multiplier(25, multiplier_of(tables, facts)) == 28
     assert [
         apply_multiplier(value, multiplier_of(tables, {**facts, "metal": 2, "csr_indicator": 2}))
@@ -238,7 +106,7 @@ def test_model_toml(tmp_path: Path) -> None:
     assert (tables.age_as_of, tables.age_from_column) == ((12, 31), True)
     assert tables.service_year
     assert tables.dated
-    assert len(tables.sources) == len(small_package()) - 3  # those without effect are not sources
+    assert len(tables.sources) == len(hhs_files()) - 3  # those without effect are not sources
     assert {source["table"] for source in tables.sources} == {
         *("codes", "hierarchy", "variables", "rules", "coefficients", "multipliers")
     }
@@ -247,7 +115,7 @@ def test_model_toml(tmp_path: Path) -> None:
 def test_zip_gives_the_same_bytes(tmp_path: Path) -> None:
     folder = contents(import_small(tmp_path))
     with zipfile.ZipFile(tmp_path / "package.zip", "w") as archive:
-        for file in sorted((tmp_path / "package").iterdir(), reverse=True):
+        for file in sorted((tmp_path / "package").rglob("*.csv"), reverse=True):
             archive.write(file, f"software/tables/{file.name}")
     again = import_package(tmp_path / "package.zip", tmp_path / "again", model="hhs_hcc", year=2026)
     assert contents(again) == folder
@@ -261,7 +129,7 @@ def test_releases_of_a_tree(tmp_path: Path) -> None:
 
 
 def set_for(folder: Path, age: int, codes: dict[str, list[str]], months: int = 12, sex: int = 2) -> set[str]:
-    """Scored variables of a member whose diagnoses are of 1 March."""
+    """Variables with a factor for a member whose diagnoses have the service date 1 March."""
     tables = read_folder(folder)
     facts = {"age": age, "sex": sex, "metal": 3, "csr_indicator": 1, "enrollment_months": months}
     dated = [(code, day("20260301")) for code in codes.get("icd10cm", [])]
@@ -283,18 +151,18 @@ def test_rules_of_adults(tmp_path: Path) -> None:
 
     assert adult("B20") == {"G01", "SEVERE_HCC_COUNT1"}  # severe as a group
     assert adult("A2", "A1") == {"HHS_HCC001", "HHS_HCC002", "G01", "SEVERE_HCC_COUNT2PLUS"}
-    assert adult("C22", months=1) == {"HHS_HCC022"}  # HCC 22 is not counted
+    assert adult("C22", months=1) == {"HHS_HCC022"}  # HCC 22 does not count
     assert adult("C22", "A1", months=1) == {"HHS_HCC022", "HHS_HCC001", "HCC_ED1"}
     assert adult("A1", months=3) == {"HHS_HCC001"}
     assert adult("C34", "C351", "A1", "A2") == {
         *("HHS_HCC001", "HHS_HCC002", "HHS_HCC034", "G01"),
         *("SEVERE_HCC_COUNT2PLUS", "TRANSPLANT_HCC_COUNT4PLUS"),
     }
-    # The interaction sees the HCC that the group replaces, and not the drug that another one dropped.
+    # The interaction counts the HCC that the group replaces, but not RXC_07, which RXC_06 drops.
     assert adult("B20", ndc="00117A52902 00117A52903") == {
         *("RXC_06", "RXC_06_X_HCC019_020", "G01", "SEVERE_HCC_COUNT1")
     }
-    # The triple needs one HCC of each list.
+    # This interaction needs one HCC of each list.
     triple = "RXC_09_X_HCC056_057_AND_048_041"
     assert triple in set_for(folder, 30, {"icd10cm": ["D57", "D41"], "hcpcs": ["J0491"]})
     assert triple not in set_for(folder, 30, {"icd10cm": ["D56", "D57"], "hcpcs": ["J0491"]})
@@ -330,8 +198,8 @@ def test_rules_of_infants(tmp_path: Path) -> None:
 
 
 def test_release_of_2021(tmp_path: Path) -> None:
-    """Before 2023: a severity list of its own, an interaction, and durations without HCCs."""
-    files = small_package()
+    """Before 2023: another list of severe HCCs, interaction group H, and durations without an HCC."""
+    files = hhs_files()
     for kind in ("severe_list", "transplant_list", "acf_NDC_mappings", "acf_HCPCS_mappings"):
         del files[kind]
     files["severe_v3_list"] = [["severe_v3_list", "adult", "child"], ["HHS_HCC020", "y", "n"]]
@@ -350,192 +218,186 @@ def test_release_of_2021(tmp_path: Path) -> None:
     assert set_for(folder, 12, {"icd10cm": ["B20"]}, 11) == {"G01"}
 
 
-# -------------------------------------------------------------------- what is refused
-
-
-def cell(kind: str, line: int, column: int, text: str) -> Callable[[Files], None]:
-    def change(files: Files) -> None:
-        files[kind][line - 1][column] = text
-
-    return change
-
-
-def extra(kind: str, *cells: str) -> Callable[[Files], None]:
-    return lambda files: files[kind].append(list(cells))
-
-
-def without(kind: str, first: str = "") -> Callable[[Files], None]:
-    def change(files: Files) -> None:
-        if first:
-            files[kind] = [row for row in files[kind] if row[0] != first]
-        else:
-            del files[kind]
-
-    return change
+# -------------------------------------------------------------------- releases that are refused
 
 
 CODES, ADULT, CHILD, INFANT = (
     "ICD10_HHS_CC_mappings",
     *(f"{m}_model_factors" for m in ("adult", "child", "infant")),
 )
-REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
-    "missing file": (without("CSR_table"), "no file CSR_table.csv"),
+REFUSED: dict[str, tuple[Change, str]] = {
+    "missing file": (remove_file("CSR_table"), "no file CSR_table.csv"),
     "missing file of ACF": (
         lambda files: [files.pop("acf_NDC_mappings"), files.pop("acf_HCPCS_mappings")],
-        "adult_model_factors.csv, line 37, column Variable: 'ACF_PrEP' is not understood: nothing sets it",
+        "adult_model_factors.csv, line 37, column Variable: unknown variable 'ACF_PrEP': no rule",
     ),
     "unknown file": (
         lambda files: files.update({"more": [["a"]]}),
-        "no table of this family is called 'more'",
+        "unknown table 'more'",
     ),
     "validity of another year": (
-        cell(CODES, 1, 6, "valid_ICD10_2025"),
+        set_cell(CODES, 1, 6, "valid_ICD10_2025"),
         "line 1, column valid_ICD10_2025: unknown",
     ),
     "validity": (
-        cell(CODES, 2, 6, "yes"),
+        set_cell(CODES, 2, 6, "yes"),
         "line 2, column valid_ICD10_2026: 'yes' is neither TRUE nor FALSE",
     ),
     "valid in no year": (
-        cell(CODES, 3, 6, "FALSE"),
+        set_cell(CODES, 3, 6, "FALSE"),
         "line 3, column valid_ICD10_2026: A2 is valid in neither",
     ),
-    "category": (cell(CODES, 2, 1, "HCC1"), "line 2, column CC: 'HCC1' has no row in HCC_hierarchy.csv"),
-    "category of no table": (cell(CODES, 2, 1, "35.2"), "line 2, column CC: '35.2' has no row"),
-    "code": (cell(CODES, 2, 0, "A1.1"), "line 2, column ICD10: 'A1.1' is not a code"),
-    "MCE age": (cell(CODES, 2, 2, "9-64"), "line 2, column MCE_AGE_CONDITION: '9-64' is not a condition"),
-    "MCE sex": (cell(CODES, 2, 3, "F"), "line 2, column MCE_SEX_CONDITION: 'F' is none of male, female"),
-    "age edit": (cell(CODES, 2, 4, "old"), "line 2, column AGE_EDIT_CONDITION: 'old' is not a condition"),
-    "sex edit": (cell(CODES, 2, 5, "3"), "line 2, column SEX_EDIT_CONDITION: '3' is none of 1, 2"),
+    "category": (set_cell(CODES, 2, 1, "HCC1"), "line 2, column CC: 'HCC1' has no row in HCC_hierarchy.csv"),
+    "category of no table": (set_cell(CODES, 2, 1, "35.2"), "line 2, column CC: '35.2' has no row"),
+    "code": (set_cell(CODES, 2, 0, "A1.1"), "line 2, column ICD10: 'A1.1' is not a code"),
+    "MCE age": (set_cell(CODES, 2, 2, "9-64"), "line 2, column MCE_AGE_CONDITION: '9-64' is not a condition"),
+    "MCE sex": (set_cell(CODES, 2, 3, "F"), "line 2, column MCE_SEX_CONDITION: 'F' is none of male, female"),
+    "age edit": (set_cell(CODES, 2, 4, "old"), "line 2, column AGE_EDIT_CONDITION: 'old' is not a condition"),
+    "sex edit": (set_cell(CODES, 2, 5, "3"), "line 2, column SEX_EDIT_CONDITION: '3' is none of 1, 2"),
     "rows of one code and category with other dates": (
-        cell(CODES, 8, 7, "FALSE"),
+        set_cell(CODES, 8, 7, "FALSE"),
         "line 8, column ICD10: B20 is mapped to CC 20 twice, for different dates",
     ),
     "long NDC": (
-        cell("NDC_mappings", 2, 0, "123456789012"),
+        set_cell("NDC_mappings", 2, 0, "123456789012"),
         "line 2, column NDC: '123456789012' has more than 11",
     ),
     "NDC twice": (
-        extra("NDC_mappings", "00003196401", "1"),
+        add_row("NDC_mappings", "00003196401", "1"),
         "line 5, column NDC: 00003196401 is mapped to RXC_01 twice",
     ),
     "unknown RXC": (
-        cell("NDC_mappings", 2, 1, "2"),
+        set_cell("NDC_mappings", 2, 1, "2"),
         "line 2, column RXC: RXC_02 has no row in RXC_labels.csv",
     ),
-    "label of an RXC": (cell("RXC_labels", 2, 0, "1"), "line 2, column RXC: '1' is not a drug category"),
+    "label of an RXC": (set_cell("RXC_labels", 2, 0, "1"), "line 2, column RXC: '1' is not a drug category"),
     "RXC without factors": (
-        without(ADULT, "RXC_07"),
+        remove_row(ADULT, "RXC_07"),
         "adult_model_factors.csv: RXC_07 has no row of factors",
     ),
     "ACF criteria": (
-        cell("acf_HCPCS_mappings", 2, 2, ""),
+        set_cell("acf_HCPCS_mappings", 2, 2, ""),
         "line 2, column ACF: ACF_PrEP has other criteria in earlier rows",
     ),
     "ACF age": (
-        cell("acf_NDC_mappings", 2, 4, "Age > 11"),
-        "line 2, column ACF_Age: 'Age > 11' is not within one",
+        set_cell("acf_NDC_mappings", 2, 4, "Age > 11"),
+        "line 2, column ACF_Age: the ages 'Age > 11' do not belong",
     ),
     "ACF twice": (
-        extra("acf_HCPCS_mappings", "J0739", "ACF_PrEP", "1", "", "Age > 20"),
+        add_row("acf_HCPCS_mappings", "J0739", "ACF_PrEP", "1", "", "Age > 20"),
         "line 3, column HCPCS: J0739 is mapped to ACF_PrEP twice",
     ),
     "category twice": (
-        extra("HCC_hierarchy", "HHS_HCC001", "", "", ""),
+        add_row("HCC_hierarchy", "HHS_HCC001", "", "", ""),
         "line 18, column HHS_HCC: HHS_HCC001 has two",
     ),
-    "no category": (cell("HCC_hierarchy", 2, 0, "HCC1"), "line 2, column HHS_HCC: 'HCC1' is not a category"),
+    "no category": (
+        set_cell("HCC_hierarchy", 2, 0, "HCC1"),
+        "line 2, column HHS_HCC: 'HCC1' is not a category",
+    ),
     "child without a row": (
-        cell("HCC_hierarchy", 2, 1, "HHS_HCC003"),
+        set_cell("HCC_hierarchy", 2, 1, "HHS_HCC003"),
         "line 2, column SecondaryHCC_1: HHS_HCC003",
     ),
-    "drops itself": (cell("HCC_hierarchy", 2, 1, "HHS_HCC001"), "column SecondaryHCC_1: HHS_HCC001 drops"),
+    "drops itself": (
+        set_cell("HCC_hierarchy", 2, 1, "HHS_HCC001"),
+        "column SecondaryHCC_1: HHS_HCC001 drops",
+    ),
     "no label": (
-        without("labels", "HHS_HCC019"),
+        remove_row("labels", "HHS_HCC019"),
         "line 4, column HHS_HCC: HHS_HCC019 has no row in labels.csv",
     ),
     "no factors of an HCC": (
-        without(CHILD, "HHS_HCC001"),
+        remove_row(CHILD, "HHS_HCC001"),
         "HHS_HCC001 has no row of child factors and is not excl",
     ),
     "factors of an excluded HCC": (
-        extra(CHILD, "HHS_HCC022", *["0.1"] * 5),
+        add_row(CHILD, "HHS_HCC022", *["0.1"] * 5),
         "column Variable: model_excluded_HCCs says that HHS_HCC022 is not in this model",
     ),
     "HCC of no model": (
-        without("infant_severity_mappings", "IHCC_SEVERITY2"),
+        remove_row("infant_severity_mappings", "IHCC_SEVERITY2"),
         "infant_severity_mappings.csv: IHCC_SEVERITY2 has no HCC",
     ),
     "HCC of none of the models": (
         lambda files: files["infant_severity_mappings"].pop(),
         "column HHS_HCC: HHS_HCC064 is in none of the three models",
     ),
-    "exclusion": (cell("model_excluded_HCCs", 2, 1, "yes"), "line 2, column adult: 'yes' is neither y nor n"),
-    "list": (cell("severe_list", 2, 1, ""), "line 2, column adult: '' is neither y nor n"),
+    "exclusion": (
+        set_cell("model_excluded_HCCs", 2, 1, "yes"),
+        "line 2, column adult: 'yes' is neither y nor n",
+    ),
+    "list": (set_cell("severe_list", 2, 1, ""), "line 2, column adult: '' is neither y nor n"),
     "list of another model's group": (
-        cell("severe_list", 3, 0, "G02"),
+        set_cell("severe_list", 3, 0, "G02"),
         "line 3, column severe_list: G02 has no row",
     ),
     "list without a member": (
-        cell("transplant_list", 2, 1, "n"),
-        "column Variable: TRANSPLANT_HCC_COUNT4PLUS: nothing of transplant_list is in this model",
+        set_cell("transplant_list", 2, 1, "n"),
+        "column Variable: TRANSPLANT_HCC_COUNT4PLUS: transplant_list has no HCC or group of the adult model",
     ),
     "HCC in two groups": (
-        extra("adult_group_mappings", "G02", "HHS_HCC020", ""),
+        add_row("adult_group_mappings", "G02", "HHS_HCC020", ""),
         "adult_model_factors.csv: G02 has no row of factors",
     ),
     "interaction without an HCC": (
-        cell("RXC_interactions", 2, 2, ""),
+        set_cell("RXC_interactions", 2, 2, ""),
         "line 2, column RXC_interaction: RXC_01_X_HCC001 has no HCC",
     ),
     "interaction of no RXC": (
-        cell("RXC_interactions", 2, 1, "RXC_2"),
+        set_cell("RXC_interactions", 2, 1, "RXC_2"),
         "line 2, column RXC: RXC_2 has no row",
     ),
-    "duration": (extra(ADULT, "HCC_ED13", *["0.1"] * 5), "column Variable: HCC_ED13: not a number of months"),
-    "ages of the other model": (extra(CHILD, "MAGE_LAST_21_24", *["0.1"] * 5), "not ages of the child model"),
+    "duration": (
+        add_row(ADULT, "HCC_ED13", *["0.1"] * 5),
+        "column Variable: HCC_ED13: 13 is not a number of months",
+    ),
+    "ages of the other model": (
+        add_row(CHILD, "MAGE_LAST_21_24", *["0.1"] * 5),
+        "the child model does not have the ages of MAGE_LAST_21_24",
+    ),
     "ages missing": (
-        without(ADULT, "MAGE_LAST_25_29"),
+        remove_row(ADULT, "MAGE_LAST_25_29"),
         "partition age_sex has a gap: no variable for a member of",
     ),
-    "ages twice": (cell(ADULT, 3, 0, "MAGE_LAST_24_29"), "partition age_sex overlaps"),
+    "ages twice": (set_cell(ADULT, 3, 0, "MAGE_LAST_24_29"), "partition age_sex overlaps"),
     "unknown variable": (
-        extra(INFANT, "FRAILTY", *["1"] * 5),
-        "line 29, column Variable: 'FRAILTY' is not understood",
+        add_row(INFANT, "FRAILTY", *["1"] * 5),
+        "line 29, column Variable: unknown variable 'FRAILTY'",
     ),
-    "variable missing": (without(INFANT, "AGE1_X_SEVERITY3"), "AGE1_X_SEVERITY3 has no row of factors"),
+    "variable missing": (remove_row(INFANT, "AGE1_X_SEVERITY3"), "AGE1_X_SEVERITY3 has no row of factors"),
     "factor": (
-        cell(ADULT, 2, 1, "0.0001"),
+        set_cell(ADULT, 2, 1, "0.0001"),
         "line 2, column Platinum Level: '0.0001' has more than three decimals",
     ),
-    "blank factor": (cell(ADULT, 2, 5, ""), "line 2, column Catastrophic Level: the cell is blank"),
+    "blank factor": (set_cell(ADULT, 2, 5, ""), "line 2, column Catastrophic Level: the cell is blank"),
     "metal missing": (
         lambda files: [row.pop() for row in files[ADULT]],
         "column 'Catastrophic Level' is missing",
     ),
     "maturity": (
-        cell("infant_maturity_mappings", 2, 0, "IHCC_OLD"),
+        set_cell("infant_maturity_mappings", 2, 0, "IHCC_OLD"),
         "line 2, column maturity_category: 'IHCC_OLD'",
     ),
     "severity of an excluded HCC": (
-        extra("infant_severity_mappings", "IHCC_SEVERITY2", "HHS_HCC022"),
+        add_row("infant_severity_mappings", "IHCC_SEVERITY2", "HHS_HCC022"),
         "line 8, column HCC_list: model_excluded_HCCs says that HHS_HCC022 is not in the infant model",
     ),
     "two severities": (
-        extra("infant_severity_mappings", "IHCC_SEVERITY2", "HHS_HCC001"),
-        "line 8, column HCC_list: HHS_HCC001 is there twice",
+        add_row("infant_severity_mappings", "IHCC_SEVERITY2", "HHS_HCC001"),
+        "line 8, column HCC_list: HHS_HCC001 has two rows",
     ),
     "CSR metal": (
-        cell("CSR_table", 3, 2, "Silver"),
+        set_cell("CSR_table", 3, 2, "Silver"),
         "line 3, column Metal: 'Silver' is none of P, G, S, B, C",
     ),
     "CSR factors": (
-        cell("CSR_table", 6, 4, "1.1"),
+        set_cell("CSR_table", 6, 4, "1.1"),
         "line 6, column RA_Factor: indicator 3 also has factor 1.120",
     ),
     "CSR of two metals": (
-        cell("CSR_table", 6, 2, "G"),
-        "CSR_table.csv: indicator 3 stands for several metal levels",
+        set_cell("CSR_table", 6, 2, "G"),
+        "CSR_table.csv: CSR indicator 3 belongs to several metal levels",
     ),
 }
 
@@ -543,7 +405,7 @@ REFUSED: dict[str, tuple[Callable[[Files], object], str]] = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_refused(case: str, tmp_path: Path) -> None:
     change, message = REFUSED[case]
-    files = small_package()
+    files = hhs_files()
     change(files)
     with pytest.raises(TableError, match=re.escape(message)):
         import_small(tmp_path, files)
@@ -653,7 +515,7 @@ def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("case", FAULTS)
 def test_loader_refuses(case: str, small_folder: Path, tmp_path: Path) -> None:
-    """Faults in what the HHS models add to the format."""
+    """The loader rejects faults in the columns and keys that only HHS models use."""
     change, message = FAULTS[case]
     folder = shutil.copytree(small_folder, tmp_path / "hhs_hcc" / "2026")
     change(folder)
@@ -664,7 +526,7 @@ def test_loader_refuses(case: str, small_folder: Path, tmp_path: Path) -> None:
 # -------------------------------------------------------------------- dated diagnoses
 
 
-def test_what_a_dated_model_needs(small_folder: Path) -> None:
+def test_dated_model_needs_dates(small_folder: Path) -> None:
     tables = read_folder(small_folder)
     facts = {"age": 30, "sex": 2, "metal": 3, "csr_indicator": 1, "enrollment_months": 12}
     with pytest.raises(InputError, match="hhs_hcc needs the service date of diagnosis A1"):
@@ -676,8 +538,8 @@ def test_what_a_dated_model_needs(small_folder: Path) -> None:
     )
 
 
-def test_dates_decide(small_folder: Path) -> None:
-    """The benefit year, the fiscal year and the birthday, each on both sides."""
+def test_service_dates(small_folder: Path) -> None:
+    """Dates on both sides of the benefit year, the fiscal year and a birthday."""
     tables = read_folder(small_folder)
 
     def found(code: str, date: str, born: str, age: int) -> set[str]:
@@ -716,115 +578,13 @@ def test_a_code_fails_only_if_every_row_does(small_folder: Path) -> None:
 
 
 def test_hccs_show_what_the_hierarchies_left(small_folder: Path) -> None:
-    """Members of a group are shown, dropped HCCs are not; the trace says who took their place."""
+    """`hccs` lists the HCCs of a group but not dropped HCCs. `dropped` names what replaced each."""
     tables = read_folder(small_folder)
     facts = {"age": 36, "sex": 2, "metal": 3, "csr_indicator": 1, "enrollment_months": 12}
     codes = [(code, day("20260301")) for code in ("B20", "C34", "C351")]
     trace = trace_member(tables, facts, {"icd10cm": codes})
     assert trace.hccs(tables) == ["20", "34"]
     assert trace.dropped == {"HHS_HCC035_1": "HHS_HCC034", "HHS_HCC020": "G01"}
-
-
-# -------------------------------------------------------------------- the tables in the repository
-
-
-@pytest.fixture
-def cms_tables(shared: Path) -> Path:
-    return shared / "cms_tables" / "hhs"
-
-
-@pytest.mark.parametrize("year", YEARS)
-def test_byte_for_byte(year: int, cms_tables: Path, tmp_path: Path) -> None:
-    """Importing CMS's files again reproduces every file."""
-    folder = import_package(cms_tables / str(year), tmp_path, model="hhs_hcc", year=year)
-    fresh, kept = contents(folder), contents(mappings_root() / "hhs_hcc" / str(year))
-    assert fresh.keys() == kept.keys()
-    assert [name for name in fresh if fresh[name] != kept[name]] == []
-
-
-@pytest.mark.parametrize("year", YEARS)
-def test_sources_are_known(year: int) -> None:
-    tables = load_tables("hhs_hcc", year)
-    assert {source["status"] for source in tables.sources} <= {
-        "converted",
-        "secondary",
-        "single source",
-        "carried",
-    }
-
-
-def test_years_that_are_not_there() -> None:
-    with pytest.raises(
-        UnknownModelError, match="hhs_hcc exists for the years 2021, 2022, 2023, 2024, 2025, 2026"
-    ):
-        load_tables("hhs_hcc", 2020)
-
-
-AGES = [0, 1, 2, 5, 6, 8, 9, 14, 15, 17, 18, 19, 20, 21, 49, 50, 64, 65, 90]
-
-
-@pytest.mark.parametrize("year", YEARS)
-def test_codes_mean_what_cms_rows_mean(year: int, cms_tables: Path) -> None:
-    """Every code at all ages, sexes and dates, as if each row of CMS's table were tested on its own."""
-    file = cms_tables / str(year) / "ICD10_HHS_CC_mappings.csv"
-    by_code: dict[str, list[tuple[str, ...]]] = {}
-    with file.open(encoding="utf-8", newline="") as rows:
-        reader = csv.reader(rows)
-        next(reader)
-        for code, category, *conditions in reader:
-            whole, _, part = category.partition(".")
-            name = f"HHS_HCC{int(whole):03}" + (f"_{part}" if part else "")
-            by_code.setdefault(code, []).append((name, *conditions))
-    codes = load_tables("hhs_hcc", year).codes["icd10cm"]
-    assert codes.keys() == by_code.keys()
-    for code, cms_rows in by_code.items():
-        numbers = {name: str(number) for number, name in enumerate(sorted({row[0] for row in cms_rows}))}
-        theirs = tuple((numbers[row[0]], *row[1:]) for row in cms_rows)
-        ours = tuple((numbers[t.category], t.condition.text, t.service_condition.text) for t in codes[code])
-        assert same(year, theirs, ours), (code, cms_rows, ours)
-
-
-@cache
-def same(year: int, theirs: tuple[tuple[str, ...], ...], ours: tuple[tuple[str, str, str], ...]) -> bool:
-    """Whether CMS's rows and ours lead to the same categories everywhere."""
-    dates = (f"{year}0101", f"{year}0930", f"{year}1001", f"{year}1231")
-    for age, older, sex, date in itertools.product(AGES, (0, 1), (1, 2), dates):
-        facts = {"age": age, "sex": sex}
-        row_facts = {"diagnosis_age": max(age - older, 0), "service_date": int(date)}
-        cms = {row[0] for row in theirs if cms_row_holds(row, facts, row_facts, date >= f"{year}1001")}
-        mine = {
-            number
-            for number, condition, service in ours
-            if parse_condition(condition)(facts) and parse_row_condition(service)(row_facts)
-        }
-        if cms != mine:
-            return False
-    return True
-
-
-def cms_row_holds(
-    row: tuple[str, ...], facts: dict[str, int], row_facts: dict[str, int], autumn: bool
-) -> bool:
-    _, mce_age, mce_sex, age_edit, sex_edit, first, second = row
-    holds = (second if autumn else first) != "FALSE"
-    holds &= parse_condition(mce_age)({"age": row_facts["diagnosis_age"]})
-    holds &= parse_condition(age_edit)(facts)
-    holds &= not mce_sex or facts["sex"] == {"male": 1, "female": 2}[mce_sex]
-    return bool(holds and (not sex_edit or facts["sex"] == int(sex_edit)))
-
-
-@pytest.mark.parametrize("year", YEARS)
-@pytest.mark.parametrize("system", ["ndc", "hcpcs"])
-def test_drug_codes_are_cms_codes(system: str, year: int, cms_tables: Path) -> None:
-    pairs = set()
-    for kind in ("", "acf_"):
-        file = cms_tables / str(year) / f"{kind}{system.upper()}_mappings.csv"
-        if file.exists():
-            for row in read_csv(file):
-                target = f"{row['ACF']}_CODE" if kind else f"RXC_{int(row['RXC']):02}"
-                pairs.add((row[system.upper()].zfill(11 if system == "ndc" else 0), target))
-    codes = load_tables("hhs_hcc", year).codes[system]
-    assert {(code, target.category) for code, targets in codes.items() for target in targets} == pairs
 
 
 def test_dates_are_days() -> None:

@@ -1,4 +1,4 @@
-"""Conditions on age and sex, put together and taken apart."""
+"""Conditions on age and sex: parse CMS's conditions, combine them, and write them in one canonical form."""
 
 from __future__ import annotations
 
@@ -9,61 +9,69 @@ from dataclasses import dataclass
 
 SEXES = ("male", "female")
 CMS_SEXES = {"1": "male", "2": "female"}
-_NO_END = 1 << 30
-Interval = tuple[int, int]  # both ends inclusive; _NO_END: open
+NO_UPPER_AGE = 1 << 30
+AgeRange = tuple[int, int]  # both ends inclusive; NO_UPPER_AGE as second value: no upper limit
 
 
 @dataclass(frozen=True)
-class Region:
-    """A set of (age, sex): per sex a sorted tuple of separate age intervals."""
+class AgeSexSet:
+    """A set of (age, sex) pairs.
 
-    male: tuple[Interval, ...] = ()
-    female: tuple[Interval, ...] = ()
+    Attributes
+    ----------
+    male, female : tuple of AgeRange
+        The ages of each sex, as sorted ranges that do not overlap.
+    """
+
+    male: tuple[AgeRange, ...] = ()
+    female: tuple[AgeRange, ...] = ()
 
     @classmethod
-    def of(cls, low: int = 0, high: int = _NO_END, sexes: Iterable[str] = SEXES) -> Region:
-        """Ages `low` to `high` of the given sexes."""
+    def of(cls, low: int = 0, high: int = NO_UPPER_AGE, sexes: Iterable[str] = SEXES) -> AgeSexSet:
+        """Ages `low` to `high`, both inclusive, of the given sexes."""
         ages = ((low, high),) if low <= high else ()
         return cls(**dict.fromkeys(sexes, ages))
 
-    def __and__(self, other: Region) -> Region:
-        return Region(_both(self.male, other.male), _both(self.female, other.female))
+    def __and__(self, other: AgeSexSet) -> AgeSexSet:
+        return AgeSexSet(_intersection(self.male, other.male), _intersection(self.female, other.female))
 
-    def __or__(self, other: Region) -> Region:
-        return Region(_either(self.male, other.male), _either(self.female, other.female))
+    def __or__(self, other: AgeSexSet) -> AgeSexSet:
+        return AgeSexSet(_union(self.male, other.male), _union(self.female, other.female))
 
     def __contains__(self, item: tuple[int, str]) -> bool:
         age, sex = item
         return any(low <= age <= high for low, high in getattr(self, sex))
 
     def conditions(self) -> list[str]:
-        """The fewest conditions that together hold for exactly this set, no two at once, sorted.
+        """The fewest conditions that together describe exactly this set, sorted by text.
+
+        The conditions exclude each other. Equal sets always give equal text.
 
         Notes
         -----
-        A condition on age alone covers an interval that both sexes have. It never pays to use only
-        a part of such an interval, so trying every choice of whole ones finds the fewest; among
-        equals the shortest text wins. The same set always has the same text.
+        A condition on age alone covers a range that both sexes share. Using only a piece of such a
+        range never saves a condition. The fewest conditions are therefore found by trying every
+        selection of whole shared ranges. Among selections of equal length the shortest text wins.
         """
-        shared = _both(self.male, self.female)
+        shared = _intersection(self.male, self.female)
         choices = []
         for size in range(len(shared), -1, -1):
-            for joint in itertools.combinations(shared, size):
-                rows = [age_condition(low, high) for low, high in joint]
+            for selected in itertools.combinations(shared, size):
+                texts = [age_condition(low, high) for low, high in selected]
                 for sex in SEXES:
-                    rest = _without(getattr(self, sex), joint)
-                    rows += [joined(age_condition(*ages), f"sex = {sex}") for ages in rest]
-                choices.append((len(rows), sum(map(len, rows)), sorted(rows)))
+                    rest = _difference(getattr(self, sex), selected)
+                    texts += [all_of(age_condition(*ages), f"sex = {sex}") for ages in rest]
+                choices.append((len(texts), sum(map(len, texts)), sorted(texts)))
         return min(choices)[2]
 
 
-def _both(first: Sequence[Interval], second: Sequence[Interval]) -> tuple[Interval, ...]:
-    pairs = ((max(a[0], b[0]), min(a[1], b[1])) for a in first for b in second)
-    return tuple(sorted(pair for pair in pairs if pair[0] <= pair[1]))
+def _intersection(first: Sequence[AgeRange], second: Sequence[AgeRange]) -> tuple[AgeRange, ...]:
+    overlaps = ((max(a[0], b[0]), min(a[1], b[1])) for a in first for b in second)
+    return tuple(sorted(ages for ages in overlaps if ages[0] <= ages[1]))
 
 
-def _either(first: Sequence[Interval], second: Sequence[Interval]) -> tuple[Interval, ...]:
-    merged: list[Interval] = []
+def _union(first: Sequence[AgeRange], second: Sequence[AgeRange]) -> tuple[AgeRange, ...]:
+    merged: list[AgeRange] = []
     for low, high in sorted((*first, *second)):
         if merged and low <= merged[-1][1] + 1:
             merged[-1] = (merged[-1][0], max(merged[-1][1], high))
@@ -72,34 +80,37 @@ def _either(first: Sequence[Interval], second: Sequence[Interval]) -> tuple[Inte
     return tuple(merged)
 
 
-def _without(ages: Sequence[Interval], gone: Sequence[Interval]) -> tuple[Interval, ...]:
+def _difference(ages: Sequence[AgeRange], removed: Sequence[AgeRange]) -> tuple[AgeRange, ...]:
     rest = tuple(ages)
-    for low, high in gone:
-        rest = _both(rest, [(0, low - 1), (high + 1, _NO_END)])
+    for low, high in removed:
+        rest = _intersection(rest, [(0, low - 1), (high + 1, NO_UPPER_AGE)])
     return rest
 
 
 def age_condition(low: int, high: int | None = None) -> str:
-    """Ages `low` to `high` (None: no end) in the one spelling of the tables; empty if every age."""
-    if high is None or high >= _NO_END:
+    """The condition for ages `low` to `high` as the tables write it.
+
+    `high` is inclusive; None means no upper limit. The text is empty if every age qualifies.
+    """
+    if high is None or high >= NO_UPPER_AGE:
         return f"age >= {low}" if low else ""
     if low == high:
         return f"age = {low}"
     return f"{low} <= age <= {high}" if low else f"age < {high + 1}"
 
 
-def joined(*conditions: str) -> str:
-    """The conditions that are not empty, joined by `and`."""
+def all_of(*conditions: str) -> str:
+    """Join conditions with `and`, leaving out empty ones."""
     return " and ".join(condition for condition in conditions if condition)
 
 
-def parse_ages(text: str) -> Interval | None:
-    """Ages of a condition of CMS's tables, None if it is not understood.
+def parse_ages(text: str) -> AgeRange | None:
+    """The ages that a condition of CMS's tables describes, or None if the text is not valid.
 
-    Written as `age >= 15`, `9 <= age <= 64` or `age = 0`; an empty condition is every age.
+    CMS writes `age >= 15`, `9 <= age <= 64` or `age = 0`. An empty text means every age.
     """
     if not text:
-        return 0, _NO_END
+        return 0, NO_UPPER_AGE
     if match := re.fullmatch(r"(?i)(\d+)\s*(<=?)\s*age\s*(<=?)\s*(\d+)", text):
         return int(match[1]) + (match[2] == "<"), int(match[4]) - (match[3] == "<")
     match = re.fullmatch(r"(?i)age\s*(<=|>=|<|>|==?)\s*(\d+)", text)
@@ -109,6 +120,6 @@ def parse_ages(text: str) -> Interval | None:
     return {
         "<": (0, bound - 1),
         "<=": (0, bound),
-        ">": (bound + 1, _NO_END),
-        ">=": (bound, _NO_END),
+        ">": (bound + 1, NO_UPPER_AGE),
+        ">=": (bound, NO_UPPER_AGE),
     }.get(match[1], (bound, bound))

@@ -1,4 +1,4 @@
-"""What `hcc_mappings/sources.toml` says of each release."""
+"""The catalogue `hcc_mappings/sources.toml`: what is known about each release beside its own files."""
 
 from __future__ import annotations
 
@@ -15,69 +15,76 @@ UNVERIFIED = "unverified import"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """What `hcc_mappings/sources.toml` says about one model and year.
+class CatalogueEntry:
+    """What the catalogue says about one model and year.
 
     Attributes
     ----------
     model : mapping
-        The model's entry: title, program, what CMS keeps in its programs instead of its tables.
+        The model's entry: its title, its program, and the rules that CMS's software contains but
+        its tables do not.
     year : mapping
-        The year's entry: status and origin of each table, notes, includes. Empty for an unknown
-        year.
+        The year's entry: status and origin of each table, notes, includes. Empty if the catalogue
+        does not list the year.
     """
 
     model: Mapping[str, Any]
     year: Mapping[str, Any]
 
     def source(self, file: SourceFile, table: str, package: Package) -> dict[str, str]:
-        """The `[[sources]]` entry of a file: the file's own statement, or else its table's."""
-        about = {"status": UNVERIFIED, "origin": package.source.name}
+        """The `[[sources]]` entry of a file in `model.toml`.
+
+        Status and origin are those that the catalogue gives for the file, else for its table in
+        this year, else for its table in any year.
+        """
+        provenance = {"status": UNVERIFIED, "origin": package.source.name}
         if self.year:
-            by_file = self.year.get("files", {}).get(file.kind)
+            by_file = self.year.get("files", {}).get(file.stem)
             by_table = self.year.get(table, self.model.get("tables", {}).get(table))
-            about = by_file or by_table or about
+            provenance = by_file or by_table or provenance
         return {
             "table": table,
             "file": file.name,
             "sha256": file.sha256,
-            "status": about["status"],
-            "origin": about["origin"],
+            "status": provenance["status"],
+            "origin": provenance["origin"],
         }
 
     @property
     def notes(self) -> list[str]:
-        """Sentences about the model, then about the year."""
+        """The model's notes, followed by the year's notes."""
         return [*self.model.get("notes", ()), *self.year.get("notes", ())]
 
 
 def catalogue() -> dict[str, Any]:
-    """The packaged `hcc_mappings/sources.toml`."""
+    """The packaged `hcc_mappings/sources.toml`, parsed."""
     return tomllib.loads((mappings_root() / "sources.toml").read_text("utf-8"))
 
 
-def catalogue_entry(model: str, year: int, provenance: Mapping[str, Any] | None = None) -> Entry:
-    """The catalogue's entry of a model and year.
+def catalogue_entry(model: str, year: int, provenance: Mapping[str, Any] | None = None) -> CatalogueEntry:
+    """Look up a model and year in the catalogue.
 
     Parameters
     ----------
     model, year
-        As in the folder names.
+        Model and year as in the folder names.
     provenance : mapping, optional
-        Stands in for what the catalogue says about the year.
+        Replaces the catalogue's entry for the year.
 
     Raises
     ------
     TableError
-        If the catalogue does not know the model: what CMS's programs do beside its tables (recodes,
-        the form of the hierarchy) would be missing without notice.
+        If the catalogue does not list the model. Without its entry the rules that only CMS's
+        software contains (such as recodes) would be missing without notice.
     """
     models = catalogue()["models"]
     if model not in models:
         raise TableError(
-            f"model {model!r} is not in the catalogue (there are {', '.join(models)}); add [models.{model}] "
-            "with its title, program and what CMS's program does beside its tables",
+            f"model {model!r} is not in the catalogue (it lists {', '.join(models)}). "
+            f"Add [models.{model}] with its title, its program, and the rules of CMS's software "
+            "that are not in CMS's tables",
             "sources.toml",
         )
-    about = models[model]
-    return Entry(about, about.get("years", {}).get(str(year), {}) if provenance is None else provenance)
+    entry = models[model]
+    year_entry = entry.get("years", {}).get(str(year), {}) if provenance is None else provenance
+    return CatalogueEntry(entry, year_entry)

@@ -1,4 +1,4 @@
-"""Files of a CMS release: which file is which table, and its rows with their places."""
+"""Read a CMS release: find its CSV files by name, and read their rows with file and line for errors."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from hccore.base.errors import TableError
+from hccore.tables.importer.age_sex import AgeRange, parse_ages
 
-# CMS's packages hold sample inputs and outputs below folders of these names: not tables.
+# Folders of CMS's packages with these names hold sample inputs and outputs, not tables.
 SAMPLE_FOLDERS = frozenset({"user_defined", "output", "__macosx"})
 
 
 @dataclass(frozen=True)
 class SourceRow:
-    """A row of a CMS file: blanks trimmed, named by the file's header."""
+    """A row of a CMS file. Cells are looked up by column name, with blanks trimmed."""
 
     file: str
     line: int
@@ -30,36 +31,50 @@ class SourceRow:
     def __getitem__(self, column: str) -> str:
         return self.cells.get(column, "")
 
-    def fault(self, column: str | None, message: str) -> TableError:
-        """An error that names this row."""
+    def error(self, column: str | None, message: str) -> TableError:
+        """A `TableError` that names the file, line and column of this row."""
         return TableError(message, self.file, self.line, column)
 
-    def need(self, column: str) -> str:
-        """A cell that must not be blank."""
+    def required(self, column: str) -> str:
+        """The text of a cell that must not be blank."""
         if not self[column]:
-            raise self.fault(column, "the cell is blank")
+            raise self.error(column, "the cell is blank")
         return self[column]
 
     def whole_number(self, column: str) -> str:
-        """A whole number, also as CMS's packages write it (`115.0`)."""
-        match = re.fullmatch(r"(\d+)(?:\.0*)?", self.need(column))
+        """The digits of a whole number, which CMS's packages also write as `115.0`."""
+        match = re.fullmatch(r"(\d+)(?:\.0*)?", self.required(column))
         if match is None:
-            raise self.fault(column, f"{self[column]!r} is not a whole number")
+            raise self.error(column, f"{self[column]!r} is not a whole number")
         return str(int(match[1]))
 
     def factor(self, column: str) -> str:
-        """A factor with three decimals, or nothing where the cell is blank."""
+        """A factor with exactly three decimals, or an empty text if the cell is blank."""
         text = self[column]
         if not text:
             return ""
         match = re.fullmatch(r"(-?)(\d*)(?:\.(\d*))?", text)
         if match is None or not (match[2] or match[3]):
-            raise self.fault(column, f"{text!r} is not a decimal number")
+            raise self.error(column, f"{text!r} is not a decimal number")
         decimals = (match[3] or "").rstrip("0")
         if len(decimals) > 3:
-            raise self.fault(column, f"{text!r} has more than three decimals")
+            raise self.error(column, f"{text!r} has more than three decimals")
         number = f"{int(match[2] or '0')}.{decimals:0<3}"
         return match[1] + number if number != "0.000" else number
+
+    def code(self, column: str) -> str:
+        """A diagnosis or drug code: upper case letters and digits, without dots."""
+        code = self.required(column)
+        if re.fullmatch(r"[0-9A-Z]+", code) is None:
+            raise self.error(column, f"{code!r} is not a code (upper case letters and digits, no dots)")
+        return code
+
+    def ages(self, column: str) -> AgeRange:
+        """The ages of a condition on age. A blank cell means every age."""
+        ages = parse_ages(self[column])
+        if ages is None:
+            raise self.error(column, f"{self[column]!r} is not a condition on age")
+        return ages
 
 
 @dataclass(frozen=True)
@@ -68,14 +83,19 @@ class SourceFile:
 
     Attributes
     ----------
-    kind : str
-        Stem of CMS's name without version prefix and suffix, such as ``CE_Relative_Factors``.
+    path : str
+        Path for error messages.
+    stem : str
+        CMS's file name without version, year, calibration and extension, such as
+        ``CE_Relative_Factors``.
     prefix : str
-        What stands before it (``V28``, ``T``), upper case.
+        The version or calibration in front of the stem (``V28``, ``T``), in upper case.
+    data : bytes
+        Content of the file.
     """
 
     path: str
-    kind: str
+    stem: str
     prefix: str
     data: bytes
 
@@ -86,7 +106,7 @@ class SourceFile:
 
     @property
     def sha256(self) -> str:
-        """Hash of the file as it was found."""
+        """Hash of the unchanged content, in hexadecimal digits."""
         return hashlib.sha256(self.data).hexdigest()
 
     @cached_property
@@ -95,17 +115,17 @@ class SourceFile:
             return self.data.decode("utf-8-sig")
         except UnicodeDecodeError:
             pass
-        try:  # labels of files that a Windows program wrote
+        try:  # some releases were written by Windows programs
             return self.data.decode("cp1252")
         except UnicodeDecodeError as error:
             raise TableError(
-                f"neither UTF-8 nor Windows-1252 text ({error.reason} at byte {error.start})",
+                f"the file is neither UTF-8 nor Windows-1252 text ({error.reason} at byte {error.start})",
                 self.path,
             ) from None
 
     @cached_property
     def header(self) -> tuple[str, ...]:
-        """Column names without trailing empty ones."""
+        """The column names, without empty ones at the end."""
         names = [name.strip() for name in next(csv.reader(io.StringIO(self._text, newline="")), [])]
         while names and not names[-1]:
             names.pop()
@@ -113,116 +133,146 @@ class SourceFile:
             if not name:
                 raise TableError(f"column {position} has no name", self.path, 1)
             if names.count(name) > 1:
-                raise TableError("the column is there twice", self.path, 1, name)
+                raise TableError("the column occurs twice", self.path, 1, name)
         if not names:
             raise TableError("the file is empty", self.path)
         return tuple(names)
 
     def rows(self) -> Iterator[SourceRow]:
-        """Its rows without blank ones; a row that does not fit the header is an error."""
+        """The rows of the file, without blank ones.
+
+        Raises
+        ------
+        TableError
+            If a row has fewer cells than the header, or text in a cell beyond the header.
+        """
         header = self.header
         reader = csv.reader(io.StringIO(self._text, newline=""), strict=True)
         try:
             for cells in itertools.islice(reader, 1, None):
                 cells = [cell.strip() for cell in cells]
-                if not any(cells):
-                    continue
-                line = reader.line_num
-                if len(cells) < len(header):
-                    raise TableError(
-                        f"{len(cells)} cells where the header has {len(header)}", self.path, line
-                    )
-                for position, cell in enumerate(cells[len(header) :], len(header) + 1):
-                    if cell:
-                        raise TableError(
-                            f"{cell!r} stands in cell {position}, which has no header",
-                            self.path,
-                            line,
-                        )
-                yield SourceRow(self.path, line, dict(zip(header, cells, strict=False)))
+                if any(cells):
+                    self._check_cells(cells, reader.line_num)
+                    yield SourceRow(self.path, reader.line_num, dict(zip(header, cells, strict=False)))
         except csv.Error as error:
-            raise TableError(f"not a CSV file ({error})", self.path, reader.line_num) from None
+            raise TableError(f"the file is not valid CSV ({error})", self.path, reader.line_num) from None
 
-    def expect(
-        self, required: Sequence[str], optional: Sequence[str] = (), *, families: Sequence[str] = ()
+    def _check_cells(self, cells: Sequence[str], line: int) -> None:
+        width = len(self.header)
+        if len(cells) < width:
+            raise TableError(f"the row has {len(cells)} cells, but the header has {width}", self.path, line)
+        for position, cell in enumerate(cells[width:], width + 1):
+            if cell:
+                raise TableError(
+                    f"cell {position} holds {cell!r}, but the header has only {width} columns",
+                    self.path,
+                    line,
+                )
+
+    def check_columns(
+        self, required: Sequence[str], optional: Sequence[str] = (), *, numbered: Sequence[str] = ()
     ) -> None:
-        """Refuse a column that is missing or unknown.
+        """Check that the file has the required columns and no unknown ones.
 
-        `families` are the stems of numbered columns (`hcc_` for `hcc_1`, `hcc_2`, …).
+        Parameters
+        ----------
+        required, optional : sequence of str
+            Names of columns.
+        numbered : sequence of str
+            Beginnings of optional numbered columns: `hcc_` stands for `hcc_1`, `hcc_2`, and so on.
+
+        Raises
+        ------
+        TableError
+            If a required column is missing or a column is unknown.
         """
         for name in self.header:
-            numbered = any(re.fullmatch(re.escape(stem) + r"\d+", name) for stem in families)
-            if name not in required and name not in optional and not numbered:
-                raise TableError(f"unknown column {name!r} in a file of {self.kind}", self.path, 1, name)
+            is_numbered = any(re.fullmatch(re.escape(start) + r"\d+", name) for start in numbered)
+            if name not in required and name not in optional and not is_numbered:
+                raise TableError(f"unknown column {name!r} in a file {self.stem}.csv", self.path, 1, name)
         for name in required:
             if name not in self.header:
                 raise TableError(
-                    f"column {name!r} is missing (there are {', '.join(self.header)})", self.path, 1
+                    f"column {name!r} is missing (the columns are {', '.join(self.header)})", self.path, 1
                 )
 
 
 @dataclass(frozen=True)
 class Package:
-    """The recognised files of a release, by kind."""
+    """The tables of a release.
+
+    Attributes
+    ----------
+    source : Path
+        The folder or ZIP file.
+    files : mapping
+        The recognised files by stem, such as ``HCC_Hierarchies``.
+    """
 
     source: Path
     files: Mapping[str, SourceFile]
 
-    def __contains__(self, kind: str) -> bool:
-        return kind in self.files
+    def __contains__(self, stem: str) -> bool:
+        return stem in self.files
 
-    def __getitem__(self, kind: str) -> SourceFile:
-        if kind not in self.files:
-            raise TableError(f"the release has no file {kind}.csv", self.source)
-        return self.files[kind]
+    def __getitem__(self, stem: str) -> SourceFile:
+        if stem not in self.files:
+            raise TableError(f"the release has no file {stem}.csv", self.source)
+        return self.files[stem]
 
 
-def read_package(source: Path, kinds: Sequence[str], *, model: str, year: int) -> Package:
+def read_package(source: Path, stems: Sequence[str], *, model: str, year: int) -> Package:
     """Find the tables of a release by CMS's file names.
 
     Parameters
     ----------
     source : Path
-        Folder or ZIP file; subfolders are searched.
-    kinds : sequence of str
-        Stems of the names, such as ``HCC_Hierarchies`` (which also stands for
-        ``V28_HCC_Hierarchies`` and the like). Text before and after the stem, set off by an
-        underscore, is CMS's version, year or calibration.
+        Folder or ZIP file. Subfolders are searched too.
+    stems : sequence of str
+        File names to look for, such as ``HCC_Hierarchies``. CMS may add a version, year or
+        calibration before or after it, separated by an underscore (``V28_HCC_Hierarchies``). If
+        several stems match a file, the first one counts.
+    model, year
+        The model and year to import.
 
     Raises
     ------
     TableError
-        If a CSV file is none of them, is there twice, or says another year or version in its name.
+        If a CSV file matches no stem, if two files match the same one, or if a file name contains
+        another year, version or calibration.
     """
     found: dict[str, list[SourceFile]] = {}
     for path, data in _csv_files(source):
-        stem = PurePosixPath(path).stem
-        match, kind = _recognise(stem, kinds)
+        name = PurePosixPath(path).stem
+        match, stem = _match_stem(name, stems)
         if match is None:
             raise TableError(
-                f"no table of this family is called {stem!r} (known are {', '.join(kinds)})", path
+                f"unknown table {name!r}. The tables of this program are {', '.join(stems)}", path
             )
         prefix, suffix = match["prefix"] or "", match["suffix"] or ""
-        _check_version(f"{prefix}_{suffix}", path, model, year)
-        found.setdefault(kind, []).append(SourceFile(path, kind, prefix.upper(), data))
-    files = {}
-    for kind, candidates in found.items():
-        if len(candidates) > 1:
-            # One package with the factors of several calibrations: T_CE_..., X_CE_... (CMS's RxHCC).
-            candidates = [file for file in candidates if _calibration(model) == file.prefix] or candidates
-        if len(candidates) > 1:
-            raise TableError(f"{kind} is there twice: also as {candidates[0].path}", candidates[1].path)
-        files[kind] = candidates[0]
-        if re.fullmatch(r"[A-Z]\d?", files[kind].prefix) and files[kind].prefix != _calibration(model):
-            raise TableError(
-                f"the file is of calibration {files[kind].prefix}, but the model to import is {model}",
-                files[kind].path,
-            )
-    return Package(source, files)
+        _check_year_and_version(f"{prefix}_{suffix}", path, model, year)
+        found.setdefault(stem, []).append(SourceFile(path, stem, prefix.upper(), data))
+    return Package(source, {stem: _choose_file(files, model) for stem, files in found.items()})
+
+
+def _choose_file(files: list[SourceFile], model: str) -> SourceFile:
+    """The file of the model's calibration, or the only file."""
+    calibration = _calibration(model)
+    if len(files) > 1:
+        # CMS's RxHCC package holds the factors of several calibrations: T_CE_..., X_CE_...
+        files = [file for file in files if file.prefix == calibration] or files
+    file = files[0]
+    if len(files) > 1:
+        raise TableError(f"{file.stem} occurs twice: {file.path} is another file of it", files[1].path)
+    if re.fullmatch(r"[A-Z]\d?", file.prefix) and file.prefix != calibration:
+        raise TableError(
+            f"the file belongs to calibration {file.prefix}, but the model to import is {model}", file.path
+        )
+    return file
 
 
 def _csv_files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """Path (for messages) and content of every CSV file, in order of their paths."""
+    """Path (for messages) and content of every CSV file of a release, sorted by path."""
     if source.is_dir():
         for file in sorted(source.rglob("*")):
             if file.is_file() and _is_table(PurePosixPath(file.relative_to(source).as_posix())):
@@ -233,32 +283,32 @@ def _csv_files(source: Path) -> Iterator[tuple[str, bytes]]:
                 if _is_table(PurePosixPath(name)):
                     yield f"{source}/{name}", archive.read(name)
     else:
-        raise TableError("neither a folder nor a ZIP file", source)
+        raise TableError("the release is neither a folder nor a ZIP file", source)
 
 
 def _is_table(path: PurePosixPath) -> bool:
-    sample = any(part.lower() in SAMPLE_FOLDERS for part in path.parts[:-1])
-    return path.suffix.lower() == ".csv" and not path.name.startswith(".") and not sample
+    is_sample = any(folder.lower() in SAMPLE_FOLDERS for folder in path.parts[:-1])
+    return path.suffix.lower() == ".csv" and not path.name.startswith(".") and not is_sample
 
 
-def _recognise(stem: str, kinds: Sequence[str]) -> tuple[re.Match[str] | None, str]:
-    for kind in kinds:
-        pattern = rf"(?:(?P<prefix>\w+?)_)?{re.escape(kind)}(?:_(?P<suffix>\w+))?"
-        if match := re.fullmatch(pattern, stem.strip(), re.IGNORECASE):
-            return match, kind
+def _match_stem(name: str, stems: Sequence[str]) -> tuple[re.Match[str] | None, str]:
+    for stem in stems:
+        pattern = rf"(?:(?P<prefix>\w+?)_)?{re.escape(stem)}(?:_(?P<suffix>\w+))?"
+        if match := re.fullmatch(pattern, name.strip(), re.IGNORECASE):
+            return match, stem
     return None, ""
 
 
 def _calibration(model: str) -> str:
-    """`T` of `rxhcc_v08_t`; empty if the model has a single one."""
+    """The calibration in a model's name: `T` for `rxhcc_v08_t`; empty if there is none."""
     match = re.fullmatch(r"\w+_v\d+_(\w+)", model)
     return match[1].upper() if match else ""
 
 
-def _check_version(marks: str, path: str, model: str, year: int) -> None:
-    for token in marks.split("_"):
-        if re.fullmatch(r"20\d\d", token) and int(token) != year:
-            raise TableError(f"the file's name says {token}, but the year to import is {year}", path)
-        version = re.search(r"_v(\d+)", model)
-        if version and re.fullmatch(r"[vV]\d+", token) and int(token[1:]) != int(version[1]):
-            raise TableError(f"the file's name says {token}, but the model to import is {model}", path)
+def _check_year_and_version(words: str, path: str, model: str, year: int) -> None:
+    version = re.search(r"_v(\d+)", model)
+    for word in words.split("_"):
+        if re.fullmatch(r"20\d\d", word) and int(word) != year:
+            raise TableError(f"the file name says {word}, but the year to import is {year}", path)
+        if version and re.fullmatch(r"[vV]\d+", word) and int(word[1:]) != int(version[1]):
+            raise TableError(f"the file name says {word}, but the model to import is {model}", path)

@@ -482,7 +482,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
         swapped("model.toml", '"column"', '"birth"'),
         "key 'age_from' must be one of column, not 'birth'",
     ),
-    "age from without a day": (swapped("model.toml", 'age_as_of = "12-31"', ""), "but there is no age_as_of"),
+    "age from without a day": (swapped("model.toml", 'age_as_of = "12-31"', ""), "age_from needs age_as_of"),
     "day": (swapped("model.toml", "12-31", "02-29"), "age_as_of must be MM-DD, a day that every year has"),
     "counted": (
         swapped(

@@ -44,7 +44,7 @@ def facts_of_row(tables: ModelTables, row: Mapping[str, object]) -> dict[str, in
             assert code is not None, (name, given[key])
             facts[name] = code
         elif column.yes_no_columns and set(column.yes_no_columns) <= set(given):
-            facts[name] = sum(code for part, code in column.yes_no_columns.items() if str(given[part]) == "1")
+            facts[name] = sum(code for flag, code in column.yes_no_columns.items() if str(given[flag]) == "1")
         elif column.default is not None:
             facts[name] = column.default
     born = next((given[key] for key in ("birth_date", "dob") if key in given), None)

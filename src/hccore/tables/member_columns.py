@@ -94,7 +94,7 @@ class Column(NamedTuple):
 YES_NO = {"y": 1, "n": 0, "yes": 1, "no": 0, "true": 1, "false": 0, "t": 1, "f": 0}
 
 
-def _flag(name: str, doc: str, *aliases: str) -> Column:
+def _yes_no(name: str, doc: str, *aliases: str) -> Column:
     return Column(name, doc, aliases, spellings=YES_NO, default=0)
 
 
@@ -138,13 +138,13 @@ _COLUMNS = [
         blank=0,
         yes_no_columns={"fbdual": 2, "pbdual": 1},
     ),
-    _flag("institutional", "long-term institutional (LTI)", "lti"),
-    _flag("new_enrollee", "fewer than 12 months of Part B in the data collection year"),
-    _flag("c_snp", "enrolled in a chronic condition special needs plan", "csnp", "snp"),
-    _flag("medicaid", "Medicaid, for continuing enrollees (LTIMCAID, MCAID)", "ltimcaid", "mcaid"),
-    _flag("new_enrollee_medicaid", "Medicaid, for new enrollees (NEMCAID)", "nemcaid"),
-    _flag("low_income", "Part D low-income subsidy", "lis"),
-    _flag("esrd", "end-stage renal disease (RxHCC new enrollees)"),
+    _yes_no("institutional", "long-term institutional (LTI)", "lti"),
+    _yes_no("new_enrollee", "fewer than 12 months of Part B in the data collection year"),
+    _yes_no("c_snp", "enrolled in a chronic condition special needs plan", "csnp", "snp"),
+    _yes_no("medicaid", "Medicaid, for continuing enrollees (LTIMCAID, MCAID)", "ltimcaid", "mcaid"),
+    _yes_no("new_enrollee_medicaid", "Medicaid, for new enrollees (NEMCAID)", "nemcaid"),
+    _yes_no("low_income", "Part D low-income subsidy", "lis"),
+    _yes_no("esrd", "end-stage renal disease (RxHCC new enrollees)"),
     Column(
         "esrd_status",
         "dialysis, transplant (months 1 to 3 after it) or graft (from month 4)",

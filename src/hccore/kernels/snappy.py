@@ -46,9 +46,35 @@ def decompress_snappy(source: Any, start: int, stop: int, target: Any, size: int
         position, written = copy_short_elements(source, position, stop, target, written, size)
         if position >= stop:
             break
-        position, written = copy_element(source, position, stop, target, written, size)
-        if position < 0:
-            return False
+        word = load_up_to_five_bytes(source, position, stop)
+        tag = word & 255
+        element = tag & 3
+        length = (tag >> 2) + 1
+        if element == LITERAL:
+            position += 1
+            if length > 60:  # the length itself follows in 1 to 4 bytes
+                length_bytes = length - 60
+                length = ((word >> 8) & ((np.int64(1) << (8 * length_bytes)) - 1)) + 1
+                position += length_bytes
+            if length > stop - position or length > size - written:
+                return False
+            for i in range(length):
+                target[written + i] = source[position + i]
+            position += length
+        else:
+            if element == COPY_1_BYTE:
+                length = ((tag >> 2) & 7) + 4
+                offset = ((tag >> 5) << 8) | (word >> 8) & 255
+            elif element == COPY_2_BYTES:
+                offset = (word >> 8) & 0xFFFF
+            else:
+                offset = (word >> 8) & 0xFFFFFFFF
+            position += 5 if element == COPY_4_BYTES else element + 1
+            if offset == 0 or offset > written or length > size - written or position > stop:
+                return False
+            for i in range(length):  # one by one, because a copy may repeat bytes that it has just written
+                target[written + i] = target[written + i - offset]
+        written += length
     return bool(written == size)
 
 
@@ -59,7 +85,7 @@ def copy_short_elements(
     """Decompress elements of at most 16 bytes, up to the first one that is longer or not valid.
 
     Almost all elements are short. They are decoded without branches, and 16 bytes are copied whatever the length
-    of the element. Elements close to the end of a buffer are left to `copy_element`.
+    of the element. Elements close to the end of a buffer are left to the caller.
 
     Returns
     -------
@@ -91,46 +117,12 @@ def copy_short_elements(
 
 
 @inlined
-def copy_element(
-    source: Any, position: int, stop: int, target: Any, written: int, size: int
-) -> tuple[int, int]:
-    """Decompress one element of any length, with all checks.
-
-    Returns
-    -------
-    position : int    of the next element in `source`; -1 if the element is not valid
-    written : int     bytes of `target` that have been written
-    """
+def load_up_to_five_bytes(data: Any, position: int, stop: int) -> int:
+    """The bytes of data[position:stop], at most five, as a little-endian number."""
     word = np.int64(0)
     for i in range(min(np.int64(5), stop - position)):
-        word |= np.int64(source[position + i]) << (8 * i)
-    tag = word & 255
-    element = tag & 3
-    length = (tag >> 2) + 1
-    if element == LITERAL:
-        position += 1
-        if length > 60:  # the length stands in the next 1 to 4 bytes
-            length_bytes = length - 60
-            length = ((word >> 8) & ((np.int64(1) << (8 * length_bytes)) - 1)) + 1
-            position += length_bytes
-        if length > stop - position or length > size - written:
-            return np.int64(-1), written
-        for i in range(length):
-            target[written + i] = source[position + i]
-        return position + length, written + length
-    if element == COPY_1_BYTE:
-        length = ((tag >> 2) & 7) + 4
-        offset = ((tag >> 5) << 8) | (word >> 8) & 255
-    elif element == COPY_2_BYTES:
-        offset = (word >> 8) & 0xFFFF
-    else:
-        offset = (word >> 8) & 0xFFFFFFFF
-    position += 5 if element == COPY_4_BYTES else element + 1
-    if offset == 0 or offset > written or length > size - written or position > stop:
-        return np.int64(-1), written
-    for i in range(length):
-        target[written + i] = target[written + i - offset]
-    return position, written + length
+        word |= np.int64(data[position + i]) << (8 * i)
+    return word
 
 
 @inlined

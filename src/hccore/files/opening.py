@@ -67,7 +67,9 @@ def _open_path(path: Path, role: str) -> Source:
     if path.is_dir():
         files = sorted(path.rglob("*.parquet"))
         if not files:
-            raise InputError(f"{name}: there is no .parquet file in this folder")
+            raise InputError(
+                f"{name}: there is no .parquet file in this folder. Give a file or a folder of Parquet files."
+            )
         return ParquetSource(name, files)
     if not path.exists():
         raise InputError(f"{name}: there is no such file")

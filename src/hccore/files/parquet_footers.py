@@ -1,9 +1,9 @@
 """Puts row groups that several threads have encoded together as one Parquet file.
 
 This module exists because pyarrow encodes a file in one thread, and writing millions of scores would wait for it.
-A row group does not depend on other row groups: only its entry in the footer says where it is in the file. So
-every thread encodes a small file of its own (`parquet_encoding`). Here its row groups are appended to the output,
-and its footer entries are moved by the number of bytes that are already written.
+A row group does not depend on other row groups: only its entry in the footer says where it is in the file. So the
+threads encode each row group as if it were alone in a file (`parquet_encoding`). This module appends it to the
+output, and increases the offsets in its footer entry by the number of bytes that are already written.
 
 The schema in the footer always comes from pyarrow.
 

@@ -29,7 +29,7 @@ from hccore.files.source import (
 )
 
 CODE_BATCH_ROWS = 1 << 18  # few enough rows for their arrays to stay in the processor's cache
-_MAX_GROUPS_TO_HALVE = 4  # with so few row groups, one thread might get most of the work
+_MAX_GROUPS_TO_SPLIT = 4  # with so few row groups, one thread might get most of the work
 # A column with fewer bytes per value is stored mostly as a dictionary: the rows of a member are adjacent.
 _MAX_DICTIONARY_BYTES_PER_VALUE = 6
 _HAS_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20  # ParquetFile takes the argument `binary_type`
@@ -78,15 +78,15 @@ class ParquetSource(Source):
     def code_loaders(self, ids: str, codes: str, others: Sequence[str]) -> Iterator[Loader[DecodedCodes]]:
         """One loader per row group, or two if there are only a few row groups (see `Source`)."""
 
-        def load(group: RowGroup, half: int, halves: int) -> Iterator[DecodedCodes]:
+        def load(group: RowGroup, number: int, n_slices: int) -> Iterator[DecodedCodes]:
             # In the thread of the loader, because pages are kept in memory that belongs to a thread.
-            yield from _CodeReader(self, group, ids, codes, others).batches(half, halves)
+            yield from _CodeReader(self, group, ids, codes, others).batches(number, n_slices)
 
         for group in self._row_groups():
             total_groups = len(self.files) * group.metadata.num_row_groups
-            halves = 2 if total_groups <= _MAX_GROUPS_TO_HALVE else 1
-            for half in range(halves):
-                yield functools.partial(load, group, half, halves)
+            n_slices = 2 if total_groups <= _MAX_GROUPS_TO_SPLIT else 1
+            for number in range(n_slices):
+                yield functools.partial(load, group, number, n_slices)
 
     def _row_groups(self) -> Iterator[RowGroup]:
         import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
@@ -197,18 +197,18 @@ class _CodeReader:
         largest = [pages.largest_page_rows for pages in (self.id_pages, self.code_pages) if pages is not None]
         return CODE_BATCH_ROWS if largest and max(largest) <= CODE_BATCH_ROWS // 4 else BATCH_ROWS
 
-    def batches(self, half: int, halves: int) -> Iterator[DecodedCodes]:
-        """The batches of the row group, or of one half of it.
+    def batches(self, slice_number: int, n_slices: int) -> Iterator[DecodedCodes]:
+        """The batches of one slice of the row group.
 
         Parameters
         ----------
-        half : int
-            0 or 1.
-        halves : int
-            2, or 1 for the whole row group.
+        slice_number : int
+            From 0 to `n_slices - 1`.
+        n_slices : int
+            Number of slices that the row group is divided into.
         """
         first_rows = range(0, self.group.rows, self.batch_rows)
-        begin, end = (len(first_rows) * number // halves for number in (half, half + 1))
+        begin, end = (len(first_rows) * n // n_slices for n in (slice_number, slice_number + 1))
         streams = {name: self._decode(name, begin) for name in self.others}
         if self.id_pages is None:
             streams[self.ids] = self._decode(self.ids, begin)

@@ -124,7 +124,7 @@ class Source:
         Name of the table in messages: `members` or `diagnoses`, followed by the path if there is one.
     schema : pyarrow.Schema
     library : str
-        `pandas`, `polars` or `arrow`: the library whose tables the results should be. Files are `arrow`.
+        `pandas`, `polars` or `arrow`: the library in whose tables results are returned. `arrow` for files.
     repeatable : bool
         Whether the rows can be read more than once. False for streams.
     """

@@ -1,4 +1,7 @@
-"""Single members: the fast path equals the reference, the explanation equals the contributions of a run."""
+"""Single members: `Model.score_one` and `Model.explain` against the reference and against runs of a population.
+
+Also what an explanation shows, which input is rejected, and the command `hccore explain`.
+"""
 
 from __future__ import annotations
 
@@ -38,12 +41,13 @@ ROOT = Path(__file__).resolve().parents[2]
 HHS_YEARS = range(2021, 2027)
 HHS = {"part": GOLDEN / "hhs", "full": ROOT.parent / "shared" / "golden" / "hhs"}
 ADULT = {"age": 44, "sex": "F", "metal": "silver", "csr_indicator": 3, "enrollment_months": 12}
-AGED = {"age": 71, "sex": "F", "orec": 0, "dual_status": "none"}
+AGED_WITHOUT_SEX = {"age": 71, "orec": 0, "dual_status": "none"}
+AGED = {**AGED_WITHOUT_SEX, "sex": "F"}
 NEWEST = sorted(dict(available_models()).items())
 
 
 def reference(model: Model, member: Mapping[str, object], codes: Mapping[str, list[Any]]) -> Explanation:
-    """The explanation by the reference, its codes cleaned and its dates read apart from the fast path."""
+    """The explanation by the reference. Codes are cleaned and dates parsed here, not by the fast form."""
     cleaned: dict[str, list[Any]] = {}
     for system, rows in codes.items():
         cleaned[system] = []
@@ -60,7 +64,7 @@ def reference(model: Model, member: Mapping[str, object], codes: Mapping[str, li
 
 @st.composite
 def members(draw: st.DrawFn, model: Model) -> dict[str, object]:
-    """Facts as a user gives them: by age or birth date, now and then with a segment or columns of no use."""
+    """Facts as users write them: age or birth date, sometimes a segment, sometimes a column that no model uses."""
     year = model.year
     columns = model.member_columns
     facts: dict[str, object] = {
@@ -86,7 +90,7 @@ def members(draw: st.DrawFn, model: Model) -> dict[str, object]:
 
 @st.composite
 def codes_of(draw: st.DrawFn, model: Model) -> dict[str, list[Any]]:
-    """Codes of every system of the model, many of one neighbourhood, some misspelt, some unknown."""
+    """Codes of each code system of the model: neighbours in the table, some badly formatted, some unknown."""
     codes: dict[str, list[Any]] = {}
     for system in SYSTEMS:
         known = KNOWN.setdefault((model.name, model.year, system), sorted(model.tables.codes.get(system, {})))
@@ -134,7 +138,7 @@ def test_the_fast_path_equals_the_reference(name: str, year: int, data: st.DataO
         with pytest.raises(NoSegmentError):
             model.explain(member, **given_codes)
         return
-    for _ in range(2):  # the second time from what was remembered
+    for _ in range(2):  # the second time from the remembered values
         assert model.explain(member, **given_codes) == expected
         assert model.score_one(member, **given_codes) == expected.score / 1000
     assert sum(part.coefficient or 0 for part in expected.contributions) == expected.score
@@ -146,7 +150,7 @@ def test_the_fast_path_equals_the_reference(name: str, year: int, data: st.DataO
 @settings(max_examples=100, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(random=st.randoms(use_true_random=False))
 def test_the_fast_path_equals_the_reference_on_any_model(random: Random) -> None:
-    """Models that nobody published: any rules, groups and hierarchies, in either reading."""
+    """Random models with any rules, groups and hierarchies, `initial` or `sequential`."""
     folder = Path(tempfile.mkdtemp())
     try:
         model, codes = make_model(random, folder)
@@ -171,7 +175,7 @@ def _clean(system: str, row: Any) -> Any:
     return clean_code(system, row) if isinstance(row, str) else (clean_code(system, row[0]), row[1])
 
 
-def test_small_stores_forget_and_find_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_stores_are_emptied_and_filled_again(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("MAX_MEMBERS", "MAX_PROFILES", "MAX_COLUMN_SETS"):
         monkeypatch.setattr(fast_members, name, 2)
     monkeypatch.setattr(fast_codes, "MAX_CODES", 2)
@@ -187,7 +191,7 @@ def test_small_stores_forget_and_find_again(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(model.single.members.profiles) <= 2
 
 
-def test_values_that_cannot_be_looked_up() -> None:
+def test_values_that_cannot_be_hashed() -> None:
     class Odd(str):
         __hash__ = None  # type: ignore[assignment]
 
@@ -260,7 +264,7 @@ def test_hhs_contributions_are_the_terms_of_the_explanations(folder: Path, year:
         assert list(explained.hccs) == row["hccs"]
         assert model.score_one(person, **codes[person["ID"]]) == row["raw_score"]
         seen |= {(part.kind, bool(part.codes), bool(part.dropped_by)) for part in explained.contributions}
-    # drugs with their codes, and categories that a group stands in for
+    # drugs with their codes, and categories that a group replaces
     assert {("drug", True, False), ("category", True, True), ("group", False, False)} <= seen
 
 
@@ -290,7 +294,7 @@ def test_population_cost_sharing_and_drugs() -> None:
     assert as_dict["adjusted_score"] == explained.adjusted_score
 
 
-def test_a_group_stands_in_for_its_categories() -> None:
+def test_a_group_replaces_its_categories() -> None:
     explained = load_model("hhs_hcc", 2026).explain(ADULT, [("S24113D", "2026-05-05")])
     (dropped,) = [part for part in explained.contributions if part.dropped_by]
     assert (dropped.variable, dropped.dropped_by, dropped.codes) == ("HHS_HCC109", "G11", ("S24113D",))
@@ -298,7 +302,7 @@ def test_a_group_stands_in_for_its_categories() -> None:
 
 
 def test_dates_that_do_not_count() -> None:
-    model = load_model("hhs_hcc", 2024)  # C810A is a code from October 2024 on
+    model = load_model("hhs_hcc", 2024)  # C810A is valid from October 2024
     condition = "service_date >= 20241001"
     assert model.explain(ADULT, [("C810A", "2024-10-01")]).failed == ()
     missed = model.explain(ADULT, [("C81.0A", "2024-09-30")])
@@ -318,7 +322,7 @@ def test_dates_that_do_not_count() -> None:
 
 
 def test_the_age_at_the_diagnosis() -> None:
-    """By the birth date where there is one, else the member's age, as in a population."""
+    """The birth date gives it. Without one, the member's age does, as in a population."""
     model = load_model("hhs_hcc", 2026)
     code = next(
         code
@@ -342,13 +346,13 @@ def test_the_age_at_the_diagnosis() -> None:
         assert model.score_one(member, [(code, "2026-03-01")]) == scored["raw_score"]
 
 
-def test_the_age_column_goes_before_the_birth_date_where_the_model_says_so() -> None:
+def test_hhs_prefers_the_age_column_to_the_birth_date() -> None:
     both = {"age": 30, "birth_date": "1960-01-01"}
     assert load_model("hhs_hcc", 2026).explain(ADULT | both).facts["age"] == "30"
     assert load_model("cms_hcc_v28", 2026).explain(AGED | both).facts["age"] == "66"
 
 
-def test_a_csr_indicator_of_another_metal_is_noted() -> None:
+def test_a_csr_indicator_of_another_metal_gives_a_note() -> None:
     explained = load_model("hhs_hcc", 2026).explain(ADULT | {"metal": "gold"})
     assert explained.multiplier == 1000
     (note,) = explained.notes
@@ -360,7 +364,7 @@ def test_medicare_has_no_multiplier() -> None:
     explained = load_model("cms_hcc_v28", 2026).explain(AGED, ["E119"])
     assert (explained.population, explained.multiplier, explained.adjusted_score) == ("", None, 0.561)
     assert "adjusted" not in str(explained)
-    # dates are welcome where they are not looked at, whatever they are
+    # Models that do not use service dates accept any value for them.
     pairs = [("E11.9", "2025-01-01"), ["I509", "no date"]]
     model = load_model("cms_hcc_v28", 2026)
     assert model.explain(AGED, pairs) == model.explain(AGED, ["E119", "I509"])
@@ -386,18 +390,20 @@ def test_a_given_segment_needs_no_facts_to_choose_one() -> None:
         ("B9735", r"codes must be a list, such as \['B9735'\]"),
     ],
 )
-def test_refusals(codes: Any, words: str) -> None:
+def test_rejected_codes(codes: Any, words: str) -> None:
     model = load_model("hhs_hcc", 2026)
     for call in (model.explain, model.score_one):
-        for _ in range(2):  # errors are not remembered
+        for _ in range(2):  # an error is not remembered
             with pytest.raises(InputError, match=words):
                 call(ADULT, codes)
 
 
-def test_wrong_facts_are_refused_by_both() -> None:
+def test_rejected_facts() -> None:
     model = load_model("cms_hcc_v28", 2026)
     for member, words in (
-        ({}, "the member has no birth_date or age"),
+        ({}, "the member has no birth_date or age: age in completed years"),
+        ({"age": 71, "sx": "F", "orec": 0}, r"the member has no dual_status: Medicaid dual status"),
+        ({**AGED_WITHOUT_SEX, "sx": "F"}, r"no sex \(did you mean 'sx'\?\): expected one of male, female"),
         (AGED | {"sex": "X"}, "sex 'X' is not valid; expected one of"),
         ({**AGED, "birth_date": "soon"}, "birth_date is not a valid date"),
         ({**AGED, "birth_date": "2027-01-01"}, "impossible age"),
@@ -428,7 +434,7 @@ def test_a_cold_process_imports_nothing_heavy() -> None:
 
 
 def test_a_warm_call_is_quick() -> None:
-    """Ten times the figures of the benchmark: this only notices work that is done again on every call."""
+    """The limits are ten times the measured times: they catch only work that is repeated on every call."""
     model = load_model("cms_hcc_v28", 2026)
     codes = ["E11.9", "I50.9", "N18.4", "J44.9", *(f"Z{number}" for number in range(10, 18))]
     for call, limit in ((model.score_one, 100e-6), (model.explain, 600e-6)):
@@ -521,6 +527,6 @@ def test_explain_by_the_models_that_apply(tmp_path: Path, capsys: pytest.Capture
     assert "has no segment for these facts" in capsys.readouterr().err
 
 
-def test_the_package_offers_it() -> None:
+def test_a_loaded_model_scores_one_member() -> None:
     model = hccore.load_model("cms_hcc_v28", 2026)
     assert model.score_one(AGED) == 0.395

@@ -1,7 +1,7 @@
-"""The HHS-HCC models in plain Python against members scored by CMS's programs and published tables.
+"""The reference algorithm for the HHS-HCC models against members scored by CMS's programs.
 
-`tests/golden/hhs` holds a part of the members beside the repository (`../shared/golden/hhs`), chosen so that every
-variable that they reach is in it; the full set runs where it is present.
+`tests/golden/hhs` holds some members of the full set, enough to reach every variable that the full set reaches.
+The full set is outside the repository (`../shared/golden/hhs`) and is tested where it is present.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 YEARS = range(2021, 2027)
 FOLDERS = {"part": ROOT / "tests" / "golden" / "hhs", "full": ROOT.parent / "shared" / "golden" / "hhs"}
 SIZES = {"full": 1080}
-# What CMS's program of 2025 does otherwise than its tables; DOC_ columns have the tables' values.
+# Where CMS's program of 2025 differs from CMS's tables. The DOC_ columns have the values by the tables.
 NOT_REASSIGNED, OTHER_METAL = "AGE0_MALE_NOT_REASSIGNED", "CSR_METAL_MISMATCH"
 MCE_BY_AGE_LAST = "MCE_BY_AGE_LAST"
 DEPARTURES = {NOT_REASSIGNED, OTHER_METAL, MCE_BY_AGE_LAST}
@@ -43,7 +43,7 @@ DEPARTURES = {NOT_REASSIGNED, OTHER_METAL, MCE_BY_AGE_LAST}
 
 @dataclass
 class Member:
-    """One row of person.csv with its codes, and what it should give."""
+    """One row of person.csv with its codes, and the expected scores and variables."""
 
     person: dict[str, str]
     expected: dict[str, str]
@@ -131,12 +131,12 @@ def close(first: str, second: str) -> bool:
 
 
 def check(tables: ModelTables, member: Member) -> list[str]:
-    """What differs from the expected row, with the tables' value where CMS's program departs from them."""
+    """Differences from the expected row. Where CMS's program departs from the tables, the tables count."""
     trace = member.trace(tables)
     found = scores(tables, member, trace)
     if MCE_BY_AGE_LAST in member.flags:
-        # Only the own score is known under the tables' rule. Under the program's, everything: the age at the
-        # diagnosis is then the age at the end of enrollment, as if born on 1 January.
+        # By the tables' rule only the member's own score is known. By the program's rule all columns are: the age
+        # at the diagnosis is the age at the end of enrollment, as if the member was born on 1 January.
         own = {"SCORE": "DOC_SCORE", "CSR_ADJUSTED_SCORE": "DOC_CSR_ADJUSTED_SCORE"}
         wrong = [f"{name} is {found[name]}" for name in own if found[name] != member.expected[own[name]]]
         born = days(f"{tables.year - member.facts['age']}0101")
@@ -161,7 +161,7 @@ def check(tables: ModelTables, member: Member) -> list[str]:
 
 
 def differences(tables: ModelTables, member: Member, trace: Trace, expected: Mapping[str, str]) -> list[str]:
-    """What differs from the columns of a row of expected.csv."""
+    """Differences from the columns of a row of expected.csv."""
     found = scores(tables, member, trace)
     wrong = []
     for name, value in found.items():

@@ -1,4 +1,4 @@
-"""Scores worked out by hand from CMS's published tables, through the kernels and through the explanation."""
+"""Scores calculated by hand from CMS's published tables, against the kernels and the explanation."""
 
 from typing import NamedTuple
 
@@ -191,8 +191,8 @@ def test_terms_of_the_example_of_five_categories():
     assert explained.hccs == ("23", "37", "127", "226", "280")
 
 
-def test_a_heart_assist_device_alone_drops_nothing_on_its_way_out():
-    """CC223 is cleared before the hierarchies, so HCC227 stays."""
+def test_a_heart_assist_device_alone_drops_nothing_before_it_is_cleared():
+    """A rule clears HCC223 before the hierarchies, so it does not drop HCC227."""
     explained = load_model("cms_hcc_v28", 2026).explain(MALE_70, ["Z95811", "I421"])
     assert "223" not in explained.hccs
     assert "227" in explained.hccs

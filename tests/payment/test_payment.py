@@ -1,6 +1,6 @@
-"""Payment scores: CMS's arithmetic by hand, the shipped factors, and everything that must be refused.
+"""Payment scores: CMS's arithmetic calculated by hand, the packaged factors, and rejected requests.
 
-The factors and their order are those of CMS's Rate Announcements (see hcc_mappings/payment_factors.csv).
+The factors and the order of the steps are those of CMS's Rate Announcements (hcc_mappings/payment_factors.csv).
 """
 
 import csv
@@ -25,7 +25,7 @@ from hccore.payment.scores import adjust, blend, normalize
 from hccore.tables.folders import available_models, mappings_root
 from hccore.tables.loading import load_tables
 
-# -------------------------------------------------------------------- the same in plain Python
+# -------------------------------------------------------------------- the arithmetic in fractions
 
 
 def rounded(value: Fraction) -> int:
@@ -58,7 +58,7 @@ adjustments = st.integers(0, 5 * 10**5).map(lambda n: f"{n / 10**6:.6f}")
 
 
 @given(st.lists(scores, min_size=1, max_size=20), norms, adjustments)
-def test_arrays_do_what_fractions_do(raws: list[int], norm: str, adjustment: str) -> None:
+def test_arrays_agree_with_fractions(raws: list[int], norm: str, adjustment: str) -> None:
     normalized = normalize(array(*raws), int(Decimal(norm) * 1000))
     adjusted = adjust(normalized, int(Decimal(adjustment) * 10**6))
     for i, raw in enumerate(raws):
@@ -67,7 +67,7 @@ def test_arrays_do_what_fractions_do(raws: list[int], norm: str, adjustment: str
 
 
 @given(st.lists(st.tuples(scores, scores, scores), min_size=1, max_size=20), millionths, millionths)
-def test_blends_of_arrays_do_what_fractions_do(raws: list[tuple], first: int, second: int) -> None:
+def test_blends_of_arrays_agree_with_fractions(raws: list[tuple], first: int, second: int) -> None:
     weights = [first, second * (10**6 - first) // 10**6]
     weights.append(10**6 - sum(weights))
     blended = blend([array(*column) for column in zip(*raws, strict=True)], weights)
@@ -80,7 +80,7 @@ def test_quotients_round_halves_away_from_zero(numerator: int, denominator: int)
     assert round_quotient(array(numerator), denominator)[0] == rounded(Fraction(numerator, denominator))
 
 
-# -------------------------------------------------------------------- by hand
+# -------------------------------------------------------------------- calculated by hand
 
 
 def test_ties_go_away_from_zero_at_every_step() -> None:
@@ -96,7 +96,7 @@ def test_ties_go_away_from_zero_at_every_step() -> None:
 
 def test_each_step_is_rounded_before_the_next() -> None:
     # V28 2026: 1.234 / 1.067 = 1.15651 -> 1.157; 1.157 * 0.941 = 1.088737 -> 1.089
-    # (not rounded between: 1.15651 * 0.941 = 1.08828 -> 1.088)
+    # (without rounding in between: 1.15651 * 0.941 = 1.08828 -> 1.088)
     normalized = normalize(array(1234), 1067)
     assert normalized.tolist() == [1157]
     assert adjust(normalized, 59_000).tolist() == [1089]
@@ -169,7 +169,7 @@ def test_pace_2026_blends_without_a_coding_adjustment() -> None:
     ]
 
 
-def test_part_d_2026_normalizes_ma_pd_and_pdp_apart() -> None:
+def test_part_d_2026_normalizes_ma_pd_and_pdp_separately() -> None:
     # raw 0.035 + 0.248 = 0.283; MA-PD: / 1.194 = 0.237018 -> 0.237; PDP: / 0.887 = 0.319053 -> 0.319
     assert steps("rxhcc_v08_x", 2026, "mapd", assume={"low_income": "0"}) == [
         ("rxhcc_v08_x", 0.283, 0.237, 0.237, 0.237, 0.237)
@@ -192,7 +192,7 @@ ESRD = members(
 NO_CODES = diagnoses(("D", "Z000"), ("G", "Z000"))
 
 
-def test_esrd_2026_normalizes_dialysis_and_graft_apart(tmp_path: Path) -> None:
+def test_esrd_2026_normalizes_dialysis_and_graft_separately(tmp_path: Path) -> None:
     factors = own_factors(
         tmp_path,
         "ma,esrd_v24,2026,dialysis,coding_adjustment,0",
@@ -208,10 +208,10 @@ def test_esrd_2026_normalizes_dialysis_and_graft_apart(tmp_path: Path) -> None:
     assert [rows["G"][c] for c in ("raw_score", "normalized_score", "payment_score")] == [1.264, 1.145, 1.077]
 
 
-# -------------------------------------------------------------------- refusals
+# -------------------------------------------------------------------- rejected requests
 
 
-def test_an_unverified_factor_is_an_error_that_says_where_to_look() -> None:
+def test_an_unverified_factor_is_an_error_that_names_the_document() -> None:
     with pytest.raises(MissingFactorError) as caught:
         steps("cms_hcc_v22", 2024, "pace")
     text = str(caught.value)
@@ -249,7 +249,7 @@ def test_esrd_needs_the_factors_of_the_members_populations_only(tmp_path: Path) 
     assert result.table(["payment_score"]).to_pylist() == [{"payment_score": 0.588}]
 
 
-def test_own_factors_go_before_the_packaged_ones(tmp_path: Path) -> None:
+def test_own_factors_take_precedence_over_packaged_ones(tmp_path: Path) -> None:
     # 0.561 / 1.122 = 0.500; * 0.941 = 0.4705 -> 0.471, a tie
     factors = own_factors(tmp_path, "ma,cms_hcc_v28,2026,aged_disabled,normalization,1.122")
     assert steps("cms_hcc_v28", 2026, "ma", factors=factors) == [
@@ -263,7 +263,7 @@ def test_own_factors_go_before_the_packaged_ones(tmp_path: Path) -> None:
     )
 
 
-def test_programs_of_ones_own(tmp_path: Path) -> None:
+def test_a_program_of_the_users_own(tmp_path: Path) -> None:
     # V24 0.491 / 1.2 = 0.409167 -> 0.409, not adjusted
     rows = [f"aco,cms_hcc_v24,2025,aged_disabled,{row}" for row in ("blend_weight,1", "coding_adjustment,0")]
     with pytest.raises(MissingFactorError, match=r"normalization of cms_hcc_v24 .* program aco"):
@@ -301,7 +301,7 @@ def test_weights_must_add_up_to_one(tmp_path: Path) -> None:
         ("m a,cms_hcc_v28,2026,aged_disabled,normalization,1.1", "program", "not a name of letters"),
     ],
 )
-def test_faults_in_own_factors_have_their_place(tmp_path: Path, row: str, column: str, words: str) -> None:
+def test_faults_in_own_factors_are_located(tmp_path: Path, row: str, column: str, words: str) -> None:
     path = own_factors(tmp_path, "ma,cms_hcc_v28,2027,aged_disabled,normalization,1.1", row)
     with pytest.raises(TableError) as caught:
         Factors.load(path)
@@ -347,7 +347,7 @@ def test_wrong_requests() -> None:
         hccore.score(members({}), diagnoses(), models=[("cms_hcc_v28", 2026)] * 2, program="ma")
 
 
-def test_a_blend_takes_its_models_from_one_folder(tmp_path: Path) -> None:
+def test_the_models_of_a_blend_come_from_one_folder(tmp_path: Path) -> None:
     folder = tmp_path / "cms_hcc_v28" / "2025"
     shutil.copytree(mappings_root() / "cms_hcc_v28" / "2025", folder)
     model = hccore.load_model("cms_hcc_v28", 2025, tables=tmp_path)
@@ -416,7 +416,7 @@ def test_frailty_is_added_for_members_in_the_community_from_55() -> None:
     assert rows[0] == {"blended_score": 0.495, "frailty_score": 0.15, "payment_score": 0.645}
     assert result.report["payment"]["frailty"] == "0.15"
     assert result.report["payment"]["frailty_added"] == {"cms_hcc_v28 2026": 2}
-    # By organization: the same members, each with the score of its own; a blank is none.
+    # The frailty score of each member's organization, from a column. A blank adds nothing.
     result = hccore.score(
         table, diagnoses(("A", "E119")), models=[("cms_hcc_v28", 2026)], frailty="plan_frailty", **both
     )
@@ -544,7 +544,7 @@ def test_a_population_agrees_with_the_oracle(root: Path, model: str, year: int, 
         ("ma", "cms_hcc_v24", 2025, "coding_adjustment", "0.0594"),
     ],
 )
-def test_wrong_values_found_in_public_code_are_not_shipped(
+def test_wrong_values_found_in_public_code_are_not_packaged(
     program: str, model: str, year: int, kind: str, wrong: str
 ) -> None:
     assert Factors.load().get(program, model, year, "aged_disabled", kind).value != Decimal(wrong)
@@ -561,7 +561,7 @@ def test_wrong_values_found_in_public_code_are_not_shipped(
         ("cms_hcc_v28", 2027, "1.079"),
     ],
 )
-def test_right_values_are(model: str, year: int, value: str) -> None:
+def test_right_values_are_packaged(model: str, year: int, value: str) -> None:
     factor = Factors.load().get("ma", model, year, "aged_disabled", "normalization")
     assert (str(factor.value), factor.status) == (value, "verified")
 
@@ -577,7 +577,7 @@ def test_unverified_numbers_are_notes_not_values(root: Path) -> None:
 
 
 def test_every_medicare_model_has_its_factors_or_says_which_are_missing() -> None:
-    """No (model, year) that can be scored is paid with a factor that is not in the table."""
+    """Every factor that a payment score uses is in the table; otherwise there is an error, not a default."""
     factors = Factors.load()
     without = set()
     for model, year in available_models():

@@ -156,7 +156,9 @@ def _default(name: str, row: Mapping[str, object]) -> int:
         similar = difflib.get_close_matches(name, list(row), 1, 0.7)
         hint = f" (did you mean {similar[0]!r}?)" if similar else ""
         missing = "birth_date or age" if name == "age" else name
-        raise InputError(f"the member has no {missing}{hint}: {COLUMNS[name].doc}")
+        column = COLUMNS[name]
+        detail = f"expected one of {column.expects()}" if column.doc == name else column.doc
+        raise InputError(f"the member has no {missing}{hint}: {detail}")
     return code
 
 

@@ -14,7 +14,7 @@ import pytest
 import hccore
 from hccore.base import cache
 from hccore.base.packaged import samples_folder
-from hccore.kernels import calling, machine_code, self_test
+from hccore.kernels import calling, dispatch, machine_code, self_test
 from hccore.kernels.dispatch import Kernel
 
 BITS = np.array([[0, 0], [1, 0], [0, 0], [0, 4]], np.uint64)
@@ -39,8 +39,8 @@ def test_other_versions_are_not_called_directly(versions: tuple[str, str] | None
 
 
 def test_the_self_test_passes():
-    assert calling.is_safe()
-    assert self_test.passes()
+    assert dispatch.direct_calls_are_safe()
+    assert self_test.passes(dispatch.prepare_direct)
 
 
 @pytest.mark.parametrize(
@@ -67,26 +67,26 @@ def test_the_self_test_notices(fault: str, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setattr(machine_code, "KNOWN_SYMBOLS", set())
         monkeypatch.setattr(machine_code, "_base", b"")
         monkeypatch.setattr(calling, "RESULTS", {})
-    assert not self_test.passes()
+    assert not self_test.passes(dispatch.prepare_direct)
 
 
 def test_an_untested_compiler_means_numba_calls_the_kernels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, str(tmp_path))
     monkeypatch.setattr(calling, "TESTED_COMPILERS", set())
-    monkeypatch.setattr(calling, "_safe", None)
+    monkeypatch.setattr(dispatch, "_direct_calls", None)
     assert Kernel("codes", "count_empty")(BITS) == 2
     assert [path.name.split("-")[0] for path in tmp_path.iterdir()] == ["numba"]
 
 
 ORDINARY = """
 import json, sys
-from hccore.kernels import calling
+from hccore.kernels import calling, dispatch
 calling.TESTED_COMPILERS = set()
 import hccore
 members, diagnoses = sys.argv[1:]
 result = hccore.load_model("cms_hcc_v28", 2026).score(members, diagnoses)
 print(json.dumps([result.scores.to_pylist(), result.contributions().to_pylist()]))
-assert not calling.is_safe()
+assert not dispatch.direct_calls_are_safe()
 """
 
 

@@ -27,7 +27,7 @@ STATE = np.array([[0, 0], [1, 0], [0, 0], [0, 4]], np.uint64)
 @pytest.fixture(autouse=True)
 def _self_test() -> None:
     """Run the self-test of this process first, so that no test counts its kernels."""
-    assert calling.is_safe()
+    assert dispatch.direct_calls_are_safe()
 
 
 @pytest.fixture

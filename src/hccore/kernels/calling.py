@@ -15,8 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from hccore.kernels.machine_code import compiler_versions
-
 # Releases of Numba and llvmlite, as major.minor, with which the whole test suite has passed with direct calls.
 # A test fails for an installed release that is not listed: run the suite with direct calls, then add it here.
 TESTED_COMPILERS = {("0.68", "0.50")}
@@ -24,20 +22,6 @@ TESTED_COMPILERS = {("0.68", "0.50")}
 # Numba's name of a result type, and how the result is returned.
 NOTHING, NUMBER, TRUTH = 0, 1, 2
 RESULTS = {"none": NOTHING, "int64": NUMBER, "uint64": NUMBER, "bool": TRUTH}
-
-_safe: bool | None = None
-
-
-def is_safe() -> bool:
-    """Whether machine code may be called directly in this process: a tested compiler, and a passed self-test."""
-    global _safe
-    if _safe is None:
-        _safe = False  # also while the self-test runs
-        if is_tested(compiler_versions()):
-            from hccore.kernels.self_test import passes
-
-            _safe = passes()
-    return _safe
 
 
 def is_tested(versions: tuple[str, str] | None) -> bool:

@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Any
 
 from hccore.base import cache
-from hccore.kernels import calling, machine_code
+from hccore.kernels import calling, machine_code, self_test
 
 Run = Callable[[list[int], tuple[Any, ...]], Any]
 
 _lock = threading.RLock()
 _keep: list[Any] = []  # compiled libraries: their machine code must stay in memory
+_direct_calls: bool | None = None
 
 
 class Kernel:
@@ -62,7 +63,7 @@ class Kernel:
 
     def _prepare(self, signature: tuple[Any, ...], n_words: int, args: tuple[Any, ...]) -> Run:
         """A function that runs the kernel for these argument types."""
-        if calling.is_safe():
+        if direct_calls_are_safe():
             run = prepare_direct(self.subject, self.name, signature, n_words, args)
             if run is not None:
                 return run
@@ -70,6 +71,15 @@ class Kernel:
 
         function = compiler.ordinary_kernel(self.subject, self.name)
         return lambda _words, args: function(*args)
+
+
+def direct_calls_are_safe() -> bool:
+    """Whether machine code may be called directly in this process: a tested compiler, and a passed self-test."""
+    global _direct_calls
+    if _direct_calls is None:
+        tested = calling.is_tested(machine_code.compiler_versions())
+        _direct_calls = tested and self_test.passes(prepare_direct)
+    return _direct_calls
 
 
 def prepare_direct(

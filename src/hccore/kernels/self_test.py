@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,9 +29,14 @@ class Mixed(NamedTuple):
     width: Any
 
 
-def passes() -> bool:
-    """Whether kernels called directly return what they must and write where they must."""
-    from hccore.kernels.dispatch import prepare_direct
+def passes(prepare_direct: Callable[..., Callable[[list[int], tuple[Any, ...]], Any] | None]) -> bool:
+    """Whether kernels called directly return what they must and write where they must.
+
+    Parameters
+    ----------
+    prepare_direct : function
+        See `dispatch.prepare_direct`.
+    """
 
     def call(name: str, *args: Any) -> Any:
         types: list[Any] = []

@@ -259,7 +259,7 @@ def score(
     MissingFactorError
         If a payment factor is needed that is neither established nor given.
     """
-    from hccore.population.prepare import run  # saves start-up: imports NumPy and pyarrow
+    from hccore.population.prepare import prepare_run  # saves start-up: imports NumPy and pyarrow
     from hccore.population.results import Result
 
     loaded = [model if isinstance(model, Model) else load_model(*model) for model in models]
@@ -271,7 +271,7 @@ def score(
     if settings.payment is not None:
         loaded += _blend_partners(settings.payment, loaded)
     progress = completed(options)["progress"]
-    return Result(run([model.compiled for model in loaded], members, given, settings, progress))
+    return Result(prepare_run([model.compiled for model in loaded], members, given, settings, progress))
 
 
 def _blend_partners(payment: PaymentRequest, given: Sequence[Model]) -> list[Model]:

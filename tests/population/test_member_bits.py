@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from hccore.population.code_table import EntryArrays
+from hccore.population.code_table import CodeMasks
 from hccore.population.diagnoses import CodeBatch
 from hccore.population.member_bits import MemberBits
 
@@ -25,9 +25,9 @@ EFFECTS = st.lists(
 )
 
 
-def entries(effects: Effects) -> EntryArrays:
+def entries(effects: Effects) -> CodeMasks:
     pairs = [pair for effect in effects for pair in effect.items()]
-    return EntryArrays(
+    return CodeMasks(
         np.cumsum([0, *map(len, effects)], dtype=np.int32),
         np.array([word for word, _ in pairs], np.int32),
         np.array([mask for _, mask in pairs], np.uint64),
@@ -76,7 +76,7 @@ def test_blocks_and_the_whole_are_what_the_rows_set(
     blocks = [slice(first, min(first + 4, n_members)) for first in range(0, n_members, 4)]
     wanted = expected(n_members, tables, batches)
     assert [row for block in blocks for row in states.of_block(block).tolist()] == wanted
-    assert states.whole().tolist() == wanted
+    assert states.full_table().tolist() == wanted
     states.add(0, batch([(n_members - 1, 0)]))  # and more rows, once they are put together
     wanted = expected(n_members, tables, [*batches, (0, [(n_members - 1, 0)])])
     assert [row for block in blocks for row in states.of_block(block).tolist()] == wanted
@@ -89,6 +89,6 @@ def test_notes_never_take_more_memory_than_half_the_states(times: int):
     rows = [(member, member % 2) for member in range(100)]
     for _ in range(times):
         states.add(0, batch(rows))
-        assert sum(some.notes.nbytes for some in states._notes) <= 100 * N_WORDS * 8 // 2
-    assert (states._whole is None) == (times == 1)
-    assert states.whole().tolist() == expected(100, [effects], [(0, rows)])
+        assert sum(updates.values.nbytes for updates in states._pending) <= 100 * N_WORDS * 8 // 2
+    assert (states._table is None) == (times == 1)
+    assert states.full_table().tolist() == expected(100, [effects], [(0, rows)])

@@ -130,12 +130,12 @@ def contributions_of(result: hccore.Result) -> dict[str, dict[tuple[object, ...]
 
 
 @every_model
-@pytest.mark.parametrize("remembered", [1, 2, scoring._REMEMBERED])
+@pytest.mark.parametrize("remembered", [1, 2, scoring.MEMO_SLOTS])
 def test_results_that_are_remembered_are_those_of_members_alike(
     model: Model, remembered: int, monkeypatch: pytest.MonkeyPatch
 ):
     """Few codes and many members: results are found again, and in a short memo they drive each other out."""
-    monkeypatch.setattr(scoring, "_REMEMBERED", remembered)
+    monkeypatch.setattr(scoring, "MEMO_SLOTS", remembered)
     random = Random(7)
     codes = random.sample(code_pool(model.tables), 8)
     people = [

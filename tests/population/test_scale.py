@@ -31,7 +31,7 @@ from hccore import kernels
 from hccore.cli import main
 from hccore.files import parquet_source, source
 from hccore.population import diagnoses as diagnoses_module, run as scoring
-from hccore.population.code_table import EntryArrays
+from hccore.population.code_table import CodeMasks
 from hccore.population.member_index import index_members
 from hccore.tables.loading import load_tables
 
@@ -356,7 +356,7 @@ def test_state_of_more_than_2_31_words(people: MemberTable, tmp_path: Path):
         state = np.asarray(np.memmap(tmp_path / "state", np.uint64, "w+", shape=(rows, words)))
     except OSError:
         pytest.skip("no sparse files of 17 GB here")
-    entries = EntryArrays(
+    entries = CodeMasks(
         start=np.array([0, 1], np.int32),
         word=np.array([words - 1], np.int32),
         mask=np.array([1 << 40], np.uint64),

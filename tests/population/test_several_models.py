@@ -119,9 +119,11 @@ SAME_BITS = [("cms_hcc_v24", 2025), ("cms_hcc_v28", 2025), ("esrd_v24", 2025)]
 def test_models_whose_codes_set_the_same_bits_share_the_bits(all_segments: bool) -> None:
     """CMS-HCC V24 and ESRD V24 map codes alike, so a member's row holds their bits once."""
     every = score(everybody(), SAME_BITS, all_segments=all_segments)
-    v24, v28, esrd = every._run.parts
+    v24, v28, esrd = every._run.assignments
     assert v24.first_bit == esrd.first_bit != v28.first_bit
-    assert every._run.states.whole().shape[1] == -(-(v24.model.state_bits + v28.model.state_bits) // 64)
+    assert every._run.member_bits.full_table().shape[1] == -(
+        -(v24.model.state_bits + v28.model.state_bits) // 64
+    )
     rows = every.table().to_pylist()
     for name in ("cms_hcc_v24", "esrd_v24"):
         apart = score(everybody(), [("cms_hcc_v28", 2025), (name, 2025)], all_segments=all_segments).table()

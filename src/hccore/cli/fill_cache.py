@@ -41,8 +41,8 @@ def compile_kernels() -> None:
 
 def _compile_for_large_runs(model: Model) -> None:
     """Call the kernels that only runs with more than one block of members use."""
-    effects = CodeTable("icd10cm", [ModelCodes(model.compiled, 0)]).effects
-    member_bits = MemberBits(2, model.compiled.state_words, [effects], block_bits=0, by_block=True)
+    masks = CodeTable("icd10cm", [ModelCodes(model.compiled, 0)]).masks
+    member_bits = MemberBits(2, model.compiled.state_words, [masks], block_bits=0, by_block=True)
     row = np.zeros(1, np.int32)
     member_bits.add(0, CodeBatch(row, row, np.zeros(0, np.uint64)))
     member_bits.of_block(slice(0, 1))

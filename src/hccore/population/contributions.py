@@ -14,7 +14,7 @@ from hccore import kernels
 from hccore.base.arrow import dictionary_array, list_array, number_array, single_array, string_array
 from hccore.member.reference import rule_in_words
 from hccore.population.assignment import ModelAssignment
-from hccore.population.code_table import EntryArrays
+from hccore.population.code_table import CodeMasks
 from hccore.population.diagnoses import CodeBatch, read_codes
 from hccore.population.run import Run
 
@@ -64,16 +64,16 @@ class _Terms:
 
 def contribution_batches(run: Run) -> Iterator[pa.RecordBatch]:
     """Contributions in batches of whole members, model by model (see `Result.contributions`)."""
-    of_codes = [table.entries_of_codes() for _, table in run.codes.values()]
+    of_codes = [table.masks_by_code() for _, table in run.codes.values()]
     entries = _entries(run, of_codes)
     pairs = _member_entries(run, of_codes)
-    for part in run.parts:
+    for part in run.assignments:
         expander = _Expander(part, run, pairs, entries)
         for start in range(0, len(run.ids), _MEMBERS):
             yield expander.batch(start, min(len(run.ids), start + _MEMBERS))
 
 
-def _entries(run: Run, of_codes: list[EntryArrays]) -> Entries:
+def _entries(run: Run, of_codes: list[CodeMasks]) -> Entries:
     names = [code for _, table in run.codes.values() for code in table.codes]
     lengths = np.concatenate([np.diff(entries.start) for entries in of_codes])
     return Entries(
@@ -84,14 +84,14 @@ def _entries(run: Run, of_codes: list[EntryArrays]) -> Entries:
     )
 
 
-def _member_entries(run: Run, of_codes: list[EntryArrays]) -> Pairs:
+def _member_entries(run: Run, of_codes: list[CodeMasks]) -> Pairs:
     """Read the codes again, and keep the distinct pairs of member and entry."""
     keys: list[NDArray[np.int64]] = []
     total = sum(len(entries.word) for entries in of_codes)
     first = 0
     for (source, table), entries in zip(run.codes.values(), of_codes, strict=True):
 
-        def use(batch: CodeBatch, entries: EntryArrays = entries, first: int = first) -> None:
+        def use(batch: CodeBatch, entries: CodeMasks = entries, first: int = first) -> None:
             lengths = entries.start[batch.code + 1] - entries.start[batch.code]
             entry = _ranges(entries.start[batch.code], lengths)
             member = np.repeat(batch.member, lengths)
@@ -102,7 +102,7 @@ def _member_entries(run: Run, of_codes: list[EntryArrays]) -> Pairs:
                 member, entry = member[counts], entry[counts]
             keys.append(np.unique(member * np.int64(total) + entry + first))
 
-        read_codes(source, table, run.index, use, threads=run.options.workers, ages=run.ages, by_code=True)
+        read_codes(source, table, run.index, use, threads=run.settings.workers, ages=run.ages, by_code=True)
         first += len(entries.word)
     key = np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
     return Pairs((key // max(total, 1)).astype(np.int32), (key % max(total, 1)).astype(np.int32))
@@ -168,7 +168,7 @@ class _Expander:
         kernels.variables_of_members(
             0,
             n,
-            self.run.states_of(slice(start, stop)),
+            self.run.bits_of(slice(start, stop)),
             done.first_bit,
             done.profile_of_row[start:stop],
             done.profiles.arrays,
@@ -298,7 +298,7 @@ class _Expander:
     ) -> pa.Array:
         """For each contribution the codes that led to its category, as an Arrow list."""
         model = self.done.model
-        person = self.run.person(slice(start, stop))
+        person = self.run.member_of(slice(start, stop))
         first = np.searchsorted(self.pairs.member, person)
         pairs = np.searchsorted(self.pairs.member, person, side="right") - first
         entry = self.pairs.entry[_ranges(first, pairs)]

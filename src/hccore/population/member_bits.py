@@ -1,9 +1,9 @@
-"""What the codes of every member set: a row of bits for each, their state.
+"""One row of bits per member: the categories and variables that the member's codes set.
 
-Rows of codes reach the members in any order, and an array of all states is far larger than any cache. So while
-codes are read, what a row sets is only noted, by block of members, in four bytes. The states of a block are put
-together when it is scored, and are given up then. Notes that would take half as much memory as all states are put
-together for good; after that bits are set where they belong at once.
+Code rows reach the members in any order, and the table of all bits is much larger than a processor's cache. So
+while codes are read, each row becomes a pending update of four bytes, grouped by block of members. When a block
+is scored, its bits are built from its updates, used and dropped. If the pending updates reach half the size of
+the full table, they are applied and the table is kept; later updates go straight into it.
 """
 
 from __future__ import annotations
@@ -18,141 +18,169 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.base.arrow import LARGE_ALLOCATION_BYTES, release_memory
-from hccore.population.code_table import EntryArrays
+from hccore.population.code_table import CodeMasks
 from hccore.population.diagnoses import CodeBatch
 
-_NOTE_BITS = 32
-_STEPS = 8
-_BLOCK_BITS = 16  # of members whose states fit into the cache
+_UPDATE_BITS = 32
+_MAX_BLOCK_BITS = 16  # the bits of 2^16 members fit into the cache
+_BUILD_STEPS = 8  # the full table is built in steps, so that applied updates are freed early
 
 
-class _Notes(NamedTuple):
-    """What the rows of a batch set.
+class _Updates(NamedTuple):
+    """Pending updates of one batch, grouped by block of members.
 
     Attributes
     ----------
-    starts : int64[n_blocks + 1]   the notes of block b are [starts[b], starts[b + 1])
-    notes : uint32[k]              the member's position in its block, and in the low bits the number of the effect
+    starts : int64[n_blocks + 1]
+        The updates of block b are [starts[b], starts[b + 1]).
+    values : uint32[k]
+        The member's position in its block, and in the low bits the number of the code mask.
     """
 
     starts: NDArray[np.int64]
-    notes: NDArray[np.uint32]
+    values: NDArray[np.uint32]
 
 
 class MemberBits:
-    """The states of all members of a run.
+    """The bits of all members of a run.
 
     Parameters
     ----------
     n_members : int
     n_words : int
-        Of 64 bits, of a member's state.
-    effects : sequence of EntryArrays
-        What the codes do, for each table of codes.
+        64-bit words per member.
+    code_masks : sequence of CodeMasks
+        The masks of each code table.
     block_bits : int
-        States will be asked for by 2^block_bits members.
+        Blocks of 2^block_bits members are asked for.
     by_block : bool
-        Whether that is all that will be asked for. It must not be if there are conditions on rows: what is noted
-        is the same for every row of a code.
+        Whether only blocks are asked for. It must be False if a code table has conditions on rows, because a
+        pending update cannot hold the conditions that its row meets.
     """
 
     def __init__(
-        self, n_members: int, n_words: int, effects: Sequence[EntryArrays], *, block_bits: int, by_block: bool
+        self,
+        n_members: int,
+        n_words: int,
+        code_masks: Sequence[CodeMasks],
+        *,
+        block_bits: int,
+        by_block: bool,
     ) -> None:
         self._shape = (n_members, n_words)
-        self._effects = list(effects)
-        self._first = np.cumsum([0, *(len(one.start) - 1 for one in effects)]).tolist()
-        self._block_bits = min(block_bits, _BLOCK_BITS)
+        self._code_masks = list(code_masks)
+        self._first_mask = np.cumsum([0, *(len(masks.start) - 1 for masks in code_masks)]).tolist()
+        self._block_bits = min(block_bits, _MAX_BLOCK_BITS)
         self._n_blocks = ((n_members - 1) >> self._block_bits) + 1
-        self._effect_bits = max(self._first[-1] - 1, 1).bit_length()
-        self._notes: list[_Notes] = []
-        self._n_notes = 0
+        self._mask_bits = max(self._first_mask[-1] - 1, 1).bit_length()
+        self._pending: list[_Updates] = []
+        self._n_pending = 0
         self._lock = threading.Lock()
-        self._whole: NDArray[np.uint64] | None = None
+        self._table: NDArray[np.uint64] | None = None
         self._masks = np.zeros((0, n_words), np.uint64)
-        if not by_block or n_members <= 1 << block_bits or self._block_bits + self._effect_bits > _NOTE_BITS:
-            self._whole = np.zeros(self._shape, np.uint64)
-        else:  # what is noted are positions in it
-            self._masks = np.concatenate([self._masks, *(_masks_of(one, n_words) for one in effects)])
+        one_block = n_members <= 1 << block_bits
+        if not by_block or one_block or self._block_bits + self._mask_bits > _UPDATE_BITS:
+            self._table = np.zeros(self._shape, np.uint64)
+        else:
+            self._masks = np.concatenate([self._masks, *(_whole_masks(one, n_words) for one in code_masks)])
 
     def add(self, table: int, batch: CodeBatch) -> None:
-        """Take in some rows of one of the tables of codes; threads may do so at the same time."""
-        if self._whole is not None:
-            kernels.set_codes(*batch, self._effects[table], self._whole)
+        """Add rows of one code table. Several threads may do so at the same time.
+
+        Parameters
+        ----------
+        table : int
+            Position of the code table in `code_masks`.
+        batch : CodeBatch
+        """
+        if self._table is not None:
+            kernels.set_codes(*batch, self._code_masks[table], self._table)
             return
-        starts, notes = np.zeros(self._n_blocks + 2, np.int64), np.empty(len(batch.member), np.uint32)
-        sizes = (self._block_bits, self._effect_bits)
-        kernels.group_updates(batch.member, batch.code, self._first[table], *sizes, starts, notes)
+        starts, values = np.zeros(self._n_blocks + 2, np.int64), np.empty(len(batch.member), np.uint32)
+        kernels.group_updates(
+            batch.member,
+            batch.code,
+            self._first_mask[table],
+            self._block_bits,
+            self._mask_bits,
+            starts,
+            values,
+        )
         with self._lock:
-            kept = self._keep(_Notes(starts[:-1], notes))
+            kept = self._keep(_Updates(starts[:-1], values))
         if not kept:
             self.add(table, batch)
 
     def of_block(self, block: slice) -> NDArray[np.uint64]:
-        """The states of the members of a block, uint64[members, n_words]; not to be written to.
+        """Bits of a block of members, uint64[members, n_words]. Do not write to them.
 
         Parameters
         ----------
         block : slice
-            Beginning at a multiple of 2^block_bits.
+            Begins at a multiple of 2^block_bits.
         """
         first = block.start >> self._block_bits
         stop = ((block.stop - 1) >> self._block_bits) + 1
         with self._lock:
-            if self._whole is not None:
-                return self._whole[block]
+            if self._table is not None:
+                return self._table[block]
             starts = np.zeros(stop - first + 1, np.int64)
-            parts = [np.zeros(0, np.uint32)]
-            for some in self._notes:
-                starts += some.starts[first : stop + 1] - some.starts[first]
+            values = [np.zeros(0, np.uint32)]
+            for updates in self._pending:
+                starts += updates.starts[first : stop + 1] - updates.starts[first]
             for number in range(first, stop):
-                parts += [some.notes[some.starts[number] : some.starts[number + 1]] for some in self._notes]
-            notes = np.concatenate(parts)
-        state = np.zeros((block.stop - block.start, self._shape[1]), np.uint64)
-        self._set(_Notes(starts, notes), state)
-        return state
+                values += [
+                    updates.values[updates.starts[number] : updates.starts[number + 1]]
+                    for updates in self._pending
+                ]
+            of_block = np.concatenate(values)
+        member_bits = np.zeros((block.stop - block.start, self._shape[1]), np.uint64)
+        self._apply(_Updates(starts, of_block), member_bits)
+        return member_bits
 
-    def whole(self) -> NDArray[np.uint64]:
-        """The states of all members, uint64[n_members, n_words]; not to be written to."""
+    def full_table(self) -> NDArray[np.uint64]:
+        """Bits of all members, uint64[n_members, n_words]. Do not write to them."""
         with self._lock:
-            if self._whole is None:
-                self._whole = self._put_together()
-            return self._whole
+            if self._table is None:
+                self._table = self._build_table()
+            return self._table
 
-    def _keep(self, noted: _Notes) -> bool:
-        """Keep notes; False: another thread has just put all of them together."""
-        if self._whole is not None:
+    def _keep(self, updates: _Updates) -> bool:
+        """Keep updates for later; False if another thread has just built the full table."""
+        if self._table is not None:
             return False
-        self._notes.append(noted)
-        self._n_notes += len(noted.notes)
+        self._pending.append(updates)
+        self._n_pending += len(updates.values)
         n_members, n_words = self._shape
-        if _NOTE_BITS * self._n_notes > 64 * n_members * n_words // 2:
-            self._whole = self._put_together()
+        if _UPDATE_BITS * self._n_pending > 64 * n_members * n_words // 2:
+            self._table = self._build_table()
         return True
 
-    def _put_together(self) -> NDArray[np.uint64]:
-        """All states, some blocks after others, so that their notes are freed while the next ones are filled."""
-        whole = np.zeros(self._shape, np.uint64)
-        for first, stop in itertools.pairwise(self._n_blocks * step // _STEPS for step in range(_STEPS + 1)):
-            for number, some in enumerate(self._notes):
-                end = some.starts[stop - first]
-                now = _Notes(some.starts[: stop - first + 1], some.notes[:end])
-                self._set(now, whole[first << self._block_bits :])
-                self._notes[number] = _Notes(some.starts[stop - first :] - end, some.notes[end:].copy())
-            if whole.nbytes >= LARGE_ALLOCATION_BYTES:
+    def _build_table(self) -> NDArray[np.uint64]:
+        """Apply all pending updates, a few blocks at a time; the updates of finished blocks are freed."""
+        table = np.zeros(self._shape, np.uint64)
+        edges = (self._n_blocks * step // _BUILD_STEPS for step in range(_BUILD_STEPS + 1))
+        for first, stop in itertools.pairwise(edges):
+            for number, updates in enumerate(self._pending):
+                end = updates.starts[stop - first]
+                finished = _Updates(updates.starts[: stop - first + 1], updates.values[:end])
+                self._apply(finished, table[first << self._block_bits :])
+                rest = updates.starts[stop - first :] - end
+                self._pending[number] = _Updates(rest, updates.values[end:].copy())
+            if table.nbytes >= LARGE_ALLOCATION_BYTES:
                 release_memory()
-        self._notes = []
-        return whole
+        self._pending = []
+        return table
 
-    def _set(self, noted: _Notes, state: NDArray[np.uint64]) -> None:
+    def _apply(self, updates: _Updates, member_bits: NDArray[np.uint64]) -> None:
         kernels.apply_updates(
-            noted.starts, noted.notes, self._block_bits, self._effect_bits, self._masks, state
+            updates.starts, updates.values, self._block_bits, self._mask_bits, self._masks, member_bits
         )
 
 
-def _masks_of(effects: EntryArrays, n_words: int) -> NDArray[np.uint64]:
-    """The bits that each effect sets, whatever its row: uint64[n_effects, n_words]."""
-    masks = np.zeros((len(effects.start) - 1, n_words), np.uint64)
-    owner = np.repeat(np.arange(len(masks)), np.diff(effects.start))
-    np.bitwise_or.at(masks, (owner, effects.word), effects.mask)
-    return masks
+def _whole_masks(masks: CodeMasks, n_words: int) -> NDArray[np.uint64]:
+    """Each code mask as one row over all words, whatever condition its row must meet: uint64[n, n_words]."""
+    whole = np.zeros((len(masks.start) - 1, n_words), np.uint64)
+    owner = np.repeat(np.arange(len(whole)), np.diff(masks.start))
+    np.bitwise_or.at(whole, (owner, masks.word), masks.mask)
+    return whole

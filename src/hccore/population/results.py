@@ -69,7 +69,7 @@ class Result:
         return self._run.report()
 
     def __repr__(self) -> str:
-        tables = [part.model.tables for part in self._run.parts]
+        tables = [part.model.tables for part in self._run.assignments]
         models = ", ".join(f"{one.model} {one.year}" for one in tables)
         rows = f"{len(self._run.ids):,}"
         if self._run.months is not None:
@@ -109,15 +109,15 @@ class Result:
 
     def _made(self, blocks: Iterable[Callable[[], T]]) -> Iterator[T]:
         """What some functions give, worked out by the run's threads."""
-        return map_in_order(blocks, self._run.options.workers, lambda block: block())
+        return map_in_order(blocks, self._run.settings.workers, lambda block: block())
 
     def column_names(self) -> list[str]:
         """Columns of the scores, without the extra ones."""
         month = ["month"] if self.has_months else []
-        if not self._run.options.all_segments:
+        if not self._run.settings.all_segments:
             return ["member_id", *month, *SCORE_COLUMNS[1:]]
-        several = ["model", "year"] if len(self._run.parts) > 1 else []
-        tables = [done.model.tables for done in self._run.parts]
+        several = ["model", "year"] if len(self._run.assignments) > 1 else []
+        tables = [done.model.tables for done in self._run.assignments]
         names = dict.fromkeys(segment.score_column for one in tables for segment in one.segments)
         if any(one.has_populations for one in tables):
             return ["ID", *month, *several, "MODEL", *names, *OWN_COLUMNS, "hccs"]
@@ -143,7 +143,7 @@ class Result:
             If a column is unknown or named twice.
         """
         names = self.column_names() if columns is None else list(columns)
-        known = {*self.column_names(), *(() if self._run.options.all_segments else EXTRA_COLUMNS)}
+        known = {*self.column_names(), *(() if self._run.settings.all_segments else EXTRA_COLUMNS)}
         for name in names:
             if name not in known:
                 raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
@@ -159,7 +159,7 @@ class Result:
             paid = list(self._payment(block, every))
         batches = []
         shared: dict[tuple[str, int], pa.Array] = {}  # columns of models with rows of the same members
-        for part, done, payment in zip(self._run.parts, every, paid, strict=True):
+        for part, done, payment in zip(self._run.assignments, every, paid, strict=True):
             arrays = []
             for name in names:
                 if name in SHARED_COLUMNS:
@@ -193,7 +193,7 @@ class Result:
                 [payment.for_rows(mine.rows, mine.profile) for payment in self._run.payments],
                 [
                     ModelScores(scores[places], part.segment[mine.profile], part.scored[mine.profile])
-                    for scores, part in zip(raw, self._run.parts, strict=True)
+                    for scores, part in zip(raw, self._run.assignments, strict=True)
                 ],
                 number,
             )
@@ -283,9 +283,9 @@ class Result:
         months = self._run.months
         if months is None:
             raise InputError("averages are of monthly scores: give the members a column month")
-        if self._run.options.all_segments:
+        if self._run.settings.all_segments:
             raise InputError("averages belong to one segment; score without all_segments")
-        for part, means in zip(self._run.parts, self._means(months), strict=True):
+        for part, means in zip(self._run.assignments, self._means(months), strict=True):
             members = np.flatnonzero(means.present & ~self._run.index.missing)
             for start in range(0, max(len(members), 1), _ROWS):
                 piece = members[start : start + _ROWS]
@@ -295,7 +295,8 @@ class Result:
         """Months and summed scores of every member by each model."""
         n = len(months.first)
         every = [
-            _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4))) for _ in self._run.parts
+            _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4)))
+            for _ in self._run.assignments
         ]
         for block in self._made(partial(self._raw_and_paid, block) for block in self._run.blocks()):
             for means, (done, paid, has) in zip(every, block, strict=True):
@@ -312,7 +313,7 @@ class Result:
         every = self._run.score_block(block, hccs=False)
         payments = list(self._payment(block, every)) if self._run.payments else None
         found = []
-        for number, (part, done) in enumerate(zip(self._run.parts, every, strict=True)):
+        for number, (part, done) in enumerate(zip(self._run.assignments, every, strict=True)):
             paid: NDArray[Any] = done.scores[:, 0]
             has = np.zeros(len(paid), np.bool_)
             if part.model.tables.multipliers:
@@ -369,7 +370,7 @@ class Result:
         """The contributions in pieces of whole members (see `contributions`)."""
         from hccore.population.contributions import contribution_batches
 
-        if self._run.options.all_segments:
+        if self._run.settings.all_segments:
             raise InputError("contributions belong to one segment; score without all_segments")
         for source, _ in self._run.codes.values():
             if not source.repeatable:
@@ -410,7 +411,7 @@ class Result:
             If a file cannot be written.
         """
         with atomic_files([out, contributions, averages, report]) as paths:
-            threads = self._run.options.workers
+            threads = self._run.settings.workers
 
             def scores(text: bool) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
                 # Dictionaries change from model to model, which an Arrow file cannot say.

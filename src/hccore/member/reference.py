@@ -3,12 +3,13 @@
 The compiled kernels (`hccore.kernels`) and the fast form for single members (`fast.py`) compute the same scores
 from the same tables, and the tests compare both with this module. It needs neither NumPy nor a compiler.
 
-`trace_member` finds the variables of a member in five steps, each of which is a table in `hcc_mappings`:
+`trace_member` finds the variables of a member in five steps. The files in brackets are the model's tables in
+`hcc_mappings`.
 
 1. The member's facts set demographic variables (`flags.csv`, and rules of stage `member` in `rules.csv`).
 2. Codes set categories (`codes.csv`), unless a condition on the member or on the service date is not met.
 3. Rules of stage `before` run (`rules.csv`). They correct categories before the hierarchies. In CMS-HCC V28, for
-   example, a heart assist device (HCC 223) does not count without another category for heart failure or transplant.
+   example, a heart assist device (HCC 223) counts only with another category for heart failure or transplant.
 4. The hierarchies drop the less severe categories (`hierarchy.csv`). The categories that remain are the HCCs.
 5. Rules of stage `after` run (`rules.csv`). They set groups, interactions and payment HCC counts.
 

@@ -3,7 +3,8 @@
 The compiled kernels (`hccore.kernels`) and the fast form for single members (`fast.py`) compute the same scores
 from the same tables, and the tests compare both with this module. It needs neither NumPy nor a compiler.
 
-`trace_member` finds the variables of a member in five steps, each of which is a table in `hcc_mappings`:
+`trace_member` finds the variables of a member in five steps. The files in brackets are the model's tables in
+`hcc_mappings`.
 
 1. The member's facts set demographic variables (`flags.csv`, and rules of stage `member` in `rules.csv`).
 2. Codes set categories (`codes.csv`), unless a condition on the member or on the service date is not met.

@@ -1,4 +1,4 @@
-"""Kernels as machine code that is kept between runs: never stale, never needed, and without the compiler."""
+"""Cached machine code of kernels: it is never stale, never required, and later runs do not start the compiler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hccore.base.packaged import samples_folder
 from hccore.kernels import calling, dispatch, machine_code
 from hccore.kernels.dispatch import Kernel
 
-STATE = np.array([[0, 0], [1, 0], [0, 0], [0, 4]], np.uint64)
+MEMBER_BITS = np.array([[0, 0], [1, 0], [0, 0], [0, 4]], np.uint64)
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the kernels that are compiled in a test."""
+    """Names of the kernels that are compiled during the test."""
     from hccore.kernels import compiler
 
     names: list[str] = []
@@ -54,35 +54,35 @@ def compilations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_a_kernel_is_compiled_once_for_all_processes(folder: Path, compilations: list[str]):
-    assert Kernel("codes", "count_empty")(STATE) == 2
-    assert Kernel("codes", "count_empty")(STATE[1:]) == 1
+    assert Kernel("codes", "count_empty")(MEMBER_BITS) == 2
+    assert Kernel("codes", "count_empty")(MEMBER_BITS[1:]) == 1
     assert compilations == ["count_empty"]
     assert len(list(folder.iterdir())) == 1
 
 
-def test_damaged_machine_code_is_not_run(folder: Path, compilations: list[str]):
-    Kernel("codes", "count_empty")(STATE)
-    (kept,) = folder.iterdir()
-    data = bytearray(kept.read_bytes())
+def test_damaged_machine_code_is_compiled_again(folder: Path, compilations: list[str]):
+    Kernel("codes", "count_empty")(MEMBER_BITS)
+    (cached,) = folder.iterdir()
+    data = bytearray(cached.read_bytes())
     data[-40] ^= 1
-    kept.write_bytes(data)
-    assert Kernel("codes", "count_empty")(STATE) == 2
+    cached.write_bytes(data)
+    assert Kernel("codes", "count_empty")(MEMBER_BITS) == 2
     assert compilations == ["count_empty"] * 2
 
 
 @pytest.mark.parametrize("module", ["kernels.scores", "kernels.dispatch"])
-def test_other_sources_are_compiled_again(
+def test_changed_sources_are_compiled_again(
     folder: Path, compilations: list[str], module: str, monkeypatch: pytest.MonkeyPatch
 ):
-    Kernel("codes", "count_empty")(STATE)
+    Kernel("codes", "count_empty")(MEMBER_BITS)
     original = cache.source_digest
     monkeypatch.setattr(cache, "source_digest", lambda *names: original(*names) + module.encode())
     monkeypatch.setattr(machine_code, "_base", None)
-    assert Kernel("codes", "count_empty")(STATE) == 2
+    assert Kernel("codes", "count_empty")(MEMBER_BITS) == 2
     assert compilations == ["count_empty"] * 2
 
 
-def test_the_key_holds_the_sources_the_compiler_and_the_processor(monkeypatch: pytest.MonkeyPatch):
+def test_the_cache_key_depends_on_sources_compiler_and_processor(monkeypatch: pytest.MonkeyPatch):
     import llvmlite
     from llvmlite import binding
 
@@ -105,12 +105,12 @@ def test_the_key_holds_the_sources_the_compiler_and_the_processor(monkeypatch: p
     assert {f"kernels.{file.stem}" for file in files} == set(asked)
 
 
-@pytest.mark.parametrize("place", ["", "/dev/null/nowhere"])
+@pytest.mark.parametrize("folder_name", ["", "/dev/null/nowhere"])
 def test_without_a_cache_kernels_are_compiled(
-    place: str, compilations: list[str], monkeypatch: pytest.MonkeyPatch
+    folder_name: str, compilations: list[str], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, place)
-    assert Kernel("codes", "count_empty")(STATE) == 2
+    assert Kernel("codes", "count_empty")(MEMBER_BITS) == 2
     assert compilations == ["count_empty"]
 
 
@@ -118,40 +118,40 @@ def test_a_result_that_cannot_be_returned_directly_is_left_to_numba(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(calling, "RESULTS", {})
-    assert Kernel("codes", "count_empty")(STATE) == 2
+    assert Kernel("codes", "count_empty")(MEMBER_BITS) == 2
     assert list(folder.glob("kernel-*")) == []
 
 
-def test_a_loader_that_fails_is_not_needed(
+def test_kernels_are_compiled_if_the_loader_fails(
     folder: Path, compilations: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    Kernel("codes", "count_empty")(STATE)
+    Kernel("codes", "count_empty")(MEMBER_BITS)
 
     def fail(*_: object) -> int:
         raise RuntimeError("no such loader")
 
     monkeypatch.setattr(machine_code, "load", fail)
-    assert Kernel("codes", "count_empty")(STATE) == 2
+    assert Kernel("codes", "count_empty")(MEMBER_BITS) == 2
     assert compilations == ["count_empty"] * 2
 
 
-def test_arguments():
-    read_only = STATE.copy()
+def test_arguments_that_kernels_accept():
+    read_only = MEMBER_BITS.copy()
     read_only.flags.writeable = False
     count = Kernel("codes", "count_empty")
-    assert count(STATE) == count(read_only) == 2
-    assert count(STATE[:0]) == 0
+    assert count(MEMBER_BITS) == count(read_only) == 2
+    assert count(MEMBER_BITS[:0]) == 0
     assert len(count.signatures) == 1
     with pytest.raises(TypeError, match="contiguous"):
-        count(STATE[:, :1])
+        count(MEMBER_BITS[:, :1])
     divide = Kernel("scores", "divide_half_away")
     assert [divide(number, 10) for number in (15, -15, np.int32(14), -14)] == [2, -2, 1, -1]
     with pytest.raises(KeyError):
-        Kernel("codes", "no_such_kernel")(STATE)
+        Kernel("codes", "no_such_kernel")(MEMBER_BITS)
 
 
-def test_one_signature_of_each_kernel_and_size_of_model():
-    """Every further one would be compiled too, in the midst of a run."""
+def test_each_kernel_has_one_signature_per_model_size():
+    """A kernel with more signatures would be compiled more often, in the middle of a run."""
     samples = samples_folder()
     files = (samples / "members.csv", samples / "diagnoses.csv")
     assume = {"esrd_status": "dialysis", "low_income": "no", "esrd": "no"}
@@ -164,13 +164,13 @@ def test_one_signature_of_each_kernel_and_size_of_model():
     kernels = [one for one in vars(kernels_package).values() if isinstance(one, Kernel) and one.signatures]
     assert {"score_members", "set_codes", "find_members", "list_bits"} <= {one.name for one in kernels}
     sizes = {(2, 3), (3, 3)}
-    of_models = ("score_members", "variables_of_members", "find_droppers")
-    expected = {one.name: len(sizes) if one.name in of_models else 1 for one in kernels}
+    per_size = ("score_members", "variables_of_members", "find_droppers")
+    expected = {one.name: len(sizes) if one.name in per_size else 1 for one in kernels}
     assert {one.name: len(one.signatures) for one in kernels} == expected
 
 
-def test_models_come_in_few_sizes():
-    """For each of them, kernels are compiled once more."""
+def test_models_have_few_sizes():
+    """Kernels are compiled once for each size (words of a member's bits, words of all variables)."""
     every = [hccore.load_model(name, year).compiled for name, year in hccore.models()]
     assert {(one.state_words, one.work_words) for one in every} == {(2, 3), (3, 3), (4, 6)}
 
@@ -182,8 +182,8 @@ members, diagnoses, out = sys.argv[1:]
 result = hccore.load_model("cms_hcc_v28", 2026).score(members, diagnoses)
 result.write(out)
 result.contributions()
-dear = [name for name in ("numba", "pandas") if name in sys.modules]
-assert not dear, dear
+slow_imports = [name for name in ("numba", "pandas") if name in sys.modules]
+assert not slow_imports, slow_imports
 """
 
 

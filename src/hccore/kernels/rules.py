@@ -5,7 +5,7 @@ Sets of variables are bit masks of 64-bit words. A sparse mask is a range of par
 `hccore.member.reference`.
 """
 
-# mypy: disable-error-code="no-untyped-call"
+# mypy: disable-error-code="no-untyped-call, no-any-return"
 from __future__ import annotations
 
 from typing import Any

@@ -120,7 +120,7 @@ def copy_short_elements(
 def load_up_to_five_bytes(data: Any, position: int, stop: int) -> int:
     """The bytes of data[position:stop], at most five, as a little-endian number."""
     word = np.int64(0)
-    for i in range(min(np.int64(5), stop - position)):
+    for i in range(min(5, stop - position)):
         word |= np.int64(data[position + i]) << (8 * i)
     return word
 

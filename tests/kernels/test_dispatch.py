@@ -109,7 +109,7 @@ def test_the_cache_key_depends_on_sources_compiler_and_processor(monkeypatch: py
 def test_without_a_cache_kernels_are_compiled(
     folder_name: str, compilations: list[str], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, place)
+    monkeypatch.setenv(cache.CACHE_DIR_VARIABLE, folder_name)
     assert Kernel("codes", "count_empty")(MEMBER_BITS) == 2
     assert compilations == ["count_empty"]
 

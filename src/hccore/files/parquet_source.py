@@ -101,9 +101,9 @@ class ParquetSource(Source):
         return self.schema.field(name).type in (pa.string(), pa.large_string())
 
     def may_read_ids_from_pages(self, name: str) -> bool:
-        """Whether the type of a column is text, bytes or a signed number, as which `Pages` can read ids."""
+        """Whether the type of a column is text or bytes, which `Pages` can read."""
         kind = self.schema.field(name).type
-        return self.is_text(name) or kind in (pa.binary(), pa.large_binary(), pa.int32(), pa.int64())
+        return self.is_text(name) or kind in (pa.binary(), pa.large_binary())
 
     def fingerprint(self) -> dict[str, Any]:
         """Number, total size and hash of the files for the run report."""

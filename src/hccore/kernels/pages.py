@@ -285,7 +285,6 @@ def find_in_pages(
     pages: Any,
     snappy: bool,
     nullable: bool,
-    width: int,
     row: Any,
     of_dictionary: Any,
     body: Any,
@@ -295,14 +294,13 @@ def find_in_pages(
     slot: Any,
     member: Any,
 ) -> bool:
-    """Find the member rows of some rows of a column chunk of ids, directly from its pages.
+    """Find the member rows of some rows of a column chunk of text ids, directly from its pages.
 
     Pages without any of the rows are not decompressed.
 
     Parameters
     ----------
     data, pages, snappy, nullable     see `read_indices`
-    width : int                       bytes of an integer id, 4 or 8; 0: ids are texts
     row : int32[k]                    positions in the chunk, ascending
     of_dictionary : int32[]           member rows of the ids in the chunk's dictionary; empty if it has none
     body : uint8[], starts : int64[], indices : int32[]
@@ -329,7 +327,7 @@ def find_in_pages(
             if page[PAGE_ENCODING] == PLAIN_DICTIONARY:
                 if not find_indexed(page, some, first_row, of_dictionary, body, position, indices, found):
                     return False
-            elif not find_plain(page, width, some, first_row, body, position, starts, table, slot, found):
+            elif not find_plain(page, some, first_row, body, position, starts, table, slot, found):
                 return False
         first_row += page[PAGE_VALUES]
         if stop == row.shape[0]:
@@ -364,7 +362,6 @@ def find_indexed(
 @inlined
 def find_plain(
     page: Any,
-    width: int,
     row: Any,
     first_row: int,
     body: Any,
@@ -378,21 +375,7 @@ def find_plain(
 
     The arguments and the result are those of `find_indexed` and `find_in_pages`.
     """
-    n, stop = page[PAGE_VALUES], page[PAGE_FULL_SIZE]
-    if width == 0:
-        if not find_texts(body, position, stop, n, starts):
-            return False
-        find_members(row, first_row, LENGTH_BYTES, starts[:0], starts, body, table, slot, member)
-        return True
-    if stop - position != n * width:
+    if not find_texts(body, position, page[PAGE_FULL_SIZE], page[PAGE_VALUES], starts):
         return False
-    numbers = starts[: n + 1]  # scratch; only the entries of the wanted rows are written
-    for j in range(row.shape[0]):
-        i = row[j] - first_row
-        if width == 8:
-            numbers[i] = np.int64(load_word(body, position + i * 8))
-        else:
-            unsigned = load_int32(body, position + i * 4)
-            numbers[i] = unsigned - ((unsigned >> 31) << 32)
-    find_members(row, first_row, 0, numbers, starts, body, table, slot, member)
+    find_members(row, first_row, LENGTH_BYTES, starts[:0], starts, body, table, slot, member)
     return True

@@ -156,7 +156,7 @@ class MemberIndex:
         int32[k] or None
             None: the pages cannot be searched, so pyarrow must decode the ids.
         """
-        if (ids.pages.chunk.width > 0) != self.integer:
+        if self.integer:  # the pages hold texts, which may be written in several ways
             return None
         if "rows" not in ids.cache:
             ids.cache["rows"] = ids.pages.find_dictionary_members(self.table)

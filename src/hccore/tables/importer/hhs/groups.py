@@ -46,10 +46,10 @@ def _read_groups_of(
 def add_groups(release: Release, groups: Groups) -> None:
     """Add the groups. A group is set by any of its HCCs, and replaces all of them."""
     folder = release.folder
-    for name in dict.fromkeys(name for of_model in groups.values() for name in of_model):
-        hccs = dict.fromkeys(hcc for of_model in groups.values() for hcc in of_model.get(name, ()))
+    for name in dict.fromkeys(name for model_groups in groups.values() for name in model_groups):
+        hccs = dict.fromkeys(hcc for model_groups in groups.values() for hcc in model_groups.get(name, ()))
         folder.add_variable(name, "group", label=f"Group of {in_words(hccs)}")
-    for population, of_model in groups.items():
-        for name, members in of_model.items():
+    for population, model_groups in groups.items():
+        for name, members in model_groups.items():
             any_member = release.any_of(f"{population.name}_{name}", members)
             folder.add_rule("after", name, when=f"{population.name} {any_member}", clears=any_member)

@@ -44,10 +44,10 @@ def read_variable_list(release: Release, stem: str, categories: Categories, grou
 
 def add_list_flags(release: Release, lists: Mapping[str, VariableList]) -> None:
     """Add the flags SEVERE and TRANSPLANT: any HCC or group of the list."""
-    for stem, of_model in lists.items():
+    for stem, variables in lists.items():
         flag = stem.removesuffix("_list").upper()
         release.folder.add_variable(flag, "flag", label=f"Any HCC or group of CMS's {stem}")
-        for population, names in of_model.items():
+        for population, names in variables.items():
             any_name = release.any_of(f"{population.name}_{flag}", names)
             release.folder.add_rule("after", flag, when=f"{population.name} {any_name}")
 

@@ -27,8 +27,8 @@ def add_codes(release: Release, categories: Container[str]) -> None:
         category = release.category_prefix + row.whole_number("CC")
         if category not in categories:
             raise row.error("CC", f"{category} has no row in {release.package[HIERARCHY].name}")
-        of_row = _members_of(row, sex_edits.get(code, AgeSexSet.of()))
-        members[code, category] = members.get((code, category), AgeSexSet()) | of_row
+        row_members = _members_of(row, sex_edits.get(code, AgeSexSet.of()))
+        members[code, category] = members.get((code, category), AgeSexSet()) | row_members
     release.folder.codes += [
         ("icd10cm", code, category, condition)
         for (code, category), ages_and_sexes in members.items()

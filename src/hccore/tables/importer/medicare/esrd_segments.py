@@ -48,15 +48,15 @@ _ENROLLEES = {
 def esrd_v21_segments() -> Segments:
     """The segments of ESRD V21, in the order of CMS's output."""
     rows = _dialysis_rows()
-    of_column: dict[str, list[str]] = {"DIAL": ["DIAL"], "GRAFT_COMM": [], "GRAFT_INST": []}
+    by_column: dict[str, list[str]] = {"DIAL": ["DIAL"], "GRAFT_COMM": [], "GRAFT_INST": []}
     for enrollees in _ENROLLEES:
         for duration in _DURATIONS:
             for age_group in ("LT65", "GE65"):
                 name = f"GRAFT_{enrollees}_{duration}_{age_group}"
                 rows.append(_graft_row(name, enrollees, age_group, duration))
                 if enrollees != "NE":
-                    of_column[f"GRAFT_{enrollees}"].append(name)
-    return Segments(rows + _transplant_rows(), of_column)
+                    by_column[f"GRAFT_{enrollees}"].append(name)
+    return Segments(rows + _transplant_rows(), by_column)
 
 
 def esrd_v24_segments(divisors: Mapping[str, str]) -> Segments:
@@ -65,9 +65,9 @@ def esrd_v24_segments(divisors: Mapping[str, str]) -> Segments:
     The functioning-graft scores of new enrollees are divided by `divisors`, by duration (E2423T1M).
     """
     rows = _dialysis_rows()
-    of_column: dict[str, list[str]] = {"DIAL": ["DIAL"]}
-    of_column |= {f"G_COMM_{dual}_{age_group}": [] for dual in _DUAL_GROUPS for age_group in _AGE_GROUPS}
-    of_column["GRAFT_INST"] = []
+    by_column: dict[str, list[str]] = {"DIAL": ["DIAL"]}
+    by_column |= {f"G_COMM_{dual}_{age_group}": [] for dual in _DUAL_GROUPS for age_group in _AGE_GROUPS}
+    by_column["GRAFT_INST"] = []
     for dual in _DUAL_GROUPS:
         for age_group in _AGE_GROUPS:
             for duration in _DURATIONS:
@@ -79,9 +79,9 @@ def esrd_v24_segments(divisors: Mapping[str, str]) -> Segments:
                     _graft_row(institution, "INST", age_group, duration, dual),
                     _graft_row(new, "NE", age_group, duration, dual, divisors[duration]),
                 ]
-                of_column[f"G_COMM_{dual}_{age_group}"].append(community)
-                of_column["GRAFT_INST"].append(institution)
-    return Segments(rows + _transplant_rows(), of_column)
+                by_column[f"G_COMM_{dual}_{age_group}"].append(community)
+                by_column["GRAFT_INST"].append(institution)
+    return Segments(rows + _transplant_rows(), by_column)
 
 
 def read_graft_divisors(release: Release) -> dict[str, str]:

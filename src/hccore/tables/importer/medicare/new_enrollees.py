@@ -33,10 +33,11 @@ _STATUS_CONDITIONS = {
     "ESRD": "esrd",
     "FBDual": "dual_status = full",
 }
-# A variable such as NMCAID_NORIGDIS_NEF65: status, original entitlement, age-sex cell.
+# A variable such as NMCAID_NORIGDIS_NEF65: status, original entitlement, age-sex cell. The prefix of
+# the cell is G_NE for grafts, X_ in RxHCC, and NE otherwise.
 _VARIABLE = re.compile(
     r"(?P<status>MCAID|NMCAID|ESRD|NESRD|FBD|ND_PBD)_(?P<origin>ORIGDIS|NORIGDIS)_"
-    rf"(?P<place>G_NE|NE|X_)(?P<cell>{AGE_SEX_CELL.pattern})"
+    rf"(?P<cell_prefix>G_NE|NE|X_)(?P<cell>{AGE_SEX_CELL.pattern})"
 )
 
 
@@ -109,7 +110,7 @@ def add_new_enrollees(release: Release, stem: str, segments_of_column: Mapping[s
 
 def _add_variable(folder: ModelFolder, match: re.Match[str], label: str, rules: _TableRules) -> None:
     status_flag, has_status = _STATUSES[match["status"]]
-    cell = ("G_NE" if match["place"] == "G_NE" else "NE") + match["cell"]
+    cell = ("G_NE" if match["cell_prefix"] == "G_NE" else "NE") + match["cell"]
     folder.add_flag(status_flag, _STATUS_CONDITIONS[status_flag])
     folder.add_flag(rules.disabled_flag, rules.disabled_condition)
     folder.add_flag(cell, *new_enrollee_cell_conditions(match), partition=rules.partition)
@@ -142,6 +143,6 @@ def _check_complete(file: SourceFile, variables: Mapping[str, re.Match[str]], ru
             origins.append("ORIGDIS")
         for status in statuses:
             for origin in origins:
-                name = f"{status}_{origin}_{match['place']}{match['cell']}"
+                name = f"{status}_{origin}_{match['cell_prefix']}{match['cell']}"
                 if name not in variables:
                     raise TableError(f"there is no row {name}", file.path, column="Variable")

@@ -38,12 +38,12 @@ class Segments(NamedTuple):
     ----------
     rows : list of SegmentRow
         In the order of CMS's output. Their conditions exclude each other.
-    of_column : dict
+    by_column : dict
         For each column of the continuing-enrollee factors, the segments that use it.
     """
 
     rows: list[SegmentRow]
-    of_column: dict[str, list[str]]
+    by_column: dict[str, list[str]]
 
 
 def cms_hcc_segments() -> Segments:

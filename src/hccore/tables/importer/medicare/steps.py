@@ -92,11 +92,11 @@ def _read_factors(release: Release) -> FactorTable:
     file = release.package[CE_FACTORS]
     columns = factor_columns(file)
     segments = _segments(release, columns)
-    check_factor_columns(file, columns, segments.of_column)
+    check_factor_columns(file, columns, segments.by_column)
     release.folder.segments = [
         (row.name, row.condition, row.reason, f"SCORE_{row.name}", row.divisor) for row in segments.rows
     ]
-    return FactorTable(file, columns, segments.of_column)
+    return FactorTable(file, columns, segments.by_column)
 
 
 def _segments(release: Release, columns: Iterable[str]) -> Segments:

@@ -6,6 +6,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
+from hccore.base.dates import parse_date, parse_month
 from hccore.base.errors import InputError, NoSegmentError
 from hccore.cli.arguments import Commands, add_inputs, assumed_columns, chosen_models, new_command
 
@@ -56,7 +57,6 @@ def _explain(
 
 def _codes_of_member(arguments: argparse.Namespace, *, dated: bool) -> dict[str, list[Any]]:
     """The member's codes by argument of `Model.explain`; diagnoses with their dates if a model uses dates."""
-    from hccore.base.dates import parse_date
     from hccore.files.opening import rows_of_member  # saves start-up: imports pyarrow
 
     codes: dict[str, list[Any]] = {}
@@ -74,7 +74,6 @@ def _codes_of_member(arguments: argparse.Namespace, *, dated: bool) -> dict[str,
 
 def _member_row(arguments: argparse.Namespace) -> dict[str, Any]:
     """The member's row, for the month that was asked for."""
-    from hccore.base.dates import parse_month
     from hccore.files.opening import rows_of_member  # saves start-up: imports pyarrow
 
     rows = rows_of_member(arguments.members, "members", arguments.member)

@@ -31,7 +31,7 @@ def base_key() -> bytes:
     global _base
     if _base is None:
         try:
-            from llvmlite import __version__, binding
+            from llvmlite import __version__, binding  # saves start-up: loads LLVM
 
             parts = [
                 cache.source_digest(*MODULES),
@@ -50,7 +50,7 @@ def base_key() -> bytes:
 def compiler_versions() -> tuple[str, str] | None:
     """Versions of Numba and llvmlite, without importing Numba; None if they cannot be determined."""
     try:
-        from llvmlite import __version__
+        from llvmlite import __version__  # saves start-up: loads LLVM
 
         found = re.search(r'"version": "([^"]+)"', _numba_version_file().read_text("utf-8"))
     except (ImportError, OSError, ValueError):
@@ -73,7 +73,7 @@ def load(code: bytes, symbol: str) -> int:
     RuntimeError
         If the function is not in it.
     """
-    from llvmlite import binding
+    from llvmlite import binding  # saves start-up: loads LLVM
 
     engine = _engine()
     engine.add_object_file(binding.ObjectFileRef.from_data(code))
@@ -87,7 +87,7 @@ def load(code: bytes, symbol: str) -> int:
 @functools.cache
 def _engine() -> Any:
     """The loader of object files."""
-    from llvmlite import binding
+    from llvmlite import binding  # saves start-up: loads LLVM
 
     with contextlib.suppress(
         RuntimeError

@@ -53,7 +53,7 @@ def _read(folder: Path) -> tuple[ModelTables, dict[str, str]]:
     """
     # Saves start-up: with tables in the cache, the modules that read and check them are not needed.
     from hccore.tables.reading import read_tables
-    from hccore.tables.table_files import TableFiles
+    from hccore.tables.table_files import TableFiles  # likewise
 
     files = TableFiles(folder)
     return read_tables(files), files.sha256_by_path

@@ -6,8 +6,8 @@ ids of rows that carry a payment code. A job of 1 million members takes 1.6 time
 (1.3 times with pyarrow's Snappy); below 10,000 members it makes no difference. `benchmarks/README.md` has the
 figures.
 
-pyarrow reads everything else: numbers, chunks with nested values, nulls, delta encodings or LZ4 compression, damaged
-pages, and chunks above `MAX_CHUNK_BYTES`. Functions return None for what this module does not support.
+pyarrow reads everything else: numbers, chunks with nested values, nulls, delta encodings or LZ4 compression,
+damaged pages, and chunks above `MAX_CHUNK_BYTES`. Functions return None for what this module does not support.
 
 Format: https://parquet.apache.org/docs/file-format/data-pages/.
 """

@@ -34,7 +34,7 @@ def select_codes(code_of: Any, code_index: Any, usual_reason: int, row: Any, cod
     row, code : int32[>= k + 1]
         Written, the first k entries: position in the batch, and code number. The entry after them is overwritten.
     others : int64[1]
-        Written: number of rows that do not count for another reason than the usual one.
+        Written: number of rows that are left out for a reason other than `usual_reason`.
 
     Returns
     -------

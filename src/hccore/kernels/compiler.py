@@ -44,12 +44,18 @@ class Compiled(NamedTuple):
 
     Attributes
     ----------
-    symbol : str          name of the function in the object file
-    code : bytes          the object file
-    needs : set of str    what it expects the process to have
-    returns : str         Numba's name of the type of its result
-    address : int         of the function, loaded into this process
-    library : object      owns it
+    symbol : str
+        Name of the function in the object file.
+    code : bytes
+        The object file.
+    needs : set of str
+        Symbols that the object file leaves unresolved.
+    returns : str
+        Numba's name of the result type.
+    address : int
+        Address of the function in this process.
+    library : object
+        Owns the machine code in this process.
     """
 
     symbol: str
@@ -96,16 +102,16 @@ def ordinary_kernel(subject: str, name: str) -> Any:
 
 
 def _kernel(subject: str, name: str) -> Any:
-    """A kernel by the module in which it stands, and its name."""
+    """The Numba function of a kernel; imports the module that holds it."""
     import_module(f"hccore.kernels.{subject}")
     return _KERNELS[subject, name]
 
 
 def _type_of(arg: Any) -> Any:
-    """The type that stands for an argument: all arrays may be written to, all numbers have 64 bits."""
+    """The Numba type for which an argument is compiled: every array is writable, every number has 64 bits."""
     if isinstance(arg, np.ndarray):
         return types.Array(numba.from_dtype(arg.dtype), arg.ndim, "C")
-    if type(arg) is tuple:  # stands for a number that is known when the kernel is compiled: its length
+    if type(arg) is tuple:  # its length is a number that the compiler must know
         return types.UniTuple(types.int64, len(arg))
     if isinstance(arg, tuple):
         parts = tuple(map(_type_of, arg))

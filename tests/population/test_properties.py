@@ -249,7 +249,7 @@ def test_boundaries_of_batches_and_threads_do_not_matter(
     monkeypatch.setattr(workers, "_RANGE_ROWS", rows)
     monkeypatch.setattr(results, "_ROWS", max(rows, 32))
     monkeypatch.setattr(scoring, "BLOCK_BITS", rows.bit_length())
-    monkeypatch.setattr(contributions, "_MEMBERS", max(rows, 32))
+    monkeypatch.setattr(contributions, "BATCH_ROWS", max(rows, 32))
     model = load_model("cms_hcc_v28", 2026)
     assert plain(model.score(*tables_of(crowd), threads=threads)) == crowd_result
 

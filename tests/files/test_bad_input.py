@@ -420,7 +420,7 @@ def test_a_model_that_does_not_exist(model: tuple[str, int]):
 
 
 def test_contributions_need_one_segment():
-    with pytest.raises(InputError, match="contributions belong to one segment"):
+    with pytest.raises(InputError, match="contributions need one segment per member"):
         MODEL.score(MEMBERS, DIAGNOSES, all_segments=True).contributions()
 
 

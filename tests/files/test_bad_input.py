@@ -425,7 +425,7 @@ def test_contributions_need_one_segment():
 
 
 def test_an_unknown_column_of_results():
-    with pytest.raises(InputError, match=r"no column 'raw' \(there are .*raw_score"):
+    with pytest.raises(InputError, match=r"no column 'raw' in the scores; choose from .*raw_score"):
         MODEL.score(MEMBERS, DIAGNOSES).table(["member_id", "raw"])
 
 

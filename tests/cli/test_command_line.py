@@ -194,7 +194,7 @@ ERRORS = [
     (["--out", "out.csv", "--report", "report.txt"], "must end in .json"),
     (["--out", "out.csv", "--contributions", "terms"], "unknown file format"),
     (["--out", "out.csv", "--columns", "raw_score,raw"], "there is no column 'raw'"),
-    (["--out", "out.csv", "--columns", "year,model,year"], "year is asked for more than once"),
+    (["--out", "out.csv", "--columns", "year,model,year"], "year is given more than once"),
     (["--out", "out.csv", "--assume", "sexx=M"], "there is no member column 'sexx'"),
 ]
 

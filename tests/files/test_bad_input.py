@@ -420,12 +420,12 @@ def test_a_model_that_does_not_exist(model: tuple[str, int]):
 
 
 def test_contributions_need_one_segment():
-    with pytest.raises(InputError, match="contributions belong to one segment"):
+    with pytest.raises(InputError, match="contributions need one segment per member"):
         MODEL.score(MEMBERS, DIAGNOSES, all_segments=True).contributions()
 
 
 def test_an_unknown_column_of_results():
-    with pytest.raises(InputError, match=r"no column 'raw' \(there are .*raw_score"):
+    with pytest.raises(InputError, match=r"no column 'raw' in the scores; choose from .*raw_score"):
         MODEL.score(MEMBERS, DIAGNOSES).table(["member_id", "raw"])
 
 

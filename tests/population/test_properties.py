@@ -18,7 +18,7 @@ from hccore import Model, load_model
 from hccore.base import threads as workers
 from hccore.base.dates import age_on
 from hccore.files import parquet_source, source
-from hccore.population import contributions, results, run as scoring
+from hccore.population import contributions, monthly_averages, run as scoring
 from hccore.population.member_dates import ages_on
 from hccore.population.profiles import columns_of
 from hccore.tables.code_systems import clean_code
@@ -247,9 +247,9 @@ def test_boundaries_of_batches_and_threads_do_not_matter(
     monkeypatch.setattr(parquet_source, "BATCH_ROWS", rows)
     monkeypatch.setattr(parquet_source, "CODE_BATCH_ROWS", rows)
     monkeypatch.setattr(workers, "_RANGE_ROWS", rows)
-    monkeypatch.setattr(results, "_ROWS", max(rows, 32))
+    monkeypatch.setattr(monthly_averages, "BATCH_MEMBERS", max(rows, 32))
     monkeypatch.setattr(scoring, "BLOCK_BITS", rows.bit_length())
-    monkeypatch.setattr(contributions, "_MEMBERS", max(rows, 32))
+    monkeypatch.setattr(contributions, "BATCH_ROWS", max(rows, 32))
     model = load_model("cms_hcc_v28", 2026)
     assert plain(model.score(*tables_of(crowd), threads=threads)) == crowd_result
 

@@ -1,60 +1,20 @@
-"""What a run gives back: scores, contributions, the report, and files written whole or not at all."""
+"""`Result`: the scores, averages, contributions and report of a run, as frames or as files."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from hccore import kernels
-from hccore.base.arrow import (
-    dictionary_array,
-    list_array,
-    number_array,
-    numpy_values,
-    single_array,
-    thousandths_array,
-    validity_bitmap,
-)
 from hccore.base.errors import InputError
-from hccore.base.rounding import apply_multiplier, round_quotient
 from hccore.base.threads import map_in_order
 from hccore.files.output import atomic_files, write_batches
-from hccore.population.assignment import ModelAssignment
-from hccore.population.compiled_model import CompiledModel
-from hccore.population.member_table import Months
-from hccore.population.run import Rows, Run, Scored
-
-if TYPE_CHECKING:
-    from hccore.payment.scores import PaymentScores
-
-T = TypeVar("T")
-_ROWS = 1 << 18  # of a batch of averages
-SCORE_COLUMNS = (
-    "member_id",
-    "model",
-    "year",
-    "segment",
-    "raw_score",
-    "demographic_score",
-    "disease_score",
-    "normalized_score",
-    "adjusted_score",
-    "payment_score",
-    "payment_hcc_count",
-    "hccs",
-)
-# Sub-models with several plans: the score of the member's own plan, and what its cost sharing makes of it.
-OWN_COLUMNS = ("SCORE", "CSR_FACTOR", "CSR_ADJUSTED_SCORE")
-SHARED_COLUMNS = ("member_id", "ID", "month")  # the same for all models
-EXTRA_COLUMNS = ("segment_reason", "blended_score", "frailty_score")
-PAYMENT_COLUMNS = ("normalized_score", "adjusted_score", "blended_score", "frailty_score", "payment_score")
+from hccore.population import monthly_averages, score_columns
+from hccore.population.run import Run
 
 
 class Result:
@@ -69,14 +29,14 @@ class Result:
         return self._run.report()
 
     def __repr__(self) -> str:
-        tables = [part.model.tables for part in self._run.assignments]
-        models = ", ".join(f"{one.model} {one.year}" for one in tables)
-        rows = f"{len(self._run.ids):,}"
+        all_tables = [assignment.model.tables for assignment in self._run.assignments]
+        models = ", ".join(f"{tables.model} {tables.year}" for tables in all_tables)
+        size = f"{len(self._run.ids):,}"
         if self._run.months is not None:
-            rows = f"{len(self._run.months.first):,} members ({rows} months)"
+            size = f"{len(self._run.months.first):,} members ({size} months)"
         else:
-            rows += " members"
-        return f"<hccore result: {rows}, {models}>"
+            size += " members"
+        return f"<hccore result: {size}, {models}>"
 
     # ---------------------------------------------------------------- scores
 
@@ -87,179 +47,72 @@ class Result:
 
     @cached_property
     def scores(self) -> Any:
-        """One row per member and model, in input order, as the kind of frame that the members came in.
+        """The scores, one row per member and model, in input order.
 
-        Columns: `member_id`, `month` (as it was given, where the members have such a column), `model`, `year`,
-        `segment`, `raw_score`, `demographic_score`, `disease_score`, `normalized_score`, `adjusted_score` (the
-        model's own, after the coding adjustment), `payment_score` (the blend of all models of the program's year,
-        plus frailty: the same in each of a member's rows; these three are null without a program),
-        `payment_hcc_count`, `hccs` (list of category numbers). With all segments: `ID`, every segment's score
-        under CMS's name, `hccs`.
-        Scores are the doubles nearest to whole thousandths. Members that were not scored have nulls.
+        The frame is of the same kind as the members: Arrow, pandas or Polars. Its columns are:
+
+        - `member_id`, and `month` as it was given, if the members have this column
+        - `model`, `year`, `segment`
+        - `raw_score`, `demographic_score`, `disease_score`
+        - `normalized_score`, and `adjusted_score` after the coding adjustment, both by this model
+        - `payment_score`: the blend of all models of the program and year, plus frailty. It is the same in each
+          of a member's rows. For models with cost-sharing factors, it is the adjusted raw score.
+        - `payment_hcc_count`, and `hccs` as a list of category numbers
+
+        Without a payment program, normalized, adjusted and payment scores are null (except payment scores from
+        cost-sharing factors). With `all_segments`, the columns are `ID`, the score of every segment under CMS's
+        name, and `hccs`.
+
+        Each score is the double nearest to a whole number of thousandths. Members who were not scored have nulls.
         """
         return self._frame(self.table())
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The scores as an Arrow table, all columns or the named ones.
-
-        There are also `segment_reason`, `blended_score` and `frailty_score`.
-        """
-        blocks = self._made(self.blocks(columns, text=False, plain=True))
-        return pa.Table.from_batches([batch for of_model in zip(*blocks, strict=True) for batch in of_model])
-
-    def _made(self, blocks: Iterable[Callable[[], T]]) -> Iterator[T]:
-        """What some functions give, worked out by the run's threads."""
-        return map_in_order(blocks, self._run.settings.workers, lambda block: block())
-
-    def column_names(self) -> list[str]:
-        """Columns of the scores, without the extra ones."""
-        month = ["month"] if self.has_months else []
-        if not self._run.settings.all_segments:
-            return ["member_id", *month, *SCORE_COLUMNS[1:]]
-        several = ["model", "year"] if len(self._run.assignments) > 1 else []
-        tables = [done.model.tables for done in self._run.assignments]
-        names = dict.fromkeys(segment.score_column for one in tables for segment in one.segments)
-        if any(one.has_populations for one in tables):
-            return ["ID", *month, *several, "MODEL", *names, *OWN_COLUMNS, "hccs"]
-        return ["ID", *month, *several, *names, "hccs"]
-
-    def blocks(
-        self, columns: Sequence[str] | None = None, *, text: bool, plain: bool
-    ) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
-        """Functions that give the scores of some members each: a batch for every model.
+        """The scores as an Arrow table.
 
         Parameters
         ----------
         columns : sequence of str, optional
-            Names to give, in this order.
-        text : bool
-            For CSV: scores as decimals with three places, `hccs` as numbers separated by blanks.
-        plain : bool
-            Words as text; otherwise as dictionaries, which are quicker to write.
+            Columns to return, in this order. Default: those of `scores`. Without `all_segments` there are also
+            `segment_reason`, `blended_score` and `frailty_score`.
 
         Raises
         ------
         InputError
-            If a column is unknown or named twice.
+            If a column is unknown or occurs more than once.
+        """
+        blocks = map_in_order(
+            self.blocks(columns, text=False, plain=True), self._run.settings.workers, lambda block: block()
+        )
+        return pa.Table.from_batches([batch for by_block in zip(*blocks, strict=True) for batch in by_block])
+
+    def column_names(self) -> list[str]:
+        """Names of the score columns, without those that are only returned on request (see `table`)."""
+        return score_columns.column_names(self._run)
+
+    def blocks(
+        self, columns: Sequence[str] | None = None, *, text: bool, plain: bool
+    ) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
+        """One function per block of members. It scores the block and returns one batch per model.
+
+        Parameters
+        ----------
+        columns : sequence of str, optional
+            Columns to return, in this order.
+        text : bool
+            For CSV: scores as decimals with three places, `hccs` as numbers separated by blanks.
+        plain : bool
+            Return plain arrays. Otherwise texts and scores are dictionary arrays, which are quicker to write.
+
+        Raises
+        ------
+        InputError
+            If a column is unknown or occurs more than once.
         """
         names = self.column_names() if columns is None else list(columns)
-        known = {*self.column_names(), *(() if self._run.settings.all_segments else EXTRA_COLUMNS)}
-        for name in names:
-            if name not in known:
-                raise InputError(f"there is no column {name!r} (there are {', '.join(sorted(known))})")
-        if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-            raise InputError(f"columns: {', '.join(twice)} is asked for more than once")
+        score_columns.check_columns(self._run, names)
         for block in self._run.blocks():
-            yield partial(self._block, names, block, text=text, plain=plain)
-
-    def _block(self, names: Sequence[str], block: slice, *, text: bool, plain: bool) -> list[pa.RecordBatch]:
-        every = self._run.score_block(block, hccs="hccs" in names)
-        paid: list[PaymentScores | None] = [None] * len(every)
-        if self._run.payments and set(names) & set(PAYMENT_COLUMNS):
-            paid = list(self._payment(block, every))
-        batches = []
-        shared: dict[tuple[str, int], pa.Array] = {}  # columns of models with rows of the same members
-        for part, done, payment in zip(self._run.assignments, every, paid, strict=True):
-            arrays = []
-            for name in names:
-                if name in SHARED_COLUMNS:
-                    key = name, id(done.profile)
-                    if key not in shared:
-                        shared[key] = self._given(name, done.rows)
-                    array = shared[key]
-                else:
-                    array = self._column(name, part, done, payment, text=text)
-                arrays.append(_plain(array) if plain else array)
-            batches.append(pa.RecordBatch.from_arrays(arrays, list(names)))
-        return batches
-
-    def _given(self, name: str, rows: Rows) -> pa.Array:
-        """Some rows of a column that is given back as it came."""
-        if name == "month" and self._run.months is not None:
-            return _taken(self._run.months.given, rows)
-        return _taken(self._run.ids, rows)
-
-    def _payment(self, block: slice, every: Sequence[Scored]) -> Iterator[PaymentScores]:
-        """Payment scores of a block, model by model."""
-        from hccore.payment.scores import ModelScores, payment_scores
-
-        # By every model, of all rows of the block.
-        raw = np.zeros((len(every), block.stop - block.start), np.int32)
-        for number, done in enumerate(every):
-            raw[number, _places(done.rows, block)] = done.scores[:, 0]
-        for number, mine in enumerate(every):
-            places = _places(mine.rows, block)
-            yield payment_scores(
-                [payment.for_rows(mine.rows, mine.profile) for payment in self._run.payments],
-                [
-                    ModelScores(scores[places], part.segment[mine.profile], part.scored[mine.profile])
-                    for scores, part in zip(raw, self._run.assignments, strict=True)
-                ],
-                number,
-            )
-
-    def _column(
-        self, name: str, part: ModelAssignment, done: Scored, paid: PaymentScores | None, *, text: bool
-    ) -> pa.Array:
-        tables = part.model.tables
-        profile, scored, raw = done.profile, done.scored, done.scores
-        n = len(profile)
-        if name == "model":
-            return _repeated(tables.model, n)
-        if name == "year":
-            return number_array(np.full(n, tables.year, np.int16))
-        if name in ("segment", "segment_reason"):
-            return self._segment_column(name, part, profile)
-        if name == "payment_hcc_count":
-            return number_array(done.n_hccs, scored)
-        if name == "hccs":
-            hccs = _hcc_lists(part.model, done)
-            return _join(_plain(hccs)) if text else hccs
-        if name in PAYMENT_COLUMNS:
-            if name == "payment_score" and tables.multipliers:
-                steps = apply_multiplier(raw[:, 0], part.multiplier(profile))
-                return _decimals(steps, scored) if text else thousandths_array(steps, scored)
-            if paid is None:
-                return pa.nulls(n, pa.decimal128(12, 3) if text else pa.float64())
-            steps, has = paid.column(name)
-            return _decimals(steps, has) if text else thousandths_array(steps, has)
-        own = np.maximum(part.segment[profile], 0)
-        if name == "MODEL":
-            return dictionary_array(own, [segment.population for segment in tables.segments], scored)
-        if name == "CSR_FACTOR":
-            return thousandths_array(part.multiplier(profile), scored)
-        thousandths: NDArray[Any]
-        if name in ("SCORE", "CSR_ADJUSTED_SCORE"):
-            thousandths = raw[np.arange(n), own]
-            if name == "CSR_ADJUSTED_SCORE":
-                thousandths = apply_multiplier(thousandths, part.multiplier(profile))
-        elif name == "raw_score":
-            thousandths = raw[:, 0]
-        elif name == "demographic_score":
-            thousandths = part.demographic(profile)
-        elif name == "disease_score":
-            thousandths = raw[:, 0] - part.demographic(profile)
-        else:
-            columns = [i for i, segment in enumerate(tables.segments) if segment.score_column == name]
-            applies = part.profiles.applies[profile]
-            thousandths = np.zeros(n, np.int64)
-            exists = np.zeros(n, np.bool_)
-            for column in columns:
-                exists |= applies[:, column]
-                thousandths = np.where(applies[:, column], raw[:, column], thousandths)
-            scored = scored & exists
-        return _decimals(thousandths, scored) if text else thousandths_array(thousandths, scored)
-
-    @staticmethod
-    def _segment_column(name: str, part: ModelAssignment, profile: NDArray[np.intp]) -> pa.Array:
-        segments = part.model.tables.segments
-        number, has = part.segment.astype(np.int32), part.scored & (part.segment >= 0)
-        if name == "segment":
-            words = [segment.name for segment in segments]
-        else:
-            words = [*(segment.reason for segment in segments), "given with the member"]
-            number = np.where(part.segment_given, np.int32(len(segments)), number)
-        return dictionary_array(number.take(profile), words, has.take(profile))
+            yield partial(score_columns.score_batches, self._run, names, block, text=text, plain=plain)
 
     # ---------------------------------------------------------------- averages over months
 
@@ -267,122 +120,84 @@ class Result:
     def averages(self) -> Any:
         """The mean of each member's monthly scores, one row per member and model.
 
-        Columns: `member_id`, `model`, `year`, `months` (scored ones), `raw_score` and `payment_score` (null where
-        scores are raw, or where a scored month has none): means of whole thousandths, rounded once, halves away
-        from zero. Members without a scored month have nulls.
+        The frame is of the same kind as the members. Its columns are `member_id`, `model`, `year`, `months` (the
+        number of scored months), `raw_score` and `payment_score`. The payment score is null if scores are raw, or
+        if a scored month has none. Means are computed from whole thousandths and rounded once to three decimals,
+        halves away from zero. Members without a scored month have nulls.
 
         Raises
         ------
         InputError
-            If the members have no column `month`, or with `all_segments`.
+            If the members have no column `month`, or all segments are scored.
         """
         return self._frame(pa.Table.from_batches(list(self.average_batches())))
 
     def average_batches(self, *, text: bool = False) -> Iterator[pa.RecordBatch]:
-        """The averages in pieces of a quarter of a million members (see `averages`)."""
-        months = self._run.months
-        if months is None:
-            raise InputError("averages are of monthly scores: give the members a column month")
-        if self._run.settings.all_segments:
-            raise InputError("averages belong to one segment; score without all_segments")
-        for part, means in zip(self._run.assignments, self._means(months), strict=True):
-            members = np.flatnonzero(means.present & ~self._run.index.missing)
-            for start in range(0, max(len(members), 1), _ROWS):
-                piece = members[start : start + _ROWS]
-                yield self._average_batch(part, months.ids, piece, means, text=text)
+        """The averages in batches of up to 262,144 members (see `averages`).
 
-    def _means(self, months: Months) -> list[_Means]:
-        """Months and summed scores of every member by each model."""
-        n = len(months.first)
-        every = [
-            _Means(np.zeros(n, np.bool_), *(np.zeros(n, np.int64) for _ in range(4)))
-            for _ in self._run.assignments
-        ]
-        for block in self._made(partial(self._raw_and_paid, block) for block in self._run.blocks()):
-            for means, (done, paid, has) in zip(every, block, strict=True):
-                person, scored = months.person[done.rows], done.scored
-                means.present[person[person >= 0]] = True
-                np.add.at(means.months, person[scored], 1)
-                np.add.at(means.raw, person[scored], done.scores[scored, 0])
-                np.add.at(means.paid_months, person[has], 1)
-                np.add.at(means.payment, person[has], paid[has])
-        return every
-
-    def _raw_and_paid(self, block: slice) -> list[tuple[Scored, NDArray[Any], NDArray[np.bool_]]]:
-        """Scores of a block by each model; payment scores in thousandths, and the rows that have one."""
-        every = self._run.score_block(block, hccs=False)
-        payments = list(self._payment(block, every)) if self._run.payments else None
-        found = []
-        for number, (part, done) in enumerate(zip(self._run.assignments, every, strict=True)):
-            paid: NDArray[Any] = done.scores[:, 0]
-            has = np.zeros(len(paid), np.bool_)
-            if part.model.tables.multipliers:
-                paid, has = apply_multiplier(paid, part.multiplier(done.profile)), done.scored
-            elif payments is not None:
-                paid, has = payments[number].column("payment_score")
-            found.append((done, paid, has))
-        return found
-
-    def _average_batch(
-        self, part: ModelAssignment, ids: pa.Array, members: NDArray[np.int64], means: _Means, *, text: bool
-    ) -> pa.RecordBatch:
-        months = means.months[members]
-        scored = months > 0
-        columns = {
-            "member_id": single_array(ids.take(number_array(members))),
-            "model": _plain(_repeated(part.model.tables.model, len(members))),
-            "year": number_array(np.full(len(members), part.model.tables.year, np.int16)),
-            "months": number_array(months.astype(np.int16)),
-        }
-        has = {"raw_score": scored, "payment_score": scored & (means.paid_months[members] == months)}
-        for name, total in (("raw_score", means.raw), ("payment_score", means.payment)):
-            mean = round_quotient(total[members], np.maximum(months, 1))
-            columns[name] = _decimals(mean, has[name]) if text else number_array(mean / 1000, has[name])
-        return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
-
-    def _frame(self, table: pa.Table) -> Any:
-        if self._run.library == "pandas":
-            return table.to_pandas()
-        if self._run.library == "polars":
-            import polars
-
-            return polars.from_arrow(table)
-        return table
+        Parameters
+        ----------
+        text : bool
+            For CSV: scores as decimals with three places.
+        """
+        return monthly_averages.average_batches(self._run, text=text)
 
     # ---------------------------------------------------------------- contributions
 
     def contributions(self) -> Any:
-        """Every term of every score, as the kind of frame that the members came in.
+        """The terms of every score, one row per member, model and variable.
 
-        Long form: `member_id`, `model`, `year`, `variable`, `kind`, `coefficient`, `codes` (list: the codes behind
-        a category), `dropped_by` (for categories that do not count: the parent or rule that dropped them; their
-        coefficient is null). The coefficients of a member add up to `raw_score` exactly (as thousandths). Reads
-        the diagnoses a second time.
+        The frame is of the same kind as the members. Its columns are:
+
+        - `member_id`, `month` if the members have this column, `model`, `year`
+        - `variable`, `kind`, `coefficient`
+        - `codes`: list of the codes behind a category
+        - `dropped_by`: for a category that does not count, the parent category or the rule that dropped it. Its
+          coefficient is null.
+
+        The coefficients of a member add up exactly to `raw_score`, as thousandths. The diagnoses are read a second
+        time.
 
         Raises
         ------
         InputError
-            With `all_segments`, or if the diagnoses came as a stream that cannot be read twice.
+            If all segments are scored, or the diagnoses came as a stream that can be read only once.
         """
         return self._frame(pa.Table.from_batches(list(self.contribution_batches())))
 
     def contribution_batches(self, *, text: bool = False) -> Iterator[pa.RecordBatch]:
-        """The contributions in pieces of whole members (see `contributions`)."""
-        from hccore.population.contributions import contribution_batches
+        """The contributions in batches of whole members, model by model (see `contributions`).
+
+        Parameters
+        ----------
+        text : bool
+            For CSV: coefficients as decimals with three places, `codes` separated by blanks.
+        """
+        # saves start-up: imports the reference algorithm
+        from hccore.population.contributions import batch_for_csv, contribution_batches
 
         if self._run.settings.all_segments:
-            raise InputError("contributions belong to one segment; score without all_segments")
+            raise InputError("contributions need one segment per member; score without all_segments")
         for source, _ in self._run.codes.values():
             if not source.repeatable:
                 raise InputError(
-                    f"{source.name} came as a stream that can be read once; pass a table or a file"
+                    f"{source.name} is a stream that can be read once, but contributions read it a second time; "
+                    "pass a table or a file"
                 )
         for batch in contribution_batches(self._run):
-            if text:
-                batch = _texts(batch)
-            yield batch
+            yield batch_for_csv(batch) if text else batch
 
-    # ---------------------------------------------------------------- files
+    # ---------------------------------------------------------------- frames and files
+
+    def _frame(self, table: pa.Table) -> Any:
+        """The table as the kind of frame that the members came in."""
+        if self._run.library == "pandas":
+            return table.to_pandas()
+        if self._run.library == "polars":
+            import polars  # optional: installed if the members came as a Polars frame
+
+            return polars.from_arrow(table)
+        return table
 
     def write(
         self,
@@ -393,138 +208,50 @@ class Result:
         averages: str | Path | None = None,
         report: str | Path | None = None,
     ) -> None:
-        """Write scores, and contributions, averages and the report if asked for; all of them or none.
+        """Write the scores and, if paths are given, contributions, averages and the report.
 
-        Rows of several models stand block by block: those of 262,144 members by the first model, by the second,
-        and so on, then those of the next members.
+        Either all files are written or none. With several models, rows are written in blocks of 262,144 members:
+        the rows of a block by the first model, by the second and so on, then those of the next block.
 
         Parameters
         ----------
         out, contributions, averages : path
             Ending in .parquet, .csv, .csv.gz or .arrow.
+        columns : sequence of str, optional
+            Columns of the scores, in this order (see `table`).
         report : path
             JSON.
 
         Raises
         ------
+        InputError
+            If a column is unknown or occurs more than once, or contributions or averages are not available.
         OutputError
             If a file cannot be written.
         """
+        threads = self._run.settings.workers
+        # Only Parquet takes dictionary arrays. In an Arrow file, all batches must have the same dictionary.
+        plain = not Path(out).name.lower().endswith(".parquet")
         with atomic_files([out, contributions, averages, report]) as paths:
-            threads = self._run.settings.workers
+            out_path, contributions_path, averages_path, report_path = paths
 
-            def scores(text: bool) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
-                # Dictionaries change from model to model, which an Arrow file cannot say.
-                return self.blocks(columns, text=text, plain=not Path(out).name.lower().endswith(".parquet"))
+            def score_blocks(text: bool) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
+                return self.blocks(columns, text=text, plain=plain)
 
-            write_batches(paths[0], scores, Path(out), threads)
-            for path, wanted, batches in (
-                (paths[1], contributions, self.contribution_batches),
-                (paths[2], averages, self.average_batches),
-            ):
-                if wanted is not None:
-                    write_batches(path, partial(_one_by_one, batches), Path(wanted), threads)
+            write_batches(out_path, score_blocks, Path(out), threads)
+            if contributions is not None:
+                make_blocks = partial(_one_batch_each, self.contribution_batches)
+                write_batches(contributions_path, make_blocks, Path(contributions), threads)
+            if averages is not None:
+                make_blocks = partial(_one_batch_each, self.average_batches)
+                write_batches(averages_path, make_blocks, Path(averages), threads)
             if report is not None:
-                paths[3].write_text(json.dumps(self.report, indent=2) + "\n", "utf-8")
+                report_path.write_text(json.dumps(self.report, indent=2) + "\n", "utf-8")
 
 
-def _one_by_one(
+def _one_batch_each(
     batches: Callable[..., Iterator[pa.RecordBatch]], text: bool
 ) -> Iterator[Callable[[], list[pa.RecordBatch]]]:
-    """Batches that are made one after the other, as functions that give them."""
+    """Wrap each batch in a function that returns it, the form that `write_batches` takes."""
     for batch in batches(text=text):
         yield lambda batch=batch: [batch]  # type: ignore[misc]
-
-
-class _Means(NamedTuple):
-    """Sums over the months of every member, int64[n_members] but for `present`.
-
-    Attributes
-    ----------
-    present : bool[n_members]     there is a row of the model
-    months, paid_months           scored months, and those with a payment score
-    raw, payment                  thousandths
-    """
-
-    present: NDArray[np.bool_]
-    months: NDArray[np.int64]
-    raw: NDArray[np.int64]
-    paid_months: NDArray[np.int64]
-    payment: NDArray[np.int64]
-
-
-# -------------------------------------------------------------------- columns
-
-
-def _places(rows: Rows, block: slice) -> Rows:
-    """Where some rows stand in their block."""
-    return slice(None) if isinstance(rows, slice) else rows - block.start
-
-
-def _taken(values: pa.ChunkedArray, rows: Rows) -> pa.Array:
-    """Some rows (in order) of an input column."""
-    if isinstance(rows, slice):
-        return single_array(values.slice(rows.start, rows.stop - rows.start))
-    if len(rows) == 0:
-        return single_array(values.slice(0, 0))
-    first = int(rows[0])
-    return single_array(values.slice(first, int(rows[-1]) + 1 - first)).take(number_array(rows - first))
-
-
-def _repeated(text: str, n: int) -> pa.Array:
-    return dictionary_array(np.zeros(n, np.int32), [text])
-
-
-def _decimals(thousandths: NDArray[np.int32] | NDArray[np.int64], scored: NDArray[np.bool_]) -> pa.Array:
-    """Whole thousandths as decimals with three places."""
-    words = np.empty((len(thousandths), 2), np.int64)
-    words[:, 0] = thousandths
-    words[:, 1] = words[:, 0] >> 63
-    buffers = [validity_bitmap(scored), pa.py_buffer(words)]
-    return pa.Array.from_buffers(pa.decimal128(12, 3), len(thousandths), buffers)
-
-
-def _hcc_lists(model: CompiledModel, done: Scored) -> pa.Array:
-    """The remaining categories as lists of their numbers; categories without a number are left out."""
-    variables = model.tables.variables
-    numbers = [variables[name].number for name in model.tables.categories]
-    shown = model.mask(
-        (name for name in model.tables.categories if variables[name].number), model.state_words
-    )
-    offsets = np.zeros(len(done.hccs) + 1, np.int32)
-    if np.array_equal(shown, model.kernel.counted):
-        total = int(done.n_hccs.sum(dtype=np.int64))
-    else:
-        total = kernels.list_bits(done.hccs, shown, offsets, np.zeros(0, np.int16))
-    bits = np.empty(total, np.int16)
-    if total:
-        kernels.list_bits(done.hccs, shown, offsets, bits)
-    return list_array(offsets, dictionary_array(bits, numbers), done.scored)
-
-
-def _plain(array: pa.Array) -> pa.Array:
-    """Values as they are, where they are kept as numbers in a dictionary."""
-    if pa.types.is_dictionary(array.type):
-        return array.cast(array.type.value_type)
-    if pa.types.is_list(array.type) and pa.types.is_dictionary(array.type.value_type):
-        return array.cast(pa.list_(pa.string()))
-    return array
-
-
-def _join(lists: pa.Array) -> pa.Array:
-    import pyarrow.compute as compute
-
-    return compute.binary_join(lists, " ")
-
-
-def _texts(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """A contribution batch for CSV."""
-    arrays = []
-    for name, array in zip(batch.schema.names, batch.columns, strict=True):
-        if name == "codes":
-            array = _join(array)
-        elif name == "coefficient":
-            thousandths = np.rint(numpy_values(array, null=0) * 1000).astype(np.int32)
-            array = _decimals(thousandths, np.asarray(array.is_valid().to_pylist(), np.bool_))
-        arrays.append(array)
-    return pa.RecordBatch.from_arrays(arrays, batch.schema.names)

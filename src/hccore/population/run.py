@@ -1,6 +1,6 @@
 """A population that is ready to be scored, and its scores block by block.
 
-This is the only module that calls the scoring kernels. `prepare.py` makes a `Run`; `results.py` turns its scores
+`prepare.py` makes a `Run`. Only this module scores; `results.py` turns its scores
 into tables.
 """
 

@@ -31,7 +31,7 @@ Figures = list[dict[str, Any]]
 
 
 def measure_jobs(sizes: Sequence[int], orders: Sequence[str], ids: Sequence[str], rounds: int) -> Figures:
-    """Measure whole jobs: all row orders with the first type of ids, and all types of ids with the first row order.
+    """Measure whole jobs: all row orders with the first type of ids, and the other types with the first row order.
 
     Raises
     ------

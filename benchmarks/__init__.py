@@ -1,1 +1,1 @@
-"""A realistic synthetic population, and what hccore does with it in how much time."""
+"""Measures time and memory of hccore and of other engines on a realistic synthetic population."""

@@ -1,4 +1,4 @@
-"""Scoring in memory, in a warm process: the call as a whole and its stages, so that the kernels stand apart."""
+"""Benchmark of scoring in memory, in a warm process: the whole call and each of its stages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start-up and single members: what a script, a service or a person at a prompt waits for."""
+"""Benchmarks of start-up and of single members."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CODES: dict[str, list[str]] = {
 
 
 def measure(benchmark: Any, step: str, rounds: int, env: Mapping[str, str] | None = None) -> None:
-    """Benchmark a step in new processes, not counting the first."""
+    """Benchmark a step in new processes. The first process is a warm-up and does not count."""
     walls: list[float] = []
     benchmark.pedantic(lambda: walls.append(run(STEPS[step], env).wall), rounds=rounds, warmup_rounds=1)
     benchmark.extra_info.update(wall=statistics.median(walls[-rounds:]))
@@ -69,7 +69,7 @@ def test_new_process(benchmark: Any, step: str, rounds: int) -> None:
 
 @pytest.mark.benchmark(group="new process")
 def test_first_score_without_cache(benchmark: Any, rounds: int, tmp_path: Path) -> None:
-    """Compile everything: what the very first run of a fresh installation waits for."""
+    """The first run of a new installation, which compiles all kernels."""
     walls: list[float] = []
 
     def cold() -> None:
@@ -99,6 +99,7 @@ def test_score_one(benchmark: Any, case: str) -> None:
 
 
 def check_score(model: hccore.Model, case: str, score: float) -> None:
+    """Check that a score equals that of `Model.score`."""
     members = pa.table({"member_id": ["A"], **{name: [value] for name, value in MEMBER.items()}})
     codes = pa.array(CODES[case], pa.string())
     diagnoses = pa.table({"member_id": pa.array(["A"] * len(codes), pa.string()), "icd10": codes})

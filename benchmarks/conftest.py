@@ -1,4 +1,4 @@
-"""Sizes, rounds and generated populations for the benchmarks that run under pytest."""
+"""Command-line options and fixtures of the benchmarks that run under pytest."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from benchmarks import files
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--members", default="20000", help="population sizes, separated by commas")
-    parser.addoption("--rounds", type=int, default=5, help="runs of each benchmark; the median counts")
+    parser.addoption(
+        "--rounds", type=int, default=5, help="runs of each benchmark; the result is their median"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -27,5 +29,5 @@ def rounds(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def make_files() -> Callable[..., files.Files]:
-    """Return a function that generates a population once and keeps it in `.data`."""
+    """A function that generates a population once and keeps its files in `.data`."""
     return files.make_files

@@ -1,4 +1,4 @@
-"""Generated populations on disk, each made once and kept in `.data`."""
+"""Files of generated populations. Each population is generated once and kept in `.data`."""
 
 from __future__ import annotations
 
@@ -21,39 +21,52 @@ DATA = Path(__file__).with_name(".data")
 
 @dataclass(frozen=True)
 class Files:
-    """A population on disk: `members.parquet`, `diagnoses.parquet`, for HHS also `ndc` and `hcpcs`."""
+    """The files of a population: `members.parquet` and `diagnoses.parquet`, for HHS also `ndc` and `hcpcs`.
+
+    Attributes
+    ----------
+    folder : Path
+    model, year
+        The model that scores the population.
+    """
 
     folder: Path
     model: str
     year: int
 
-    def __getitem__(self, role: str) -> Path:
-        return self.folder / f"{role}.parquet"
+    def __getitem__(self, table: str) -> Path:
+        return self.folder / f"{table}.parquet"
 
     @cached_property
     def paths(self) -> dict[str, Path]:
+        """The files by table."""
         return {path.stem: path for path in sorted(self.folder.glob("*.parquet"))}
 
     @cached_property
     def members(self) -> int:
+        """Number of members."""
         return int(pq.read_metadata(self["members"]).num_rows)
 
     @cached_property
     def rows(self) -> int:
-        """Rows of diagnoses and drugs."""
-        return sum(pq.read_metadata(path).num_rows for role, path in self.paths.items() if role != "members")
+        """Number of rows of diagnoses and drugs."""
+        return sum(
+            pq.read_metadata(path).num_rows for table, path in self.paths.items() if table != "members"
+        )
 
     @cached_property
     def expected(self) -> Expected:
+        """The scores of a sample of members by the plain-Python reference."""
         return self.expected_by(self.model, self.year)
 
-    def expected_by(self, model: str, year: int, together: Sequence[str] = ()) -> Expected:
-        return expected_scores(self.paths, model, year, together)
+    def expected_by(self, model: str, year: int, run_models: Sequence[str] = ()) -> Expected:
+        """The same by another model; see `expected_scores`."""
+        return expected_scores(self.paths, model, year, run_models)
 
 
 @cache
 def make_files(size: int, order: str = "shuffled", ids: str = "string") -> Files:
-    """Return a Medicare population of this size."""
+    """The files of a Medicare population of this size."""
     arguments = ["--members", str(size), "--order", order, "--ids", ids]
     name = f"{size}-{order}-{ids}"
     return _generated(name, "benchmarks.population", arguments, population.MODEL, population.YEAR)
@@ -61,20 +74,20 @@ def make_files(size: int, order: str = "shuffled", ids: str = "string") -> Files
 
 @cache
 def make_hhs_files(size: int) -> Files:
-    """Return a population for the HHS models of this size."""
+    """The files of a population of this size for the HHS models."""
     module, arguments = "benchmarks.hhs_population", ["--members", str(size)]
     return _generated(f"{size}-hhs", module, arguments, hhs_population.MODEL, hhs_population.YEAR)
 
 
 def _generated(name: str, module: str, arguments: Iterable[str], model: str, year: int) -> Files:
-    # Files of another generator or of other tables have another name, so that they are never mistaken for these.
+    # The folder name contains a hash of the generator and the tables, so that outdated files are never used.
     source = repr(sorted(load_tables(model, year).files.items())).encode()
     for code in (population, hhs_population):
         source += Path(str(code.__file__)).read_bytes()
     folder = DATA / f"{name}-{hashlib.sha256(source).hexdigest()[:8]}"
-    done = folder / "complete"
-    if not done.exists():  # generated in a process of its own, which gives all its memory back
+    complete = folder / "complete"
+    if not complete.exists():  # generated in another process, so that this one stays small
         command = [sys.executable, "-m", module, "--out", str(folder), *arguments]
         subprocess.run(command, check=True, cwd=Path(__file__).parents[1])
-        done.touch()
+        complete.touch()
     return Files(folder, model, year)

@@ -1,7 +1,7 @@
-"""A seeded, synthetic population for the HHS models: `python -m benchmarks.hhs_population --members 100000 ...`.
+"""Generates a synthetic population for the HHS models: `python -m benchmarks.hhs_population --members 100000 ...`.
 
-Infants, children and adults with metal levels and cost-sharing indicators, dated diagnoses, and drugs by NDC and
-HCPCS. As in `population.py`, frequencies are rough estimates and nothing comes from a real person.
+It has infants, children and adults with metal levels and cost-sharing indicators, dated diagnoses, and drugs by
+NDC and HCPCS. As in `population.py`, frequencies are rough estimates and nothing comes from a real person.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from benchmarks.population import (
     draw_counts,
     draw_rows,
     member_ids,
-    words,
+    text_array,
     write_population,
 )
 from hccore.tables.loading import load_tables
@@ -36,13 +36,20 @@ from hccore.tables.schema import ModelTables
 MODEL, YEAR = "hhs_hcc", 2026
 METALS = {"platinum": 0.03, "gold": 0.15, "silver": 0.55, "bronze": 0.26, "catastrophic": 0.01}
 NO_REDUCTION = 0.55  # share of members with CSR indicator 1
-# Rows a member, share of rows with a code of the model, number of other codes.
+# Rows per member, share of rows with a code of the model, number of other codes.
 DRUGS = {"ndc": (4.0, 0.12, 20_000), "hcpcs": (3.0, 0.03, 3_000)}
 
 
 @dataclass
 class Drugs:
-    """Rows of one table of drug codes: positions into the members and the codes."""
+    """The rows of one table of drug codes.
+
+    Attributes
+    ----------
+    member, code : int32[n_rows]
+        Positions in the members and in `codes`.
+    codes : list of str
+    """
 
     member: NDArray[np.int32]
     code: NDArray[np.int32]
@@ -51,21 +58,23 @@ class Drugs:
 
 @dataclass
 class HhsPopulation(Population):
-    """Members, their dated diagnoses, and `ndc` and `hcpcs` rows."""
+    """A population with dated diagnoses and with drugs by NDC and HCPCS."""
 
     drugs: dict[str, Drugs]
 
     @property
     def service_year(self) -> int:
+        """The year of the diagnoses: HHS uses those of the benefit year."""
         return self.year
 
     def columns(self) -> dict[str, Any]:
+        """The member columns except the id, as Arrow arrays."""
         facts = self.members
         return {
             "birth_date": pa.array(facts["birth_date"]),
             "age_last": pa.array(facts["age"].astype(np.int16)),
-            "sex": words(["M", "F"], facts["sex"]),
-            "metal": words(list(METALS), facts["metal"]),
+            "sex": text_array(["M", "F"], facts["sex"]),
+            "metal": text_array(list(METALS), facts["metal"]),
             "csr_indicator": pa.array(facts["csr_indicator"]),
             "enrollment_months": pa.array(facts["enrollment_months"]),
         }
@@ -73,9 +82,9 @@ class HhsPopulation(Population):
 
 def draw_members(n: int, rng: np.random.Generator, tables: ModelTables) -> dict[str, Any]:
     """Draw the facts of n members as of the end of the benefit year."""
-    kind = rng.choice(3, n, p=[0.02, 0.18, 0.80])
-    age = np.select([kind == 0, kind == 1], [rng.integers(0, 2, n), rng.integers(2, 21, n)], 0)
-    age = np.where(kind == 2, 21 + (rng.beta(1.6, 1.0, n) * 44).astype(np.int64), age)
+    age_group = rng.choice(3, n, p=[0.02, 0.18, 0.80])  # infants, children, adults
+    age = np.select([age_group == 0, age_group == 1], [rng.integers(0, 2, n), rng.integers(2, 21, n)], 0)
+    age = np.where(age_group == 2, 21 + (rng.beta(1.6, 1.0, n) * 44).astype(np.int64), age)
     metal = rng.choice(len(METALS), n, p=list(METALS.values())).astype(np.int8)
     indicator = np.ones(n, np.int8)
     reduced = rng.random(n) > NO_REDUCTION
@@ -102,13 +111,13 @@ def draw_members(n: int, rng: np.random.Generator, tables: ModelTables) -> dict[
         "metal": metal,
         "csr_indicator": indicator,
         "enrollment_months": months.astype(np.int8),
-        "new_enrollee": months < 6,  # these have fewer rows
+        "new_enrollee": months < 6,  # draw_counts gives them fewer rows
         "cluster": rng.choice(len(CLUSTERS), n, p=[share for share, _, _ in CLUSTERS]).astype(np.int8),
     }
 
 
 def draw_drugs(system: str, n: int, rng: np.random.Generator, tables: ModelTables) -> Drugs:
-    """Draw the rows of one table of drugs; the frequencies of codes are Zipf-like."""
+    """Draw the rows of one table of drugs. Code frequencies are Zipf-like."""
     rows, share, others = DRUGS[system]
     known = sorted(tables.codes[system])
     made_up = {f"{number:011d}" if system == "ndc" else f"{number:05d}" for number in range(1, others + 1)}
@@ -131,7 +140,7 @@ def draw_drugs(system: str, n: int, rng: np.random.Generator, tables: ModelTable
 def make_hhs_population(
     n: int, *, seed: int = SEED, model: str = MODEL, year: int = YEAR, made_up: int = 12_600
 ) -> HhsPopulation:
-    """Draw a population; parameters as in `make_population`."""
+    """Draw a population. The parameters are those of `make_population`."""
     tables = load_tables(model, year)
     book = code_book(model, year, seed, made_up)
     rng = np.random.default_rng([seed, 10])
@@ -142,7 +151,7 @@ def make_hhs_population(
 
 
 def write_hhs_population(population: HhsPopulation, out: Path, *, ids: str = "string") -> list[Path]:
-    """Write members, diagnoses, ndc and hcpcs as Parquet into a folder and return the paths."""
+    """Write members, diagnoses, ndc and hcpcs as Parquet files into a folder and return the paths."""
     paths = [*write_population(population, out, ids=ids)]
     names = member_ids(len(population), ids, population.seed)
     for system, drugs in population.drugs.items():

@@ -1,7 +1,7 @@
-"""Run a command and write what it took as JSON: `python -I -S launch.py RESULT COMMAND...`.
+"""Runs a command and writes its time and memory as JSON: `python -I -S launch.py RESULT COMMAND...`.
 
-A process of its own, because Linux counts the memory of whoever starts a program into that program's peak: this
-one is small, and imports nothing else for the same reason.
+Linux includes the memory of the starting process in the peak of the started one. So commands are started from
+this small process, which imports as little as possible.
 """
 
 import json
@@ -17,14 +17,14 @@ def main() -> int:
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
-    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes there, in KiB elsewhere
-    took = {
+    unit = 1 if sys.platform == "darwin" else 1024  # ru_maxrss is in bytes on macOS, in KiB elsewhere
+    measured = {
         "wall": wall,
         "cpu": usage.ru_utime + usage.ru_stime,
         "peak": usage.ru_maxrss * unit,
     }
     with open(result, "w", encoding="utf-8") as file:  # noqa: PTH123
-        json.dump(took, file)
+        json.dump(measured, file)
     return os.waitstatus_to_exitcode(status)
 
 

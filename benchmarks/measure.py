@@ -1,4 +1,4 @@
-"""What a process takes, and whether scores are right."""
+"""Measures time and memory of a process, and checks scores against the plain-Python reference."""
 
 from __future__ import annotations
 
@@ -25,78 +25,96 @@ from hccore.tables.loading import load_tables
 from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables
 
-CHECKED = 500  # members whose score is compared with the plain-Python reference
+SAMPLE_MEMBERS = 500  # their scores are compared with the plain-Python reference
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 
 @dataclass(frozen=True)
-class Took:
-    """Wall time and processor time in seconds, peak memory in bytes."""
+class Usage:
+    """Time and memory of a process.
+
+    Attributes
+    ----------
+    wall, cpu : float
+        Wall time and processor time in seconds.
+    peak : int
+        Peak memory in bytes.
+    """
 
     wall: float
     cpu: float
     peak: int
 
 
-def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Took:
-    """Run a command in a new process and measure it; raise with its messages if it fails."""
+def run(command: Sequence[str | Path], env: Mapping[str, str] | None = None) -> Usage:
+    """Run a command in a new process and measure it.
+
+    Raises
+    ------
+    RuntimeError
+        If the command fails. The message contains its output.
+    """
     env = dict(os.environ if env is None else env)
-    env.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has bytecode too
     with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "took.json"
+        result = Path(folder) / "usage.json"
         launch = [sys.executable, "-I", "-S", LAUNCHER, result, *command]
         done = subprocess.run(launch, capture_output=True, text=True, check=False, env=env, cwd=ROOT)
         if done.returncode:
             raise RuntimeError(f"{command} failed with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return Took(**json.loads(result.read_text()))
+        return Usage(**json.loads(result.read_text()))
 
 
 def python(code: str, *arguments: str | Path) -> list[str | Path]:
-    """Return a command that runs code in a new interpreter."""
+    """The command that runs code in a new interpreter."""
     return [sys.executable, "-c", code, *arguments]
 
 
 def module(name: str, *arguments: str | Path) -> list[str | Path]:
-    """Return the command that runs a module of this repository."""
+    """The command that runs a module of this repository."""
     return [sys.executable, "-m", name, *arguments]
 
 
 def hccore(*arguments: str | Path) -> list[str | Path]:
-    """Return the command line `hccore ...`, whatever folder the script stands in."""
+    """The command `hccore ...`. It does not depend on where the script is installed."""
     return python("from hccore.cli import command; command()", *arguments)
 
 
-def median(runs: Sequence[Took]) -> Took:
-    """Return the median of each figure."""
-    return Took(
+def median(runs: Sequence[Usage]) -> Usage:
+    """The median of each figure."""
+    return Usage(
         statistics.median(run.wall for run in runs),
         statistics.median(run.cpu for run in runs),
         int(statistics.median(run.peak for run in runs)),
     )
 
 
-# -------------------------------------------------------------------------- right answers
+# -------------------------------------------------------------------- expected scores
 
 
 @dataclass(frozen=True)
 class Expected:
-    """Scores in thousandths and segments by member id, for a sample of the members.
+    """The expected scores of a sample of members.
 
-    A member to whom the model does not apply has no segment and need not be there; members is None where there are
-    such members.
+    Attributes
+    ----------
+    members : int or None
+        Number of members that must have a score. None if the model does not apply to some members.
+    scores : dict of id to (segment, score)
+        Scores in thousandths. The segment is empty if the model does not apply to the member.
     """
 
     members: int | None
     scores: dict[Any, tuple[str, int]]
 
     def check(self, scores: pa.Table) -> int:
-        """Compare with the scores of everyone and return their total in thousandths.
+        """Compare a table of scores with the expected ones, and return the total of all scores in thousandths.
 
         Raises
         ------
         AssertionError
-            If a member is missing or any score of the sample differs.
+            If a member is missing, or a score of the sample differs.
         """
         if self.members is not None:
             assert scores.num_rows == self.members, f"{scores.num_rows} scores, {self.members} members"
@@ -114,7 +132,13 @@ class Expected:
 
 
 def in_thousandths(scores: pa.ChunkedArray) -> Any:
-    """Return scores as whole thousandths (0 for null); refuse any that is not whole."""
+    """Scores as whole thousandths, 0 for null.
+
+    Raises
+    ------
+    AssertionError
+        If a score has more than three decimals.
+    """
     exact = scores.cast(pa.float64()).fill_null(0.0).to_numpy() * 1000
     whole = np.rint(exact)
     assert np.abs(exact - whole).max(initial=0) < 1e-6, "a score with more than three decimals"
@@ -122,29 +146,29 @@ def in_thousandths(scores: pa.ChunkedArray) -> Any:
 
 
 def expected_scores(
-    files: Mapping[str, Path], model: str, year: int, together: Sequence[str] = ()
+    files: Mapping[str, Path], model: str, year: int, run_models: Sequence[str] = ()
 ) -> Expected:
     """Score an evenly spread sample of the members with the plain-Python reference.
 
     Parameters
     ----------
     files : mapping of str to Path
-        `members`, `diagnoses` and, for models that know them, `ndc` and `hcpcs`.
+        `members` and `diagnoses`, and `ndc` and `hcpcs` for models that use them.
     model, year
-        The model to score by.
-    together : sequence of str
-        The models of the run, of which each member gets those that apply.
+        The model to score with.
+    run_models : sequence of str
+        All models of a run with several models. Then members may be scored by another program instead.
     """
     tables = load_tables(model, year)
-    programs = {load_tables(other, year).program for other in together}
-    people = pq.read_table(files["members"])
-    sample = people.take(np.unique(np.linspace(0, people.num_rows - 1, CHECKED).astype(np.int64)))
-    codes: dict[Any, dict[str, list[Coded]]] = {person: {} for person in sample["member_id"].to_pylist()}
+    programs = {load_tables(other, year).program for other in run_models}
+    members = pq.read_table(files["members"])
+    sample = members.take(np.unique(np.linspace(0, members.num_rows - 1, SAMPLE_MEMBERS).astype(np.int64)))
+    codes: dict[Any, dict[str, list[Coded]]] = {member: {} for member in sample["member_id"].to_pylist()}
     wanted = sample["member_id"].combine_chunks()
-    for role, path in files.items():
-        if role == "members":
+    for table, path in files.items():
+        if table == "members":
             continue
-        name, system = ("icd10", "icd10cm") if role == "diagnoses" else (role, role)
+        name, system = ("icd10", "icd10cm") if table == "diagnoses" else (table, table)
         dated = system == "icd10cm" and tables.dated
         columns = ["member_id", name, *(["service_date"] if dated else [])]
         for batch in pq.ParquetFile(path).iter_batches(columns=columns):
@@ -152,39 +176,43 @@ def expected_scores(
                 given: Coded = (row[name], parse_date(row["service_date"]) or 0) if dated else row[name]
                 codes[row["member_id"]].setdefault(system, []).append(given)
     scores = {
-        person["member_id"]: reference_score(tables, person, codes[person["member_id"]], programs)
-        for person in sample.to_pylist()
+        member["member_id"]: reference_score(tables, member, codes[member["member_id"]], programs)
+        for member in sample.to_pylist()
     }
-    return Expected(None if len(together) > 1 else people.num_rows, scores)
+    return Expected(None if len(run_models) > 1 else members.num_rows, scores)
 
 
 def reference_score(
     tables: ModelTables,
-    person: Mapping[str, Any],
+    member: Mapping[str, Any],
     codes: Mapping[str, Sequence[Coded]],
     programs: Collection[str] = (),
 ) -> tuple[str, int]:
-    """Score one member with the plain-Python reference: segment (empty: does not apply), thousandths."""
+    """Segment and score in thousandths of one member, by the plain-Python reference.
+
+    The segment is empty and the score 0 if the model does not apply. `programs` are those of all models in the
+    run: the member may be scored by one of them instead (`applies_with` in `model.toml`).
+    """
     facts = {}
-    if tables.age_from_column and "age_last" in person:
-        facts["age"] = person["age_last"]
+    if tables.age_from_column and "age_last" in member:
+        facts["age"] = member["age_last"]
     elif tables.age_as_of is not None:
-        facts["age"] = age_on(person["birth_date"], datetime.date(tables.year, *tables.age_as_of))
+        facts["age"] = age_on(member["birth_date"], datetime.date(tables.year, *tables.age_as_of))
     for name, column in COLUMNS.items():
-        code = column.code(person[name]) if name in person else column.default
+        code = column.code(member[name]) if name in member else column.default
         if code is not None:
             facts[name] = code
     segment = choose_segment(tables, facts)
-    left = [
+    other_programs = [
         name for name, condition in tables.applies_with.items() if name in programs and not condition(facts)
     ]
-    if segment is None or left:
+    if segment is None or other_programs:
         return "", 0
-    trace = trace_member(tables, facts, codes, birth_date=parse_date(person["birth_date"]))
+    trace = trace_member(tables, facts, codes, birth_date=parse_date(member["birth_date"]))
     position = tables.segments.index(segment)
     return segment.name, score_of(tables, trace.variables, position)
 
 
 def age_on(birth_date: datetime.date, day: datetime.date) -> int:
-    """Return completed years."""
+    """The age in completed years on a day."""
     return day.year - birth_date.year - ((day.month, day.day) < (birth_date.month, birth_date.day))

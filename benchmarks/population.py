@@ -1,10 +1,10 @@
-"""A seeded, synthetic Medicare population: `python -m benchmarks.population --members 1000000 --out DIR`.
+"""Generates a synthetic Medicare population: `python -m benchmarks.population --members 1000000 --out DIR`.
 
-Nothing here comes from a real person. Frequencies are rough estimates: what matters for a benchmark is the
-order of magnitude. A member has about 11 diagnosis rows, heavy-tailed (a Poisson count whose rate is a gamma
-times a lognormal variable); a condition repeats over the year; about a quarter of the rows carry a payment
-code of the model named; the frequencies of codes are Zipf-like within each category. The same seed and size
-give the same population, whatever the order of rows or the kind of ids.
+Nothing here comes from a real person. Frequencies are rough estimates, because a benchmark needs only the order of
+magnitude. Members have 11 diagnosis rows on average, with a heavy tail: the count is Poisson, with a rate that is
+a gamma times a lognormal variable. Conditions repeat over the year. About a quarter of the rows have a payment
+code of the chosen model, and code frequencies are Zipf-like within each category. The same seed and size give the
+same population, for every order of rows and type of ids.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from hccore.tables.loading import load_tables
 Ints = NDArray[np.integer[Any]]
 
 MODEL, YEAR, SEED = "cms_hcc_v28", 2026, 20260201
-MEAN_ROWS, MOST_ROWS = 11.2, 400  # 11.0 in the end
-BLOCK = 1 << 20  # members drawn at a time
+MEAN_ROWS, MAX_ROWS = 11.2, 400  # per member; with the maximum, the mean is 11.0
+BLOCK_MEMBERS = 1 << 20  # drawn at a time
 
-# Frequent codes with weights. A category weighs as much as its codes here (or LIGHT), and these codes come
-# first within it. Codes that do not pay in the model are ignored, so that any model may be named.
-LIGHT = 1.5
-PAYMENT = """
+# Frequent payment codes with weights. A category has the weight of its codes here, but at least MIN_WEIGHT. These
+# codes are the most frequent ones of their category. Codes that the model does not map are ignored.
+MIN_WEIGHT = 1.5
+PAYMENT_CODES = """
 E119 70 E1122 42 E1165 40 E1142 30 E1151 18 E1169 12 E1140 10 E11319 8 E1121 7 E118 3 E1065 4 E109 3 E6601 60
 Z6841 20 I4891 55 I480 30 I4820 14 I4821 8 I4811 6 I495 9 I509 25 I110 22 I5032 16 I130 14 I5022 10 I5033 6
 I5030 6 I5020 5 I5023 4 I5042 3 I132 1 I429 8 I255 7 I420 4 I428 3 I739 28 I70211 5 I82409 3 I2699 4 I214 8
@@ -46,8 +46,8 @@ H353211 6 E113511 3 D849 8 D6869 3 K7460 5 K7290 2 B182 3 K5190 6 K5090 4 A419 1
 L89153 2 L97509 4 S72001A 3 Z89511 2 Z931 2 Z932 1 F1120 8 F1020 7 F1021 3 E43 5 B20 3 Z940 4 Z941 1 D571 1
 G931 2 Q909 1 K8681 1 D469 2 S32010A 3 G7000 2 N049 1
 """
-# Frequent codes that rarely pay, the most frequent first.
-OTHER = """
+# Frequent codes that most models do not pay, the most frequent first.
+OTHER_CODES = """
 I10 E785 Z0000 Z23 Z79899 K219 E559 Z1231 E039 E782 N390 I2510 Z87891 R0602 M5450 G4733 Z0001 Z794 R5383 M1711
 M1712 R079 H2513 Z1211 M25561 M25562 E7800 N400 F411 F32A R42 M810 Z7901 L821 L570 D649 N401 R059 J069 M48061
 K5900 H524 Z136 Z9181 R7303 E538 Z961 H04123 H401131 M5416 I340 I350 R609 R1310 K5730 Z860100 Z85828 Z955 Z950
@@ -61,7 +61,7 @@ MEN_ONLY, WOMEN_ONLY = (
     ("C61", "C60", "N40", "N41", "N52", "Z8546"),
     ("N95", "N81", "Z1231", "C53", "C54", "C56"),
 )
-# Members fall into clusters of disease: share of members, share of payment codes, weight of ICD-10 chapters.
+# Clusters of members with similar diseases: share of members, share of payment codes, weights of ICD-10 chapters.
 CLUSTERS: tuple[tuple[float, float, dict[str, float]], ...] = (
     (0.34, 0.17, {}),
     (0.18, 0.23, {}),
@@ -70,22 +70,22 @@ CLUSTERS: tuple[tuple[float, float, dict[str, float]], ...] = (
     (0.07, 0.30, {"C": 6.0, "D": 3.0}),
     (0.09, 0.30, {"F": 5.0, "G": 4.0}),
 )
-MADE_UP = 12_600  # codes of plausible shape that pay nothing: about what a million members show
+MADE_UP = 12_600  # made-up codes without payment, about as many as a million members have
 CLAIM_TYPES = (("professional", 0.74), ("outpatient", 0.20), ("inpatient", 0.06))
 
 
 @dataclass(frozen=True)
 class CodeBook:
-    """Codes, and the distribution of codes for each combination of cluster and sex.
+    """The codes of a population, and their distribution for each cluster and sex.
 
     Attributes
     ----------
     codes : list of str
-        Those that pay first.
+        Payment codes come first.
     paying : int
-        Number of codes that pay.
+        Number of payment codes.
     cumulative : float64[n_clusters * 2, n_codes]
-        Row `2 * cluster + (1 if female)`, ascending to 1.
+        Cumulative probabilities. Row `2 * cluster + (1 if female)`.
     """
 
     codes: list[str]
@@ -94,19 +94,19 @@ class CodeBook:
 
 
 def code_book(model: str, year: int, seed: int, made_up: int = MADE_UP) -> CodeBook:
-    """Draw up the codes of the population and how frequent they are.
+    """Choose the codes of the population and their frequencies.
 
     Parameters
     ----------
     model, year
-        The model whose codes are the payment codes.
+        The model that defines the payment codes.
     seed : int
     made_up : int
-        Number of codes of plausible shape beside the frequent ones that do not pay.
+        Number of made-up codes without payment, in addition to the frequent ones.
     """
     rng = np.random.default_rng([seed, 1])
-    words = PAYMENT.split()
-    weight_of = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+    listed = PAYMENT_CODES.split()
+    weight_of = dict(zip(listed[::2], map(float, listed[1::2]), strict=True))
     by_category: dict[str, list[str]] = {}
     mapping = load_tables(model, year).codes["icd10cm"]
     for code, targets in mapping.items():
@@ -115,26 +115,26 @@ def code_book(model: str, year: int, seed: int, made_up: int = MADE_UP) -> CodeB
     codes: list[str] = []
     weights: list[float] = []
     for category in sorted(by_category):
-        members = sorted(by_category[category])
-        shuffled = [members[i] for i in rng.permutation(len(members))]
+        in_category = sorted(by_category[category])
+        shuffled = [in_category[i] for i in rng.permutation(len(in_category))]
         ranked = sorted(shuffled, key=lambda code: -weight_of.get(code, 0.0))
         zipf = np.arange(1, len(ranked) + 1) ** -1.2
-        total = max(sum(weight_of.get(code, 0.0) for code in ranked), LIGHT)
+        total = max(sum(weight_of.get(code, 0.0) for code in ranked), MIN_WEIGHT)
         codes += ranked
         weights += list(zipf / zipf.sum() * total)
     paying = len(codes)
 
-    others = [code for code in OTHER.split() if code not in mapping]
+    others = [code for code in OTHER_CODES.split() if code not in mapping]
     codes += others + _made_up_codes(rng, made_up, {*mapping, *others})
     rank = np.arange(len(codes) - paying)
     weight = np.concatenate([weights, (rank + 4.0) ** -1.05])
 
     rows = []
     for _, share, chapters in CLUSTERS:
-        for foreign in (WOMEN_ONLY, MEN_ONLY):
+        for excluded in (WOMEN_ONLY, MEN_ONLY):
             row = weight * [chapters.get(code[0], 1.0) for code in codes]
             row[paying:] = weight[paying:]
-            row[[i for i, code in enumerate(codes) if code.startswith(foreign)]] = 0.0
+            row[[i for i, code in enumerate(codes) if code.startswith(excluded)]] = 0.0
             row[:paying] *= share / row[:paying].sum()
             row[paying:] *= (1 - share) / row[paying:].sum()
             rows.append(np.cumsum(row) / row.sum())
@@ -142,7 +142,7 @@ def code_book(model: str, year: int, seed: int, made_up: int = MADE_UP) -> CodeB
 
 
 def _made_up_codes(rng: np.random.Generator, n: int, taken: set[str]) -> list[str]:
-    """Draw distinct codes of the shape of ICD-10-CM that are not among those taken."""
+    """Draw distinct codes that look like ICD-10-CM and are not among those taken."""
     codes: dict[str, None] = {}
     while len(codes) < n:
         letter = "ABCDEFGHIJKLMNQRSTVWYZ"[rng.integers(22)]
@@ -155,14 +155,14 @@ def _made_up_codes(rng: np.random.Generator, n: int, taken: set[str]) -> list[st
 
 
 def draw_members(n: int, rng: np.random.Generator, year: int) -> dict[str, Any]:
-    """Draw the facts of n members as of the payment year, all independent of their ids."""
+    """Draw the facts of n members in the payment year. They do not depend on the ids."""
 
     def chance(probability: Any) -> NDArray[np.bool_]:
         drawn: NDArray[np.bool_] = rng.random(n) < probability
         return drawn
 
     def one_of(first: Any, second: Any) -> NDArray[np.int8]:
-        """1 with the first probability, 2 with the second, else 0."""
+        """1 with the first probability, 2 with the second, otherwise 0."""
         draw = rng.random(n)
         return np.where(draw < first, 1, np.where(draw < first + second, 2, 0)).astype(np.int8)
 
@@ -208,12 +208,26 @@ def draw_counts(members: dict[str, Any], rng: np.random.Generator) -> NDArray[np
     rate *= np.select([age >= 80, age >= 70], [1.26, 1.03], 0.86) * np.where(
         members["new_enrollee"], 0.35, 1.0
     )
-    return np.minimum(rng.poisson(rate), MOST_ROWS)
+    return np.minimum(rng.poisson(rate), MAX_ROWS)
 
 
 @dataclass
 class Rows:
-    """Diagnosis rows by member: positions into the members, the codes and the days of the year."""
+    """Diagnosis rows, sorted by member.
+
+    Attributes
+    ----------
+    member : int32[n_rows]
+        Position of the member.
+    code : uint16[n_rows]
+        Position in `CodeBook.codes`.
+    claim : int32[n_rows]
+        Position of the claim.
+    claim_day : int16[n_claims]
+        Day of the year.
+    claim_type : int8[n_claims]
+        Position in `CLAIM_TYPES`.
+    """
 
     member: NDArray[np.int32]
     code: NDArray[np.uint16]
@@ -225,7 +239,7 @@ class Rows:
 def draw_rows(
     members: dict[str, Any], counts: NDArray[np.int64], book: CodeBook, rng: np.random.Generator
 ) -> Rows:
-    """Draw the conditions of each member, repeat them over its rows, and group the rows into claims."""
+    """Draw the conditions of each member, repeat them over the member's rows, and group the rows into claims."""
     n = len(counts)
     kinds = np.where(counts > 0, 1 + rng.binomial(np.maximum(counts - 1, 0), 0.55), 0)
     group = np.repeat(2 * members["cluster"] + members["sex"], kinds)
@@ -236,7 +250,7 @@ def draw_rows(
         found = np.searchsorted(cumulative, draw[here], side="right")
         conditions[here] = np.minimum(found, len(book.codes) - 1)
 
-    # A member's first rows show each condition once; later ones repeat them, the first ones most.
+    # The first rows of a member have each condition once. Later rows repeat them, mostly the first ones.
     member = np.repeat(np.arange(n, dtype=np.int32), counts)
     position = np.arange(len(member)) - np.repeat(np.cumsum(counts) - counts, counts)
     row_kinds = np.repeat(kinds, counts)
@@ -259,7 +273,7 @@ def draw_rows(
 
 @dataclass
 class Population:
-    """Members and diagnosis rows, in memory as small integers; written as Parquet in pieces."""
+    """Members and diagnosis rows, held in memory as small integers."""
 
     members: dict[str, Any]
     rows: Rows
@@ -272,16 +286,16 @@ class Population:
 
     @property
     def service_year(self) -> int:
-        """The year of the diagnoses: Medicare pays by those of the year before."""
+        """The year of the diagnoses: Medicare uses those of the year before the payment year."""
         return self.year - 1
 
     def columns(self) -> dict[str, Any]:
-        """Return the member columns beside the id, as Arrow arrays."""
+        """The member columns except the id, as Arrow arrays."""
         facts = self.members
         columns: dict[str, Any] = {"birth_date": pa.array(facts["birth_date"])}
-        columns["sex"] = words(["M", "F"], facts["sex"])
+        columns["sex"] = text_array(["M", "F"], facts["sex"])
         columns["orec"] = pa.array(facts["orec"])
-        columns["dual_status"] = words(["none", "partial", "full"], facts["dual_status"])
+        columns["dual_status"] = text_array(["none", "partial", "full"], facts["dual_status"])
         for name in (
             "institutional",
             "new_enrollee",
@@ -291,7 +305,7 @@ class Population:
             "low_income",
         ):
             columns[name] = pa.array(facts[name].astype(np.int8))
-        columns["esrd_status"] = words(["none", "dialysis", "transplant", "graft"], facts["esrd_status"])
+        columns["esrd_status"] = text_array(["none", "dialysis", "transplant", "graft"], facts["esrd_status"])
         columns["months_since_graft"] = pa.array(facts["months_since_graft"].astype(np.int16))
         return columns
 
@@ -307,20 +321,20 @@ def make_population(
         Number of members.
     seed : int
     model, year
-        Payment codes are this model's; ages, dates and years fit this payment year.
+        The model of the payment codes, and the payment year for ages and dates.
     made_up : int
         See `code_book`.
     """
     book = code_book(model, year, seed, made_up)
     members: list[dict[str, Any]] = []
     counts: list[NDArray[np.int64]] = []
-    for block, start in enumerate(range(0, n, BLOCK)):
+    for block, start in enumerate(range(0, n, BLOCK_MEMBERS)):
         rng = np.random.default_rng([seed, 2, block])
-        members.append(draw_members(min(BLOCK, n - start), rng, year))
+        members.append(draw_members(min(BLOCK_MEMBERS, n - start), rng, year))
         counts.append(draw_counts(members[-1], rng))
 
     total = sum(int(block.sum()) for block in counts)
-    every = Rows(
+    all_rows = Rows(
         np.empty(total, np.int32),
         np.empty(total, np.uint16),
         np.empty(total, np.int32),
@@ -332,29 +346,34 @@ def make_population(
     for block, facts in enumerate(members):
         rows = draw_rows(facts, counts[block], book, np.random.default_rng([seed, 3, block]))
         here = slice(row, row + len(rows.member))
-        every.member[here] = rows.member + block * BLOCK
-        every.code[here] = rows.code
-        every.claim[here] = rows.claim + claims
+        all_rows.member[here] = rows.member + block * BLOCK_MEMBERS
+        all_rows.code[here] = rows.code
+        all_rows.claim[here] = rows.claim + claims
         days.append(rows.claim_day)
         types.append(rows.claim_type)
         row, claims = here.stop, claims + len(rows.claim_day)
-    every.claim_day, every.claim_type = np.concatenate(days), np.concatenate(types)
-    together = {name: np.concatenate([block[name] for block in members]) for name in members[0]}
-    return Population(together, every, book, year, seed)
+    all_rows.claim_day, all_rows.claim_type = np.concatenate(days), np.concatenate(types)
+    all_members = {name: np.concatenate([block[name] for block in members]) for name in members[0]}
+    return Population(all_members, all_rows, book, year, seed)
 
 
 # ------------------------------------------------------------------------ writing
 
 
 def member_ids(n: int, kind: str, seed: int) -> pa.Array:
-    """Make distinct member ids: `string` (M000000001), `mbi` (random, 11 characters) or `int`."""
+    """Distinct member ids: `string` (M000000001), `mbi` (random, 11 characters) or `int`."""
     if kind == "int":
         return pa.array(np.arange(100_000_001, 100_000_001 + n))
     if kind == "string":
         numbers = np.arange(1, n + 1)
         columns = [48 + numbers // 10**power % 10 for power in range(8, -1, -1)]
         return _fixed_strings(np.stack([np.full(n, ord("M")), *columns], axis=1))
-    digits, letters = b"0123456789", b"ACDEFGHJKMNPQRTUVWXY"  # Medicare's alphabet lacks S L O I B Z
+    return _medicare_ids(n, seed)
+
+
+def _medicare_ids(n: int, seed: int) -> pa.Array:
+    """Random Medicare beneficiary identifiers (MBI)."""
+    digits, letters = b"0123456789", b"ACDEFGHJKMNPQRTUVWXY"  # CMS does not use S L O I B Z
     both = letters + digits
     alphabets = [digits[1:], letters, both, digits, letters, both, digits, letters, letters, digits, digits]
     space = int(np.prod([len(alphabet) for alphabet in alphabets], dtype=np.int64))
@@ -371,26 +390,30 @@ def member_ids(n: int, kind: str, seed: int) -> pa.Array:
 
 
 def _fixed_strings(characters: Ints) -> pa.Array:
+    """A text array from character codes [n, width]."""
     n, width = characters.shape
     offsets = np.arange(0, (n + 1) * width, width, dtype=np.int32)
     data = np.ascontiguousarray(characters, np.uint8)
     return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(data))
 
 
-def words(labels: list[str], codes: Ints) -> pa.Array:
-    """Return codes as the words that they stand for."""
+def text_array(labels: list[str], codes: Ints) -> pa.Array:
+    """A text array of the labels with these positions."""
     return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), pa.array(labels))
 
 
 def member_table(population: Population, ids: pa.Array) -> pa.Table:
-    """Return the members as an Arrow table."""
+    """The members as an Arrow table."""
     return pa.table({"member_id": ids, **population.columns()})
 
 
 def row_order(rows: Rows, order: str, seed: int) -> NDArray[np.int32] | None:
-    """Return the positions of the rows in the order of the file, None for the order they are in.
+    """Positions of the rows in the order of the file. None: they keep their order.
 
-    `sorted`: by member. `claims`: claims in random order, the rows of one adjacent. `shuffled`: all random.
+    Parameters
+    ----------
+    order : {"sorted", "claims", "shuffled"}
+        By member; claims in random order, with the rows of each claim together; or fully random.
     """
     rng = np.random.default_rng([seed, 5])
     if order == "sorted":
@@ -409,7 +432,7 @@ def row_order(rows: Rows, order: str, seed: int) -> NDArray[np.int32] | None:
 def diagnosis_batches(
     population: Population, ids: pa.Array, order: NDArray[np.int32] | None, size: int
 ) -> Iterator[pa.Table]:
-    """Yield the diagnosis rows as Arrow tables of `size` rows."""
+    """The diagnosis rows as Arrow tables of at most `size` rows."""
     rows = population.rows
     codes = pa.array(population.book.codes)
     first = np.datetime64(f"{population.service_year}-01-01", "D")
@@ -424,18 +447,18 @@ def diagnosis_batches(
                 "icd10": pa.DictionaryArray.from_arrays(rows.code[here].astype(np.int32), codes),
                 "service_date": pa.array(first + rows.claim_day[claim].astype("timedelta64[D]")),
                 "claim_id": pa.array(claim.astype(np.int64) + 1),
-                "claim_type": words([name for name, _ in CLAIM_TYPES], rows.claim_type[claim]),
+                "claim_type": text_array([name for name, _ in CLAIM_TYPES], rows.claim_type[claim]),
             }
         )
 
-    with ThreadPoolExecutor(1) as ahead:  # the next batch is made while this one is written
+    with ThreadPoolExecutor(1) as executor:  # prepares the next batch while the caller writes this one
         starts = range(0, len(rows.member), size) or range(1)
-        waiting = ahead.submit(batch, starts[0])
+        pending = executor.submit(batch, starts[0])
         for start in starts[1:]:
-            current = waiting.result()
-            waiting = ahead.submit(batch, start)
+            current = pending.result()
+            pending = executor.submit(batch, start)
             yield current
-        yield waiting.result()
+        yield pending.result()
 
 
 def write_population(
@@ -447,7 +470,7 @@ def write_population(
     row_group_size: int = 1 << 20,
     compression: str = "snappy",
 ) -> tuple[Path, Path]:
-    """Write members.parquet and diagnoses.parquet into a folder and return their paths."""
+    """Write members.parquet and diagnoses.parquet into a folder, and return their paths."""
     out.mkdir(parents=True, exist_ok=True)
     options: dict[str, Any] = {"compression": compression, "store_schema": False}
     names = member_ids(len(population), ids, population.seed)
@@ -466,7 +489,7 @@ def write_population(
 
 # ----------------------------------------------------------------- the small sample
 
-# Members of each kind in data_samples, so that every segment of the Medicare models is met.
+# Number of members in data_samples by group. Together they reach every segment of the Medicare models.
 SAMPLE = {
     "new enrollee in a C-SNP": 6,
     "new enrollee": 14,
@@ -485,13 +508,13 @@ def write_sample(out: Path, seed: int = SEED) -> None:
     population = make_population(20_000, seed=seed, made_up=0)
     facts = population.members
     dual = np.array(["none", "partial", "full"])[facts["dual_status"]]
-    kinds = np.select(
+    groups = np.select(
         [facts["new_enrollee"] & facts["c_snp"], facts["new_enrollee"], facts["institutional"]],
         list(SAMPLE)[:3],
         np.char.add(np.where(facts["age"] >= 65, "aged ", "disabled "), dual),
     )
-    kinds[(facts["age"] < 65) & (facts["orec"] == 0) & ~facts["new_enrollee"]] = ""
-    chosen = np.sort(np.concatenate([np.flatnonzero(kinds == kind)[:n] for kind, n in SAMPLE.items()]))
+    groups[(facts["age"] < 65) & (facts["orec"] == 0) & ~facts["new_enrollee"]] = ""
+    chosen = np.sort(np.concatenate([np.flatnonzero(groups == group)[:n] for group, n in SAMPLE.items()]))
     ids = {int(member): f"S{number:04d}" for number, member in enumerate(chosen, 1)}
 
     out.mkdir(parents=True, exist_ok=True)
@@ -511,8 +534,8 @@ def write_sample(out: Path, seed: int = SEED) -> None:
         if rng.random() < 0.3 and len(code) > 3:
             code = f"{code[:3]}.{code[3:]}"
         lines.append([ids[int(rows.member[row])], code, first + rows.claim_day[rows.claim[row]]])
-    lines += [lines[row] for row in rng.integers(0, len(lines), 12)]  # rows sent twice
-    lines.append(["S9999", "E11.9", first + 100])  # nobody of that name
+    lines += [lines[row] for row in rng.integers(0, len(lines), 12)]  # repeated rows
+    lines.append(["S9999", "E11.9", first + 100])  # unknown member
     shuffled = [lines[row] for row in rng.permutation(len(lines))]
     _write_csv(out / "diagnoses.csv", ["member_id", "icd10", "service_date"], shuffled)
 
@@ -531,7 +554,7 @@ def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
 
 
 def summary(population: Population) -> str:
-    """Describe a population in a few figures."""
+    """A population in a few figures."""
     rows, n = population.rows, len(population)
     counts = np.bincount(rows.member, minlength=n)
     pays = rows.code < population.book.paying
@@ -545,9 +568,9 @@ def summary(population: Population) -> str:
         "with a payment code": np.bincount(rows.member[pays], minlength=n) > 0,
     }
     return (
-        f"{n:,} members, {len(rows.member):,} diagnosis rows: {counts.mean():.1f} a member, standard deviation "
+        f"{n:,} members, {len(rows.member):,} diagnosis rows: {counts.mean():.1f} per member, standard deviation "
         f"{counts.std():.0f}, median {np.median(counts):.0f}, 99th percentile {np.percentile(counts, 99):.0f}, "
-        f"most {counts.max()}; {pays.mean():.0%} of the rows carry a payment code; "
+        f"maximum {counts.max()}; {pays.mean():.0%} of the rows have a payment code; "
         f"{len(np.unique(rows.code)):,} distinct codes\n"
         + ", ".join(f"{name} {np.mean(share):.1%}" for name, share in shares.items())
     )

@@ -1,8 +1,8 @@
-"""Run the benchmarks and write their figures: `make bench`, `make bench-short`.
+"""Runs the benchmarks and writes their results: `make bench`, `make bench-short`.
 
-Writes `results.md` (what the README quotes) and `results.json` beside this file. `--short` runs everything once on
-20,000 members and writes nothing: it prints the figures, and only a wrong answer fails. `--release` also appends
-the figures of the installed version to `history.csv`.
+The results are written to `results.md` and `results.json` in this folder. The README quotes `results.md`.
+`--short` runs everything once on 20,000 members and prints the results without writing them. It fails only if a
+score is wrong. `--release` also appends the figures of the installed version to `history.csv`.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ Figures = list[dict[str, Any]]
 
 
 def measure_jobs(sizes: Sequence[int], orders: Sequence[str], ids: Sequence[str], rounds: int) -> Figures:
-    """Measure whole jobs: every order with the first kind of ids, every kind of ids with the first order.
+    """Measure whole jobs: all row orders with the first type of ids, and the other types with the first row order.
 
     Raises
     ------
     AssertionError
-        If an answer is wrong.
+        If a score is wrong.
     """
     figures: Figures = []
-    kinds = [(order, ids[0]) for order in orders] + [(orders[0], kind) for kind in ids[1:]]
+    variants = [(order, ids[0]) for order in orders] + [(orders[0], id_type) for id_type in ids[1:]]
     for size in sizes:
-        for order, kind in kinds:
-            print(f"{size:,} members, {order}, {kind} ids", file=sys.stderr, flush=True)
-            figures += jobs.whole_job(size, order, kind, rounds)
+        for order, id_type in variants:
+            print(f"{size:,} members, {order}, {id_type} ids", file=sys.stderr, flush=True)
+            figures += jobs.whole_job(size, order, id_type, rounds)
         print(f"{size:,} members: several models, HHS", file=sys.stderr, flush=True)
         figures += jobs.several_models(size, rounds)
         figures += jobs.hhs(size, rounds)
@@ -51,7 +51,7 @@ def measure_jobs(sizes: Sequence[int], orders: Sequence[str], ids: Sequence[str]
 
 
 def measure_calls(sizes: str, rounds: int) -> tuple[int, Figures]:
-    """Run pytest on the benchmarks of calls and start-up; return its exit code and what they noted."""
+    """Run the benchmarks of calls and start-up under pytest; return its exit code and the figures."""
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "benchmarks.json"
         command = [sys.executable, "-m", "pytest", str(HERE), "--benchmark-enable", "--benchmark-quiet"]
@@ -65,12 +65,12 @@ def measure_calls(sizes: str, rounds: int) -> tuple[int, Figures]:
 
 
 def check_totals(figures: Figures) -> None:
-    """Refuse runs that disagree: neither order nor ids change the scores of a population.
+    """Check that all runs on the same number of members have the same total: order and ids must not matter.
 
     Raises
     ------
     SystemExit
-        If two runs on the same number of members have different totals.
+        If the totals differ.
     """
     totals: dict[int, set[int]] = {}
     for figure in figures:
@@ -82,7 +82,7 @@ def check_totals(figures: Figures) -> None:
 
 
 def machine() -> dict[str, Any]:
-    """Describe where and with what the figures were measured."""
+    """The machine, the system and the versions of the packages."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):
@@ -107,35 +107,45 @@ def _processor() -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a Markdown table whose first column is text and the others figures."""
+    """A Markdown table. The first column is text, the others are numbers."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def milliseconds(seconds: float) -> str:
+    """Seconds as whole milliseconds."""
     return f"{seconds * 1e3:,.0f}"
 
 
-def compared(figures: Figures, group: str, beside: str) -> str:
-    """Lay out whole jobs: each engine's medians, and its ratios to the first one and to the floor."""
-    mine = [figure for figure in figures if figure["group"] == group]
+def compared(figures: Figures, group: str, first_engine: str) -> str:
+    """A table of whole jobs: the medians of each engine, and their ratios to the first engine and to the floor.
 
-    def kind(figure: dict[str, Any]) -> tuple[Any, ...]:
+    Parameters
+    ----------
+    figures
+    group : str
+        The group of the figures to show.
+    first_engine : str
+        The first engine, for the header.
+    """
+    of_group = [figure for figure in figures if figure["group"] == group]
+
+    def job_of(figure: dict[str, Any]) -> tuple[Any, ...]:
         return figure["members"], figure.get("order"), figure.get("ids")
 
     first: dict[tuple[Any, ...], dict[str, Any]] = {}
     floors: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for figure in mine:
-        first.setdefault(kind(figure), figure)
+    for figure in of_group:
+        first.setdefault(job_of(figure), figure)
         if figure["engine"] == jobs.FLOOR:
-            floors[kind(figure)] = figure
+            floors[job_of(figure)] = figure
     rows = []
-    for figure in mine:
-        base, floor = first[kind(figure)], floors.get(kind(figure))
-        what = f", {figure['order']}, {figure['ids']} ids" if "order" in figure else ""
+    for figure in of_group:
+        base, floor = first[job_of(figure)], floors.get(job_of(figure))
+        variant = f", {figure['order']}, {figure['ids']} ids" if "order" in figure else ""
         rows.append(
             [
-                f"{figure['members']:,}{what}: {figure['engine']}",
+                f"{figure['members']:,}{variant}: {figure['engine']}",
                 *(milliseconds(figure[name]) for name in ("wall", "cpu")),
                 f"{figure['peak'] / 1e6:,.0f}",
                 f"{figure['members'] / figure['wall']:,.0f}",
@@ -145,26 +155,26 @@ def compared(figures: Figures, group: str, beside: str) -> str:
             ]
         )
     header = ["members", "wall ms", "CPU ms", "peak MB", "members/s", "rows/s"]
-    header += [f"wall / {beside}", f"CPU / {beside}"]
+    header += [f"wall / {first_engine}", f"CPU / {first_engine}"]
     if floors:
         header += ["wall / floor", "CPU / floor"]
     return table(header, rows)
 
 
 def stages(figures: Figures) -> str:
-    """Show where the time of a call in a warm process goes."""
+    """A table of the stages of a call in a warm process."""
     rows = []
     for figure in figures:
         if figure["group"] == "in memory":
             name = f"{figure['members']:,} {figure['order']}"
             for stage, seconds in {"whole call": figure["median"], **figure["stages"]}.items():
-                each = [seconds * 1e9 / figure[of] for of in ("members", "rows")]
-                rows.append([f"{name}: {stage}", f"{seconds * 1e3:,.1f}", *(f"{ns:,.1f}" for ns in each)])
-    return table(["stage", "ms", "ns a member", "ns a row"], rows)
+                per_item = [seconds * 1e9 / figure[items] for items in ("members", "rows")]
+                rows.append([f"{name}: {stage}", f"{seconds * 1e3:,.1f}", *(f"{ns:,.1f}" for ns in per_item)])
+    return table(["stage", "ms", "ns per member", "ns per row"], rows)
 
 
 def start_up(figures: Figures) -> str:
-    """Show start-up beyond a bare interpreter, and single calls."""
+    """Tables of start-up times and of single members."""
     walls = {figure["step"]: figure["wall"] for figure in figures if figure["group"] == "new process"}
     bare = walls["bare interpreter"]
     rows = [[step, f"{wall * 1e3:,.0f}", f"{(wall - bare) * 1e3:,.0f}"] for step, wall in walls.items()]
@@ -177,30 +187,31 @@ def start_up(figures: Figures) -> str:
     return f"{processes}\n\n{table(['one member, warm', 'µs'], single)}"
 
 
-def render(where: dict[str, Any], figures: Figures) -> str:
-    """Write the page."""
-    packages = ", ".join(f"{name} {number}" for name, number in where["packages"].items())
+def render(environment: dict[str, Any], figures: Figures) -> str:
+    """The text of `results.md`."""
+    packages = ", ".join(f"{name} {number}" for name, number in environment["packages"].items())
     return f"""# Benchmark results
 
-Written by `make bench` on {where["date"]}: {where["processor"]}, {where["cores"]} cores,
-{where["memory_gib"]} GiB, {where["system"]}, Python {where["python"]}, {packages}.
-Medians (rounds: {where["rounds"]}); files in the page cache. The populations are synthetic (`population.py`,
-`hhs_population.py`): about 11 diagnosis rows a member, a quarter of them with a payment code.
+Written by `make bench` on {environment["date"]}: {environment["processor"]}, {environment["cores"]} cores,
+{environment["memory_gib"]} GiB, {environment["system"]}, Python {environment["python"]}, {packages}.
+Medians (rounds: {environment["rounds"]}). The files are in the page cache. The populations are synthetic
+(`population.py`, `hhs_population.py`), with about 11 diagnosis rows per member. A quarter of the rows
+have a payment code.
 
 ## The whole job
 
-CMS-HCC V28 of 2026 in a new process, Parquet in and Parquet out, imports included, compiled code cached. The
-engines run in turn, round by round; `hccore` writes the columns that the peers write (`peers/`: DuckDB SQL and
-streaming Polars, tuned). Segments, scores and counts of all members were equal in all engines, and equal to the
-plain-Python reference for a sample. Floor: a new process in which pyarrow reads the two columns `member_id` and
-`icd10`.
+CMS-HCC V28 of 2026, from Parquet to Parquet, in a new process. Times include imports. Compiled code is cached. The
+engines run in turn, round by round. The peers (`peers/`) are tuned DuckDB SQL and tuned streaming Polars; `hccore`
+writes the same columns as they do. All engines gave the same segments, scores and counts for all members, and the
+plain-Python reference gave the same for a sample. Floor: a new process in which pyarrow only reads the columns
+`member_id` and `icd10`.
 
 {compared(figures, "whole job", "hccore")}
 
 ## Several models in one pass
 
-Models of 2025, shuffled rows. Members with ESRD are scored by that model instead of CMS-HCC. With the columns that
-the peers write, and the model:
+Models of 2025, shuffled rows. Members with ESRD are scored by the ESRD model instead of CMS-HCC. With the columns
+that the peers write, and the model:
 
 {compared(figures, "several models, few", "V28 alone")}
 
@@ -210,14 +221,14 @@ With all columns:
 
 ## HHS
 
-The HHS-HCC models of 2026 with dated diagnoses, NDC and HCPCS, all columns written; `rows` are those of all three
-tables. Floor: pyarrow reads the ids, codes and dates.
+The HHS-HCC models of 2026 with dated diagnoses, NDC and HCPCS. All columns are written. `rows` counts the rows of
+all three tables of codes. Floor: pyarrow only reads ids, codes and dates.
 
 {compared(figures, "HHS", "hccore")}
 
 ## In memory
 
-`model.score` on Arrow tables in a warm process, and its stages as the run report has them.
+`model.score` on Arrow tables in a warm process, with the stages from the run report.
 
 {stages(figures)}
 
@@ -227,13 +238,16 @@ tables. Floor: pyarrow reads the ids, codes and dates.
 """
 
 
-def append_history(where: dict[str, Any], figures: Figures) -> None:
-    """Append one line: the whole job at each size, shuffled rows and text ids, by each engine."""
+def append_history(environment: dict[str, Any], figures: Figures) -> None:
+    """Append one line to the history: the whole job with shuffled rows and text ids, for each size and engine."""
     with HISTORY.open(encoding="utf-8", newline="") as file:
         header = next(csv.reader(file))
     line = {
-        "version": where["packages"]["hccore"],
-        **{name: where[name] for name in ("date", "processor", "cores", "memory_gib", "python", "rounds")},
+        "version": environment["packages"]["hccore"],
+        **{
+            name: environment[name]
+            for name in ("date", "processor", "cores", "memory_gib", "python", "rounds")
+        },
     }
     for figure in figures:
         if figure["group"] == "whole job" and (figure["order"], figure["ids"]) == ("shuffled", "string"):
@@ -249,40 +263,48 @@ def append_history(where: dict[str, Any], figures: Figures) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="20,000 members, once; write nothing")
-    parser.add_argument("--members", default="100000,1000000", help="sizes, separated by commas")
-    parser.add_argument("--orders", default="shuffled,sorted", help="of the rows: shuffled, claims, sorted")
-    parser.add_argument("--ids", default="string,mbi,int")
+    parser.add_argument(
+        "--short", action="store_true", help="run once on 20,000 members and print the results"
+    )
+    parser.add_argument("--members", default="100000,1000000", help="population sizes, separated by commas")
+    parser.add_argument(
+        "--orders",
+        default="shuffled,sorted",
+        help="row orders, separated by commas: shuffled, claims, sorted",
+    )
+    parser.add_argument(
+        "--ids", default="string,mbi,int", help="types of ids, separated by commas: string, mbi, int"
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--release", action="store_true", help="also append a line to history.csv")
     args = parser.parse_args(argv)
     if args.release and args.short:
-        parser.error("a release is not measured with --short")
+        parser.error("--release needs a full run; leave out --short")
     sizes, orders, ids, rounds = args.members, args.orders.split(","), args.ids.split(","), args.rounds
     if args.short:
         sizes, orders, rounds = "20000", ["shuffled"], 1
     try:
         figures = measure_jobs([int(size) for size in sizes.split(",")], orders, ids, rounds)
     except AssertionError as error:
-        print(f"WRONG ANSWER: {error}", file=sys.stderr)
+        print(f"wrong score: {error}", file=sys.stderr)
         return 1
     code, calls = measure_calls(sizes, rounds)
     if code:
         return code
     figures += calls
     check_totals(figures)
-    where = {**machine(), "rounds": rounds}
-    page = render(where, figures)
+    environment = {**machine(), "rounds": rounds}
+    page = render(environment, figures)
     if args.short:
         print(page)
         return 0
     (HERE / "results.md").write_text(page, encoding="utf-8")
-    results = json.dumps({"machine": where, "figures": figures}, indent=1)
+    results = json.dumps({"machine": environment, "figures": figures}, indent=1)
     (HERE / "results.json").write_text(f"{results}\n", encoding="utf-8")
     print(f"Written: {HERE / 'results.md'}, {HERE / 'results.json'}")
     if args.release:
-        append_history(where, figures)
-        print(f"A line for {where['packages']['hccore']} appended to {HISTORY}")
+        append_history(environment, figures)
+        print(f"A line for {environment['packages']['hccore']} was appended to {HISTORY}")
     return 0
 
 

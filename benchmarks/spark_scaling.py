@@ -1,12 +1,17 @@
-"""Wall and CPU seconds of a whole Spark job, Parquet to Parquet, on one and on two cores.
+"""Measures wall and CPU seconds of a whole Spark job, from Parquet to Parquet, on one and on two cores.
 
     .venv/bin/python -m benchmarks.spark_scaling benchmarks/.data/1000000-shuffled-string-*
 
-Needs Java and the extra `spark`. Every run is a new Spark on `local[cores]` that does the job twice; the second
-time counts. The first starts the Python workers, loads the compiled kernels and lets the JVM compile: a cluster
-does so once, not once a million members. Also measured: the same job with a function that only counts the rows of
-a bucket, which is Spark's own share; the engine alone in one process with one thread; and what a Python worker
-does with one bucket (the whole folder), which gives the memory that a row takes there.
+Needs Java and the extra `spark`. Every run starts a new Spark on `local[cores]` and does the job twice. Only the
+second time counts, because the first one starts the Python workers, loads the compiled kernels and lets the JVM
+compile. A cluster does this once, not once per million members.
+
+Modes:
+
+score     the whole job
+shuffle   the same job with a function that only counts rows: the time that Spark takes by itself
+engine    the engine without Spark, in one process with one thread
+bucket    what a Python worker does with one bucket (all members), to measure the memory per row
 """
 
 from __future__ import annotations
@@ -27,7 +32,8 @@ ROOT = Path(__file__).parents[1]
 
 
 def session(cores: int, buckets: int, local: str) -> Any:
-    from pyspark.sql import SparkSession
+    """A new Spark session that keeps its temporary files in the folder `local`."""
+    from pyspark.sql import SparkSession  # not needed by all modes
 
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.master(f"local[{cores}]").config("spark.driver.memory", "4g")
@@ -37,30 +43,30 @@ def session(cores: int, buckets: int, local: str) -> Any:
         "spark.ui.showConsoleProgress": "false",
         "spark.log.level": "ERROR",
         "spark.sql.shuffle.partitions": str(buckets),
-        "spark.sql.files.maxPartitionBytes": "32m",  # so that the one file of a million members is several tasks
+        "spark.sql.files.maxPartitionBytes": "32m",  # splits the file of a million members into several tasks
     }.items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
 
 
 def cpu_seconds() -> float:
-    """Of this process and all that came of it: the JVM, the Python workers, and those that have ended."""
+    """CPU seconds of this process and its descendants: the JVM and the Python workers, also ended ones."""
     parent, spent = {}, {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
             pid = int(stat.parent.name)
             parent[pid], spent[pid] = int(fields[1]), sum(map(int, fields[11:15]))
-    ours, found = {os.getpid()}, 0
-    while len(ours) > found:
-        found = len(ours)
-        ours |= {pid for pid, above in parent.items() if above in ours}
-    return sum(spent[pid] for pid in ours) / os.sysconf("SC_CLK_TCK")
+    family, size = {os.getpid()}, 0
+    while len(family) > size:  # add children until there are no more
+        size = len(family)
+        family |= {pid for pid, parent_pid in parent.items() if parent_pid in family}
+    return sum(spent[pid] for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
 def whole_job(spark: Any, folder: Path, out: Path, mode: str) -> tuple[float, float]:
-    """Wall and CPU seconds from reading Parquet to having written Parquet."""
-    from hccore import spark as on_spark
+    """Wall and CPU seconds of a job, from reading Parquet to writing Parquet."""
+    from hccore import spark as hccore_spark  # not needed by all modes
 
     members = spark.read.parquet(str(folder / "members.parquet"))
     diagnoses = spark.read.parquet(str(folder / "diagnoses.parquet"))
@@ -68,28 +74,29 @@ def whole_job(spark: Any, folder: Path, out: Path, mode: str) -> tuple[float, fl
     if mode == "shuffle":
         from pyspark.sql import functions as F  # noqa: N812
 
-        def deal(frame: Any, *columns: str) -> Any:
+        def buckets_of(frame: Any, *columns: str) -> Any:
             bucket = F.pmod(F.hash("member_id"), F.lit(int(spark.conf.get("spark.sql.shuffle.partitions"))))
             return frame.select(bucket.alias("bucket"), *columns).groupBy("bucket")
 
-        pair = deal(members, *members.columns).cogroup(deal(diagnoses, "member_id", "icd10"))
-        pair.applyInArrow(count_rows, "members long, codes long").write.parquet(str(out))
+        pairs = buckets_of(members, *members.columns).cogroup(buckets_of(diagnoses, "member_id", "icd10"))
+        pairs.applyInArrow(count_rows, "members long, codes long").write.parquet(str(out))
     else:
-        done = on_spark.score(members, diagnoses, model="cms_hcc_v28", year=2026)
-        done.scores.write.parquet(str(out))
-        done.close()
+        scored = hccore_spark.score(members, diagnoses, model="cms_hcc_v28", year=2026)
+        scored.scores.write.parquet(str(out))
+        scored.close()
     return time.perf_counter() - start, cpu_seconds() - cpu
 
 
-def count_rows(left: Any, right: Any) -> Any:
-    import pyarrow as pa
+def count_rows(members: Any, codes: Any) -> Any:
+    """The function of mode `shuffle`: numbers of rows of a bucket."""
+    import pyarrow as pa  # not needed by all modes
 
-    return pa.table({"members": [len(left)], "codes": [len(right)]})
+    return pa.table({"members": [len(members)], "codes": [len(codes)]})
 
 
 def one_bucket(folder: Path) -> tuple[float, float]:
-    """A worker's part: batches of 10,000 rows from a stream, as Spark sends them, and the engine on them."""
-    import pyarrow as pa
+    """Wall and CPU seconds of a worker for one bucket. Rows come in batches of 10,000, as Spark sends them."""
+    import pyarrow as pa  # not needed by all modes
 
     from hccore.partition import prepare
 
@@ -105,9 +112,7 @@ def one_bucket(folder: Path) -> tuple[float, float]:
         seconds = time.perf_counter() - start, cpu_seconds() - cpu
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         rows = {name: table.num_rows for name, table in tables.items()}
-        print(
-            f"note: {rows}, {len(scores)} scores: {before / 1024:.0f} MB before, {peak / 1024:.0f} MB at most"
-        )
+        print(f"note: {rows}, {len(scores)} scores: {before / 1024:.0f} MB before, peak {peak / 1024:.0f} MB")
         return seconds
 
 
@@ -122,19 +127,24 @@ for name in ("members", "diagnoses"):
 """
 
 
-def one_run(folder: Path, cores: int, buckets: int, mode: str) -> tuple[float, float]:
-    """In a process of its own."""
-    if mode == "engine":
-        import hccore
+def engine_alone(folder: Path) -> tuple[float, float]:
+    """Wall and CPU seconds of the engine without Spark, with one thread."""
+    import hccore  # not needed by all modes
 
-        model = hccore.load_model("cms_hcc_v28", 2026)
-        samples = ROOT / "data_samples"
-        model.score(samples / "members.csv", samples / "diagnoses.csv")
-        with tempfile.TemporaryDirectory() as out:
-            start, cpu = time.perf_counter(), cpu_seconds()
-            result = model.score(folder / "members.parquet", folder / "diagnoses.parquet", threads=1)
-            result.write(Path(out) / "scores.parquet")
-            return time.perf_counter() - start, cpu_seconds() - cpu
+    model = hccore.load_model("cms_hcc_v28", 2026)
+    samples = ROOT / "data_samples"
+    model.score(samples / "members.csv", samples / "diagnoses.csv")  # loads the compiled kernels
+    with tempfile.TemporaryDirectory() as out:
+        start, cpu = time.perf_counter(), cpu_seconds()
+        result = model.score(folder / "members.parquet", folder / "diagnoses.parquet", threads=1)
+        result.write(Path(out) / "scores.parquet")
+        return time.perf_counter() - start, cpu_seconds() - cpu
+
+
+def one_run(folder: Path, cores: int, buckets: int, mode: str) -> tuple[float, float]:
+    """Wall and CPU seconds of one run in this process."""
+    if mode == "engine":
+        return engine_alone(folder)
     if mode == "bucket":
         return one_bucket(folder)
     local = tempfile.TemporaryDirectory()
@@ -154,7 +164,7 @@ def one_run(folder: Path, cores: int, buckets: int, mode: str) -> tuple[float, f
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("folder", type=Path, help="with members.parquet and diagnoses.parquet")
+    parser.add_argument("folder", type=Path, help="folder with members.parquet and diagnoses.parquet")
     parser.add_argument("--buckets", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--one", nargs=2, metavar=("MODE", "CORES"), help=argparse.SUPPRESS)
@@ -162,22 +172,22 @@ def main() -> None:
     if args.one:
         print("seconds", *one_run(args.folder, int(args.one[1]), args.buckets, args.one[0]))
         return
-    kinds = [("engine", 1), ("bucket", 1), ("score", 1), ("score", 2), ("shuffle", 1), ("shuffle", 2)]
-    found: dict[tuple[str, int], list[tuple[float, float]]] = {kind: [] for kind in kinds}
+    runs = [("engine", 1), ("bucket", 1), ("score", 1), ("score", 2), ("shuffle", 1), ("shuffle", 2)]
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {run: [] for run in runs}
     for _ in range(args.rounds):
-        for mode, cores in kinds:  # in turn, so that a busy minute does not hit one kind alone
+        for mode, cores in runs:  # in turn, so that other load on the machine affects all of them
             command = [sys.executable, "-m", "benchmarks.spark_scaling", str(args.folder)]
             command += ["--buckets", str(args.buckets), "--one", mode, str(cores)]
             done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-            said = done.stdout.splitlines()
-            seconds = next(line for line in said if line.startswith("seconds"))
+            lines = done.stdout.splitlines()
+            seconds = next(line for line in lines if line.startswith("seconds"))
             wall, cpu = map(float, seconds.split()[1:])
             found[mode, cores].append((wall, cpu))
-            notes = "; ".join(line for line in said if line.startswith("note"))
+            notes = "; ".join(line for line in lines if line.startswith("note"))
             print(f"{mode} {cores}: {wall:.1f} s, CPU {cpu:.1f} s {notes}", flush=True)
-    for (mode, cores), runs in found.items():
-        wall, cpu = (statistics.median(values) for values in zip(*runs, strict=True))
-        print(f"{mode:8} local[{cores}]  medians of {len(runs)}: {wall:6.1f} s, CPU {cpu:6.1f} s")
+    for (mode, cores), measured in found.items():
+        wall, cpu = (statistics.median(values) for values in zip(*measured, strict=True))
+        print(f"{mode:8} local[{cores}]  medians of {len(measured)}: {wall:6.1f} s, CPU {cpu:6.1f} s")
 
 
 if __name__ == "__main__":

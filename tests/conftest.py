@@ -1,6 +1,8 @@
-"""What all tests share: the folder of large reference data and the settings of hypothesis."""
+"""Settings of hypothesis and fixtures for all tests."""
 
 import os
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,24 +10,31 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Deadlines measure the machine, not the code: the first call of a kernel compiles it.
+# No deadlines, because the first call of a kernel compiles it.
 settings.register_profile("default", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+@pytest.fixture
+def restored_signal_handler() -> Iterator[None]:
+    """Restores the handler of SIGTERM, which the command line replaces."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.fixture(scope="session")
 def root() -> Path:
-    """Return the top of the repository."""
+    """The top folder of the repository."""
     return ROOT
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Return ``../shared``, large reference data beside the repository, or skip the test.
+    """The folder ``../shared`` with CMS's full releases. The test is skipped if it is missing.
 
-    Nothing in the repository depends on it: tests that use it compare with CMS's full releases,
-    and what they prove is also covered by small files under ``tests/golden``.
+    Small files under ``tests/golden`` cover the same cases, so the tests are complete without it.
     """
     path = ROOT.parent / "shared"
     if not path.is_dir():

@@ -1,5 +1,5 @@
-"""The same job done by other engines: what hccore is measured against, and an independent check of its answers.
+"""Scores CMS-HCC V28 of 2026 with other engines, to compare their speed and scores with those of hccore.
 
-Each module is a script, `python -m benchmarks.peers.<name> MEMBERS DIAGNOSES OUT`, that scores CMS-HCC V28 of 2026
-from Parquet to Parquet. They share nothing with hccore but the tables in `hcc_mappings`.
+Each module is a script, `python -m benchmarks.peers.<name> MEMBERS DIAGNOSES OUT`, that scores from Parquet to
+Parquet. The scripts use the tables in `hcc_mappings`, but no code of hccore.
 """

@@ -10,29 +10,31 @@ import duckdb
 
 from benchmarks.peers.lookups import SEGMENTS, Lookups, load
 
-WORD = 58  # HCCs to a BIGINT
-N = len(SEGMENTS)
+WORD_BITS = 58  # HCCs per BIGINT
+N_SEGMENTS = len(SEGMENTS)
 
 
 def create(con: Any, name: str, columns: str, rows: Sequence[Sequence[Any]]) -> None:
-    """Make a table of a list of rows; columns are `name TYPE, ...`."""
-    made = ", ".join(f"unnest(?)::{kind} AS {column}" for column, kind in map(str.split, columns.split(", ")))
+    """Create a table from a list of rows. `columns` has the form `name TYPE, name TYPE`."""
+    selected = ", ".join(
+        f"unnest(?)::{kind} AS {column}" for column, kind in map(str.split, columns.split(", "))
+    )
     con.execute(
-        f"CREATE TEMP TABLE {name} AS SELECT {made}", [list(column) for column in zip(*rows, strict=True)]
+        f"CREATE TEMP TABLE {name} AS SELECT {selected}", [list(column) for column in zip(*rows, strict=True)]
     )
 
 
 def words(hccs: Sequence[int]) -> tuple[int, int]:
-    """Return HCCs as bits of two words."""
-    found = [0, 0]
+    """HCCs as bits of two words."""
+    bits = [0, 0]
     for hcc in hccs:
-        found[hcc // WORD] |= 1 << hcc % WORD
-    return found[0], found[1]
+        bits[hcc // WORD_BITS] |= 1 << hcc % WORD_BITS
+    return bits[0], bits[1]
 
 
 def create_tables(con: Any, tables: Lookups) -> None:
-    """Make the small tables; whatever is looked up by segment has one key, `... * 9 + segment`."""
-    drops: dict[int, list[int]] = {tables.heart: []}  # a void HCC must drop nothing: see the query
+    """Create the lookup tables. Lookups by segment use one key, `... * 9 + segment`."""
+    drops: dict[int, list[int]] = {tables.heart: []}  # applied in the query, because a void HCC drops nothing
     for parent, child in tables.hierarchy:
         if parent != tables.heart:
             drops.setdefault(parent, []).append(child)
@@ -42,17 +44,19 @@ def create_tables(con: Any, tables: Lookups) -> None:
     create(con, "slots", "slot UTINYINT, hcc INT, lowest UTINYINT, highest UTINYINT, only_sex VARCHAR", slots)
     masks = [(hcc, *words([hcc]), *words(drops.get(hcc, []))) for hcc in hccs]
     create(con, "masks", "hcc INT, b0 BIGINT, b1 BIGINT, d0 BIGINT, d1 BIGINT", masks)
-    factors = [(hcc * N + s, value, meaning) for s, hcc, value, meaning in tables.factors]
+    factors = [(hcc * N_SEGMENTS + s, value, meaning) for s, hcc, value, meaning in tables.factors]
     create(con, "factors", "key INT, value INT, meaning INT", factors)
     con.execute(
         "CREATE TEMP TABLE bases AS SELECT unnest(range(len($1)))::INT AS key, unnest($1) AS base",
         [tables.base],
     )
     create(con, "terms", "s INT, needs INT, value INT", tables.interactions)
-    create(con, "counts", "key INT, value INT", [(n * N + s, value) for s, n, value in tables.counts])
+    create(
+        con, "counts", "key INT, value INT", [(n * N_SEGMENTS + s, value) for s, n, value in tables.counts]
+    )
     con.execute(
         f"""CREATE TEMP TABLE interactions AS
-        SELECT (m * {N} + s)::INT AS key, sum(value)::INT AS value
+        SELECT (m * {N_SEGMENTS} + s)::INT AS key, sum(value)::INT AS value
         FROM terms, range((SELECT max(needs) * 2 FROM terms)) r(m) WHERE m & needs = needs GROUP BY ALL"""
     )
 
@@ -74,8 +78,9 @@ def score(members: str, diagnoses: str, out: str) -> None:
               FROM read_parquet($members, file_row_number = true))""",
         {"members": members},
     )
-    # Codes first (three quarters of the rows carry none), then once each, and only then the members. The condition
-    # is a CASE lest DuckDB should join all members with all slots by age first, which takes ten times as long.
+    # Three quarters of the rows have no payment code. So codes are joined first, then made distinct, then joined
+    # with members. The condition is a CASE, because otherwise DuckDB first joins all members with all slots by
+    # age, and this takes ten times as long.
     con.execute(
         """CREATE TEMP TABLE hits AS
         WITH coded AS MATERIALIZED
@@ -85,7 +90,7 @@ def score(members: str, diagnoses: str, out: str) -> None:
         WHERE CASE WHEN only_sex IN ('', sex) THEN age BETWEEN lowest AND highest ELSE FALSE END""",
         {"diagnoses": diagnoses},
     )
-    # A heart HCC that is there counts (2) or is void (1).
+    # The heart HCC is absent (0), void (1) or counts (2).
     heart = words([tables.heart])
     needs = words(tables.heart_needs)
     drops = words([child for parent, child in tables.hierarchy if parent == tables.heart])
@@ -105,15 +110,15 @@ def score(members: str, diagnoses: str, out: str) -> None:
                     bit_or(meaning) | any_value(disabled) * {tables.disabled} AS meaning,
                     sum(factors.value) AS value
              FROM hits JOIN masks USING (hcc) JOIN kept USING (row)
-                  LEFT JOIN factors ON factors.key = hcc * {N} + s
+                  LEFT JOIN factors ON factors.key = hcc * {N_SEGMENTS} + s
              WHERE (b0 & k0) <> 0 OR (b1 & k1) <> 0 GROUP BY row),
         diseases AS
             (SELECT row, n, scored.value + coalesce(i.value, 0) + coalesce(c.value, 0) AS value
-             FROM scored LEFT JOIN interactions i ON i.key = meaning * {N} + s
-                         LEFT JOIN counts c ON c.key = least(n, 10) * {N} + s)
+             FROM scored LEFT JOIN interactions i ON i.key = meaning * {N_SEGMENTS} + s
+                         LEFT JOIN counts c ON c.key = least(n, 10) * {N_SEGMENTS} + s)
         SELECT member_id, {list(SEGMENTS)}[s + 1] AS segment, (base + coalesce(value, 0)) / 1000.0 AS raw_score,
                coalesce(n, 0)::SMALLINT AS payment_hcc_count
-        FROM people LEFT JOIN diseases USING (row) JOIN bases ON bases.key = cell * {N} + s
+        FROM people LEFT JOIN diseases USING (row) JOIN bases ON bases.key = cell * {N_SEGMENTS} + s
         ) TO '{out}' (FORMAT parquet)"""
     )
 

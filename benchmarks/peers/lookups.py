@@ -1,7 +1,7 @@
-"""The V28 tables of 2026 as small lists that an engine can join with, made with the standard library alone.
+"""The V28 tables of 2026 as small lists that an engine can join with. Uses only the standard library.
 
-A member's facts are one number, its `cell`: `age * 32 + female * 16 + orec * 4 + medicaid * 2 +
-new_enrollee_medicaid`. Whatever depends on the member alone is then a list with an entry for each cell.
+The facts of a member are encoded as one number, the cell: `age * 32 + female * 16 + orec * 4 + medicaid * 2 +
+new_enrollee_medicaid`. Values that depend only on the member are lists with one entry per cell.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parents[2] / "hcc_mappings" / "cms_hcc_v28" / "2026"
 AGES = 131
 CELLS = AGES * 32
-EVERYBODY = frozenset(range(CELLS))
+ALL_CELLS = frozenset(range(CELLS))
 SEGMENTS = (
     "COMMUNITY_NA",
     "COMMUNITY_PBA",
@@ -27,28 +27,28 @@ SEGMENTS = (
     "NE",
     "NE_SNP",
 )
-MOST_COUNTED = 10  # D10P: ten or more
+MAX_COUNTED = 10  # D10P: ten or more
 CLAUSES = {
-    "medicaid": frozenset(i for i in EVERYBODY if i & 2),
-    "new_enrollee_medicaid": frozenset(i for i in EVERYBODY if i & 1),
-    "sex = male": frozenset(i for i in EVERYBODY if not i & 16),
-    "sex = female": frozenset(i for i in EVERYBODY if i & 16),
+    "medicaid": frozenset(i for i in ALL_CELLS if i & 2),
+    "new_enrollee_medicaid": frozenset(i for i in ALL_CELLS if i & 1),
+    "sex = male": frozenset(i for i in ALL_CELLS if not i & 16),
+    "sex = female": frozenset(i for i in ALL_CELLS if i & 16),
 }
 
 
 @dataclass(frozen=True)
 class Lookups:
-    """What scoring needs to know. Scores are thousandths; an HCC is its position in CMS's table.
+    """The tables for scoring. Scores are in thousandths. An HCC is given by its position in CMS's table.
 
     Attributes
     ----------
     codes : list of (code, slot)
     slots : list of (HCC, lowest age, highest age, sex or "")
-        A slot is an HCC with the condition under which a code counts; most have none.
+        A slot is an HCC with a condition on the member. Most conditions are empty.
     hierarchy : list of (parent, child)
-    heart, heart_needs : HCC that is void unless one of the others is there
-    factors : list of (segment, HCC, thousandths, what the HCC means to interactions)
-    interactions : list of (segment, all the bits it needs, thousandths)
+    heart, heart_needs : an HCC, and the HCCs of which the member needs one for it to count
+    factors : list of (segment, HCC, thousandths, bits that the HCC sets for interactions)
+    interactions : list of (segment, bits that it needs, thousandths)
     disabled : the bit of disabled members in `interactions`
     counts : list of (segment, number of HCCs, thousandths)
     base : list of thousandths
@@ -68,12 +68,13 @@ class Lookups:
 
 
 def read(name: str) -> list[dict[str, str]]:
+    """The rows of a table."""
     with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def ages(clause: str) -> tuple[int, int] | None:
-    """Return the lowest and highest age of a clause of a condition, None if it is about something else."""
+    """The lowest and highest age of a clause of a condition. None if the clause is not about age."""
     if match := re.fullmatch(r"(\d+) <= age <= (\d+)", clause):
         return int(match[1]), int(match[2])
     if match := re.fullmatch(r"age (<|>=|=) (\d+)", clause):
@@ -83,8 +84,8 @@ def ages(clause: str) -> tuple[int, int] | None:
 
 
 def cells(condition: str) -> frozenset[int]:
-    """Return the cells for which a condition holds."""
-    found = EVERYBODY
+    """The cells for which a condition holds."""
+    found = ALL_CELLS
     for clause in condition.split(" and "):
         if clause not in CLAUSES:
             if limits := ages(clause):
@@ -93,19 +94,19 @@ def cells(condition: str) -> frozenset[int]:
                 match = re.fullmatch(r"orec (?:= (\d)|in \((.*)\))", clause)
                 assert match, clause
                 orec = {int(digit) for digit in (match[1] or match[2]).split(", ")}
-                CLAUSES[clause] = frozenset(i for i in EVERYBODY if i >> 2 & 3 in orec)
+                CLAUSES[clause] = frozenset(i for i in ALL_CELLS if i >> 2 & 3 in orec)
         found = found & CLAUSES[clause]
     return found
 
 
 def member_variables() -> dict[str, frozenset[int]]:
-    """Return the cells of every variable that depends on the member alone."""
+    """The cells that set each variable that depends only on the member."""
     found: dict[str, frozenset[int]] = {}
     for row in read("flags"):
         found[row["variable"]] = found.get(row["variable"], frozenset()) | cells(row["condition"])
     for rule in read("rules"):
         if rule["stage"] == "member":
-            hit = EVERYBODY
+            hit = ALL_CELLS
             for name in sorted(rule["when"].split(), key=lambda name: len(found[name])):
                 hit = hit & found[name]
             for name in rule["unless"].split():
@@ -115,6 +116,7 @@ def member_variables() -> dict[str, frozenset[int]]:
 
 
 def codes_and_slots(number: dict[str, int]) -> tuple[list[tuple[str, int]], list[tuple[int, int, int, str]]]:
+    """`Lookups.codes` and `Lookups.slots`, from the position of each HCC."""
     slots: dict[tuple[str, str], int] = {}
     codes = []
     with (FOLDER / "codes.csv").open(encoding="utf-8", newline="") as file:
@@ -141,8 +143,8 @@ def load() -> Lookups:
     codes, slots = codes_and_slots(number)
     factors = {row["variable"]: row for row in read("coefficients")}
 
-    def worth(variables: Iterable[str]) -> list[tuple[int, str, int]]:
-        """Return segment, variable and thousandths of all cells that are not empty."""
+    def coefficients_of(variables: Iterable[str]) -> list[tuple[int, str, int]]:
+        """Segment, variable and thousandths of all coefficients that are not blank."""
         return [
             (s, variable, round(float(factors[variable][segment]) * 1000))
             for variable in variables
@@ -151,9 +153,9 @@ def load() -> Lookups:
         ]
 
     base = [0] * (CELLS * len(SEGMENTS))
-    alone = member_variables()
-    for s, variable, value in worth(name for name in alone if name in factors):
-        for cell in alone[variable]:
+    of_members = member_variables()
+    for s, variable, value in coefficients_of(name for name in of_members if name in factors):
+        for cell in of_members[variable]:
             base[cell * len(SEGMENTS) + s] += value
 
     rules = read("rules")
@@ -178,11 +180,16 @@ def load() -> Lookups:
         hierarchy=[(number[row["parent"]], number[row["child"]]) for row in read("hierarchy")],
         heart=number[heart["clears"]],
         heart_needs=tuple(number[hcc] for hcc in heart["unless"].split()),
-        factors=[(s, number[hcc], value, meaning.get(number[hcc], 0)) for s, hcc, value in worth(number)],
-        interactions=[(s, sum(bits[part] for part in terms[name]), value) for s, name, value in worth(terms)],
+        factors=[
+            (s, number[hcc], value, meaning.get(number[hcc], 0)) for s, hcc, value in coefficients_of(number)
+        ],
+        interactions=[
+            (s, sum(bits[part] for part in terms[name]), value) for s, name, value in coefficients_of(terms)
+        ],
         disabled=bits["DISABL"],
         counts=[
-            (s, min(int(counted[name]["min"]), MOST_COUNTED), value) for s, name, value in worth(counted)
+            (s, min(int(counted[name]["min"]), MAX_COUNTED), value)
+            for s, name, value in coefficients_of(counted)
         ],
         base=base,
     )

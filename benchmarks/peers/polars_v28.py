@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from benchmarks.peers.lookups import AGES, MOST_COUNTED, SEGMENTS, Lookups, load
+from benchmarks.peers.lookups import AGES, MAX_COUNTED, SEGMENTS, Lookups, load
 
-N = len(SEGMENTS)
-EDITS = AGES * 2  # combinations of age and sex
+N_SEGMENTS = len(SEGMENTS)
+AGES_AND_SEXES = AGES * 2
 
 
 def frame(rows: Sequence[tuple[int, ...]], **types: type[pl.DataType]) -> pl.LazyFrame:
@@ -18,7 +18,7 @@ def frame(rows: Sequence[tuple[int, ...]], **types: type[pl.DataType]) -> pl.Laz
 
 
 def extras(tables: Lookups) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    """Return what interactions and counts add, by `... * 9 + segment`."""
+    """The coefficients of interactions and of counts, by `... * 9 + segment`."""
     terms = frame(tables.interactions, s=pl.Int32, needs=pl.Int32, value=pl.Int32)
     every = pl.LazyFrame(
         {"meaning": pl.Series(range(2 * max(bits for _, bits, _ in tables.interactions)), dtype=pl.Int32)}
@@ -26,10 +26,12 @@ def extras(tables: Lookups) -> tuple[pl.LazyFrame, pl.LazyFrame]:
     interactions = (
         terms.join(every, how="cross")
         .filter(pl.col("meaning") & pl.col("needs") == pl.col("needs"))
-        .group_by(key=pl.col("meaning") * N + pl.col("s"))
+        .group_by(key=pl.col("meaning") * N_SEGMENTS + pl.col("s"))
         .agg(interaction=pl.col("value").sum())
     )
-    counts = frame([(n * N + s, value) for s, n, value in tables.counts], key=pl.Int32, count=pl.Int32)
+    counts = frame(
+        [(n * N_SEGMENTS + s, value) for s, n, value in tables.counts], key=pl.Int32, count=pl.Int32
+    )
     return interactions, counts
 
 
@@ -37,17 +39,17 @@ def score(members: str, diagnoses: str, out: str) -> None:
     """Score from Parquet to Parquet."""
     tables = load()
     codes = pl.LazyFrame(tables.codes, schema={"icd10": pl.String, "slot": pl.UInt8}, orient="row")
-    keys: list[int] = []  # slot and the member's age and sex: what counts, and as which HCC
+    keys: list[int] = []  # combinations of slot, age and sex that count, with their HCCs
     hccs: list[int] = []
     for slot, (hcc, lowest, highest, only_sex) in enumerate(tables.slots):
         for sex in only_sex or "MF":
-            first = slot * EDITS + (sex == "F")
+            first = slot * AGES_AND_SEXES + (sex == "F")
             keys += range(first + lowest * 2, first + highest * 2 + 1, 2)
             hccs += [hcc] * (highest - lowest + 1)
     allowed = pl.LazyFrame({"key": keys, "hcc": hccs}, schema={"key": pl.Int32, "hcc": pl.Int32})
     hierarchy = frame(tables.hierarchy, hcc=pl.Int32, child=pl.Int32)
     factors = frame(
-        [(hcc * N + s, value, meaning) for s, hcc, value, meaning in tables.factors],
+        [(hcc * N_SEGMENTS + s, value, meaning) for s, hcc, value, meaning in tables.factors],
         key=pl.Int32,
         value=pl.Int32,
         meaning=pl.Int32,
@@ -86,8 +88,8 @@ def score(members: str, diagnoses: str, out: str) -> None:
             "row",
             "member_id",
             "s",
-            edit=age * 2 + female,
-            base_key=(age * 32 + female * 16 + facts) * N + pl.col("s"),
+            age_and_sex=age * 2 + female,
+            base_key=(age * 32 + female * 16 + facts) * N_SEGMENTS + pl.col("s"),
             disabled=((age < 65) & (orec != 0)).cast(pl.Int32) * tables.disabled,
         )
         .collect(engine="streaming")
@@ -99,8 +101,8 @@ def score(members: str, diagnoses: str, out: str) -> None:
         .join(codes, on="icd10")
         .select("member_id", "slot")
         .unique()
-        .join(people.select("row", "member_id", "s", "edit", "disabled"), on="member_id")
-        .with_columns(key=pl.col("slot").cast(pl.Int32) * EDITS + pl.col("edit"))
+        .join(people.select("row", "member_id", "s", "age_and_sex", "disabled"), on="member_id")
+        .with_columns(key=pl.col("slot").cast(pl.Int32) * AGES_AND_SEXES + pl.col("age_and_sex"))
         .join(allowed, on="key")
         .select("row", "s", "disabled", "hcc")
         .unique()
@@ -119,7 +121,7 @@ def score(members: str, diagnoses: str, out: str) -> None:
     dropped = found.join(hierarchy, on="hcc").select("row", hcc="child").unique()
     diseases = (
         found.join(dropped, on=["row", "hcc"], how="anti")
-        .with_columns(key=pl.col("hcc") * N + pl.col("s"))
+        .with_columns(key=pl.col("hcc") * N_SEGMENTS + pl.col("s"))
         .join(factors, on="key", how="left")
         .group_by("row")
         .agg(
@@ -130,8 +132,8 @@ def score(members: str, diagnoses: str, out: str) -> None:
             n=pl.len().cast(pl.Int32),
         )
         .with_columns(
-            interaction_key=(pl.col("meaning") | pl.col("disabled")) * N + pl.col("s"),
-            count_key=pl.col("n").clip(upper_bound=MOST_COUNTED) * N + pl.col("s"),
+            interaction_key=(pl.col("meaning") | pl.col("disabled")) * N_SEGMENTS + pl.col("s"),
+            count_key=pl.col("n").clip(upper_bound=MAX_COUNTED) * N_SEGMENTS + pl.col("s"),
         )
         .join(interactions, left_on="interaction_key", right_on="key", how="left")
         .join(counts, left_on="count_key", right_on="key", how="left")
@@ -146,7 +148,7 @@ def score(members: str, diagnoses: str, out: str) -> None:
         .join(base, left_on="base_key", right_on="key")
         .select(
             "member_id",
-            segment=pl.col("s").replace_strict(list(range(N)), list(SEGMENTS)),
+            segment=pl.col("s").replace_strict(list(range(N_SEGMENTS)), list(SEGMENTS)),
             raw_score=(pl.col("base") + pl.col("disease").fill_null(0)) / 1000,
             payment_hcc_count=pl.col("n").fill_null(0).cast(pl.Int16),
         )

@@ -1,4 +1,4 @@
-"""The public name of `hccore.distributed.buckets`: a run in buckets, on any engine that deals members out."""
+"""Scores a population in buckets, on any engine that distributes rows: `prepare`, `Job.score`, `Job.combine`."""
 
 from hccore.distributed.buckets import Job, prepare
 

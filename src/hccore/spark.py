@@ -1,4 +1,4 @@
-"""The public name of `hccore.distributed.spark`: a run on Spark."""
+"""Scores a population on Spark. Importing this module needs pyspark."""
 
 from hccore.distributed.spark import Scored, score
 

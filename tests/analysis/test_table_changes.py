@@ -1,4 +1,4 @@
-"""What `hccore tables diff` finds: each kind of change once, two pairs of packaged tables, the command line."""
+"""`hccore tables diff`: each kind of change, two pairs of packaged tables, the report and the command line."""
 
 import csv
 import re
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hccore.analysis.table_changes import Change, diff_tables, find_tables, same_names, write_csv
+from hccore.analysis.table_changes import Change, comparable_names, diff_tables, find_tables, write_csv
 from hccore.analysis.table_changes_text import report, summary
 from hccore.base.errors import OutputError, TableError, UnknownModelError
 from hccore.cli import main
@@ -48,7 +48,7 @@ def copied(tmp_path: Path) -> Callable[..., ModelTables]:
 
 
 def swap(*pairs: tuple[str, str]) -> Edit:
-    """Replace each text, which is there once, by another."""
+    """Replace texts that occur exactly once."""
 
     def edit(text: str) -> str:
         for old, new in pairs:
@@ -285,7 +285,7 @@ def test_segments(v28: ModelTables, copied: Callable[..., ModelTables]):
     assert cells.keys() == {("removed", "COMMUNITY_FBD"), ("added", "COMMUNITY_FBX")}
     line = next(line for line in summary(v28, new, found) if line.startswith("segments"))
     assert line.endswith("9 ->      9   2 changed, 1 added, 1 removed, "
-                         "1 reworded (a condition written differently, of the same meaning)")  # fmt: skip
+                         "1 reworded (a condition is written differently but means the same)")  # fmt: skip
 
 
 def test_order_of_segments(v28: ModelTables, copied: Callable[..., ModelTables]):
@@ -298,7 +298,7 @@ def test_order_of_segments(v28: ModelTables, copied: Callable[..., ModelTables])
     ]
 
 
-def test_population_and_who_has_a_score(copied: Callable[..., ModelTables]):
+def test_population_and_applies_of_segments(copied: Callable[..., ModelTables]):
     new = copied(
         "hhs_hcc/2025",
         segments=lambda text: text.replace(",INFANT,age < 2\n", ",BABY,age <= 2 and age != 2\n"),
@@ -366,8 +366,8 @@ def test_facts_and_sources(copied: Callable[..., ModelTables]):
     }
 
 
-def test_every_field_of_the_tables_is_looked_at():
-    """Whoever adds a field says here that `diff_tables` compares it."""
+def test_every_field_of_the_tables_is_compared():
+    """If you add a field, make `diff_tables` compare it, then add it here."""
     known = {
         ModelTables: "folder model year title program age_as_of sequential_hierarchy notes accepted sources "
         "variables flags groups rules hierarchy codes coefficients segments multipliers dated service_year "
@@ -422,17 +422,17 @@ def test_v24_to_v28():
     assert by_code["E119"] == ("HCC19", "HCC38")
     assert "B20" not in by_code  # HCC1 in both
 
-    same = same_names(old, new)
-    assert {name for name in same if name in old.categories} == {"HCC1", "HCC2", "HCC6"}
+    comparable = comparable_names(old, new)
+    assert {name for name in comparable if name in old.categories} == {"HCC1", "HCC2", "HCC6"}
     assert old.variables["HCC18"].label == "Diabetes with Chronic Complications"
     of_18 = Counter(c.change for c in changes if c.table == "coefficients" and c.name == "HCC18")
-    assert of_18 == {"removed": 7, "added": 7}  # never one number minus the other
+    assert of_18 == {"removed": 7, "added": 7}  # HCC18 is redefined, so its coefficients are not subtracted
     compared = {c.name for c in changes if c.table == "coefficients" and c.change == "changed"}
-    assert compared <= same
+    assert compared <= comparable
 
 
-def test_a_name_of_another_meaning_is_another_category(copied: Callable[..., ModelTables]):
-    """A code that leads to the same name in both models, of which the name means something else."""
+def test_codes_of_a_redefined_category_are_remapped(copied: Callable[..., ModelTables]):
+    """A code maps to the same name in both models, but the name means something else."""
     old = load_tables("cms_hcc_v24", 2025)
     new = copied(
         "cms_hcc_v24/2025",
@@ -444,7 +444,7 @@ def test_a_name_of_another_meaning_is_another_category(copied: Callable[..., Mod
         ),
     )
     changes = diff_tables(old, new)
-    assert same_names(old, new) == old.variables.keys() - {"HCC19"}
+    assert comparable_names(old, new) == old.variables.keys() - {"HCC19"}
     assert {c.change for c in changes if c.name == "E119"} == {"remapped"}
     assert {(c.table, c.change, c.name) for c in changes if c.table == "categories"} == {
         ("categories", "redefined", "HCC19"),
@@ -452,14 +452,14 @@ def test_a_name_of_another_meaning_is_another_category(copied: Callable[..., Mod
     }
     edges = {(c.change, c.name, c.detail) for c in changes if c.table == "hierarchy"}
     assert edges == {(what, name, "HCC19") for what in ("added", "removed") for name in ("HCC17", "HCC18")}
-    assert "1 name stands for something else in made_up (HCC19)" in " ".join(summary(old, new, changes))
+    assert "1 name has another meaning in made_up (HCC19)" in " ".join(summary(old, new, changes))
 
 
-# -------------------------------------------------------------------- in words
+# -------------------------------------------------------------------- the report
 
 
 def test_summaries_of_the_readme(root: Path):
-    """The two heads of reports in `hcc_mappings/README.md` are what the command prints."""
+    """The two summaries in `hcc_mappings/README.md` are those that the command prints."""
     text = (root / "hcc_mappings" / "README.md").read_text("utf-8")
     blocks = re.findall(
         r"^    \$ hccore tables diff (\S+) (\S+)\n((?:    .*\n|\n(?=    (?!\$)))+)", text, re.MULTILINE
@@ -474,7 +474,7 @@ def test_summaries_of_the_readme(root: Path):
         assert [line.removeprefix("    ") for line in shown.splitlines()] == lines
 
 
-def test_long_lists_are_shortened_unless_asked(capsys: pytest.CaptureFixture[str]):
+def test_long_lists_are_shortened_unless_full(capsys: pytest.CaptureFixture[str]):
     assert main(["tables", "diff", "cms_hcc_v24/2025", "cms_hcc_v28/2026"]) == 0
     short = capsys.readouterr().out
     assert main(["tables", "diff", "cms_hcc_v24/2025", "cms_hcc_v28/2026", "--full"]) == 0
@@ -489,7 +489,7 @@ def test_long_lists_are_shortened_unless_asked(capsys: pytest.CaptureFixture[str
     assert all(change.name in words for change in changes if change.table == "codes")
 
 
-def test_equal_folders_say_so(capsys: pytest.CaptureFixture[str]):
+def test_equal_folders_have_no_change(capsys: pytest.CaptureFixture[str]):
     assert main(["tables", "diff", "cms_hcc_v28/2026", "cms_hcc_v28/2026"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "cms_hcc_v28/2026 -> cms_hcc_v28/2026"
@@ -542,7 +542,7 @@ def test_folders_and_names(
     assert find_tables("cms_hcc_v28/2026") == v28
     assert main(["tables", "diff", "cms_hcc_v28/2026", str(own)]) == 0
     assert capsys.readouterr().out.startswith(f"cms_hcc_v28/2026 -> cms_hcc_v28/2026 ({own})\n")
-    monkeypatch.chdir(tmp_path)  # a folder of that path goes first
+    monkeypatch.chdir(tmp_path)  # a folder takes precedence over packaged tables
     assert find_tables("cms_hcc_v28/2026").folder == own
     monkeypatch.chdir(own)
     assert find_tables(".").folder == own

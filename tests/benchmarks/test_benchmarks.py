@@ -1,4 +1,4 @@
-"""The checks inside the benchmarks: a wrong answer must fail, whatever its speed."""
+"""The checks in the benchmarks: wrong scores must fail, and reports must be right."""
 
 import csv
 from pathlib import Path
@@ -43,22 +43,22 @@ def test_a_missing_member_fails(scored: tuple[Expected, pa.Table]):
         expected.check(scores.slice(1))
 
 
-def test_runs_that_disagree_fail():
+def test_runs_with_different_totals_fail():
     check_totals([{"members": 5, "total": 7}, {"members": 5, "total": 7}, {"members": 6, "total": 8}])
     with pytest.raises(SystemExit, match="5 members"):
         check_totals([{"members": 5, "total": 7}, {"members": 5, "total": 8}])
 
 
-def test_a_command_that_fails_shows_its_messages():
-    with pytest.raises(RuntimeError, match=r"failed with 3:\nsaid why"):
-        run(["sh", "-c", "echo said why; exit 3"])
+def test_a_failed_command_shows_its_output():
+    with pytest.raises(RuntimeError, match=r"failed with 3:\nthe reason"):
+        run(["sh", "-c", "echo the reason; exit 3"])
 
 
 def test_peak_memory_is_the_commands_own():
-    """Memory of this process must not be counted: it may be larger than the command's."""
+    """The memory of this process must not count, although it is larger than the command's."""
     held = bytearray(400 << 20)
-    took = run(["sh", "-c", "exit 0"])
-    assert took.peak < 100 << 20 < len(held)
+    usage = run(["sh", "-c", "exit 0"])
+    assert usage.peak < 100 << 20 < len(held)
 
 
 def figure(engine: str, members: int = 100_000, ids: str = "string", **other: Any) -> dict[str, Any]:

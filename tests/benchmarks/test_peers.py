@@ -1,4 +1,4 @@
-"""The other engines that hccore is measured against give its answers, for every member."""
+"""The other engines of the benchmarks give the same scores as hccore for all members."""
 
 from pathlib import Path
 

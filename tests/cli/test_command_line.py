@@ -1,12 +1,10 @@
-"""The command line: exit codes, what is written where, and what is said."""
+"""The command line: exit codes, files and messages."""
 
 import csv
 import gzip
 import json
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,9 @@ import pytest
 import hccore
 from hccore.cli import main, score as score_command
 
+pytestmark = pytest.mark.usefixtures("restored_signal_handler")
+
 V28 = ["--model", "cms_hcc_v28", "--year", "2026"]
-
-
-@pytest.fixture(autouse=True)
-def same_handler() -> Iterator[None]:
-    """The command line takes over SIGTERM for its process; not for that of the tests."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -46,7 +38,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 # -------------------------------------------------------------------- score
 
 
-def test_score_writes_a_row_a_member_in_order(sample: list[str], tmp_path: Path):
+def test_score_writes_one_row_per_member_in_order(sample: list[str], tmp_path: Path):
     out = tmp_path / "out.csv"
     assert main(["score", *sample, *V28, "--out", str(out), "--quiet"]) == 0
     written = rows(out)
@@ -142,7 +134,7 @@ def test_several_models(sample: list[str], tmp_path: Path):
     }
 
 
-def test_assume_stands_in_for_an_absent_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_assume_replaces_a_missing_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "m.csv").write_text("member_id,age,sex\nA,70,F\n", "utf-8")
     (tmp_path / "d.csv").write_text("member_id,icd10\nA,E119\n", "utf-8")
     base = ["score", str(tmp_path / "m.csv"), str(tmp_path / "d.csv"), *V28, "--out", str(tmp_path / "o.csv")]
@@ -153,7 +145,7 @@ def test_assume_stands_in_for_an_absent_column(tmp_path: Path, capsys: pytest.Ca
     assert rows(tmp_path / "o.csv")[0]["segment"] == "COMMUNITY_FBA"
 
 
-def test_invalid_members_stop_the_run_or_stay_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_invalid_members_stop_the_run_or_get_null_scores(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     text = "member_id,age,sex,orec,dual_status\nSECRET,70,X,0,none\nB,70,F,0,none\n"
     (tmp_path / "m.csv").write_text(text, "utf-8")
     (tmp_path / "d.csv").write_text("member_id,icd10\nB,E119\nZ,E119\n", "utf-8")
@@ -171,13 +163,13 @@ def test_invalid_members_stop_the_run_or_stay_null(tmp_path: Path, capsys: pytes
     assert [row["raw_score"] for row in rows(out)] == ["", "0.561"]
 
 
-def test_quiet_says_nothing(sample: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+def test_quiet_prints_nothing(sample: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["score", *sample, *V28, "--out", str(tmp_path / "o.csv"), "--quiet"]) == 0
     captured = capsys.readouterr()
     assert captured.out == captured.err == ""
 
 
-def test_nothing_is_written_to_standard_output(
+def test_score_prints_only_to_standard_error(
     sample: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     assert main(["score", *sample, *V28, "--out", str(tmp_path / "o.csv")]) == 0
@@ -275,7 +267,7 @@ def test_help_and_version_are_0(arguments: list[str], capsys: pytest.CaptureFixt
 # -------------------------------------------------------------------- explain, models, demo
 
 
-def test_explain_says_every_term(sample: list[str], capsys: pytest.CaptureFixture[str]):
+def test_explain_prints_every_term(sample: list[str], capsys: pytest.CaptureFixture[str]):
     model = hccore.load_model("cms_hcc_v28", 2026)
     scores = model.score(*sample).scores.to_pylist()
     chosen = max(scores, key=lambda row: row["payment_hcc_count"])
@@ -299,7 +291,9 @@ def test_explain_json_equals_the_scores(sample: list[str], capsys: pytest.Captur
     assert counted / 1000 == second["raw_score"]
 
 
-def test_explaining_nobody_does_not_repeat_the_id(sample: list[str], capsys: pytest.CaptureFixture[str]):
+def test_explain_of_an_unknown_member_does_not_print_the_id(
+    sample: list[str], capsys: pytest.CaptureFixture[str]
+):
     assert main(["explain", *sample, *V28, "--member", "SECRET"]) == 1
     message = capsys.readouterr().err
     assert "no row for the member asked for" in message
@@ -334,7 +328,7 @@ def test_demo_shows_the_sample(capsys: pytest.CaptureFixture[str], sample: list[
 
 
 def test_as_a_process(sample: list[str], tmp_path: Path):
-    """Once for real: exit codes, no progress bar in a pipe, and the folder it runs in does not matter."""
+    """In a process: exit codes, no progress bar in a pipe, and any working folder."""
     command = [sys.executable, "-m", "hccore"]
     out = tmp_path / "out.csv"
     done = subprocess.run(
@@ -359,7 +353,7 @@ def process(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, **options)
 
 
-def test_a_process_says_everything_before_it_ends(sample: list[str], tmp_path: Path):
+def test_a_process_prints_everything_before_it_ends(sample: list[str], tmp_path: Path):
     done = process("models", stdout=subprocess.PIPE)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") > 20
@@ -369,13 +363,13 @@ def test_a_process_says_everything_before_it_ends(sample: list[str], tmp_path: P
     assert len(rows(tmp_path / "out.csv")) == len(rows(Path(sample[0])))
 
 
-def test_a_process_ends_with_the_code_of_its_command(sample: list[str], tmp_path: Path):
+def test_exit_codes_of_a_process(sample: list[str], tmp_path: Path):
     missing = str(tmp_path / "nothing.csv")
     assert process("score", missing, missing, *V28, "--out", str(tmp_path / "out.csv")).returncode == 1
     assert process("score").returncode == 2
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_cannot_be_written_is_1():
     with Path("/dev/full").open("w") as full:
         done = process("models", stdout=full)
@@ -383,7 +377,7 @@ def test_output_that_cannot_be_written_is_1():
     assert "hccore: the output cannot be written: No space left on device" in done.stderr
 
 
-def test_libraries_that_cannot_be_loaded_ahead_do_no_harm(
+def test_libraries_that_cannot_be_preloaded_are_ignored(
     sample: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for number, broken in enumerate(

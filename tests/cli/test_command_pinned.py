@@ -1,16 +1,14 @@
-"""Every command of `hccore` with every option, as a table, and the exit codes.
+"""Every command of `hccore` with every option, and the exit codes.
 
-The table is written out so that an option that is lost, renamed or given another default shows as a difference.
+The table lists all options, so that a lost or renamed option and a changed default are found.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,9 @@ import pytest
 import hccore
 from hccore.cli import main
 
-# Flags or name, action, destination, metavar, default, required; what is not usual follows as a dictionary.
+pytestmark = pytest.mark.usefixtures("restored_signal_handler")
+
+# Flags, action, destination, metavar, default, required, and a dictionary of everything else.
 HELP = ("-h --help", "Help", "help", None, argparse.SUPPRESS, False, {})
 INPUTS = [
     ("", "Store", "members", "MEMBERS", None, True, {}),
@@ -94,14 +94,6 @@ OPTIONS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def same_handler() -> Iterator[None]:
-    """The command line takes over SIGTERM for its process; not for that of the tests."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture
 def sample(root: Path) -> list[str]:
     return [str(root / "data_samples" / name) for name in ("members.csv", "diagnoses.csv")]
@@ -109,7 +101,7 @@ def sample(root: Path) -> list[str]:
 
 @pytest.fixture
 def parser(monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
-    """The parser that the command line makes, caught where it is first used."""
+    """The parser of the command line, caught when it is used."""
     caught: list[argparse.ArgumentParser] = []
 
     def catch(self: argparse.ArgumentParser, *_: object) -> None:
@@ -124,7 +116,7 @@ def parser(monkeypatch: pytest.MonkeyPatch) -> argparse.ArgumentParser:
 
 
 def parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """The parser and those of all commands below it, by what is typed."""
+    """The parser and those of its subcommands, by command."""
     found = {parser.prog: parser}
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -134,7 +126,7 @@ def parsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParse
 
 
 def row(action: argparse.Action) -> tuple[Any, ...]:
-    """One option as it stands in the table."""
+    """The table entry of an option."""
     kind = type(action).__name__.removeprefix("_").removesuffix("Action")
     rest: dict[str, Any] = {}
     if action.choices is not None:
@@ -150,22 +142,22 @@ def row(action: argparse.Action) -> tuple[Any, ...]:
 # -------------------------------------------------------------------- options
 
 
-def test_there_are_these_commands_and_no_others(parser: argparse.ArgumentParser):
+def test_commands(parser: argparse.ArgumentParser):
     assert list(parsers(parser)) == list(OPTIONS)
 
 
 @pytest.mark.parametrize("command", OPTIONS)
-def test_a_command_has_these_options_and_no_others(command: str, parser: argparse.ArgumentParser):
+def test_options_of_a_command(command: str, parser: argparse.ArgumentParser):
     assert [row(action) for action in parsers(parser)[command]._actions] == OPTIONS[command]
 
 
-def test_no_options_exclude_each_other_in_the_parser(parser: argparse.ArgumentParser):
-    """Contradictions are found by the commands, which say why."""
+def test_the_parser_has_no_exclusive_options(parser: argparse.ArgumentParser):
+    """The commands check for contradictions, because their messages give the reason."""
     assert not any(each._mutually_exclusive_groups for each in parsers(parser).values())
 
 
 @pytest.mark.parametrize("command", OPTIONS)
-def test_every_command_says_what_it_does(command: str, parser: argparse.ArgumentParser):
+def test_descriptions_of_commands(command: str, parser: argparse.ArgumentParser):
     words = {
         "hccore": "Risk-adjustment scores, exact and explained.",
         "hccore score": "Score a population from files to a file.",
@@ -219,10 +211,10 @@ def test_an_error_is_1_with_one_message_and_no_file(
 ):
     monkeypatch.chdir(tmp_path)
     assert main(["score", *sample, *arguments]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("hccore: ")
-    assert said.err.count("hccore: ") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("hccore: ")
+    assert printed.err.count("hccore: ") == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -277,20 +269,20 @@ def test_wrong_usage_is_2(arguments: list[str], message: str, capsys: pytest.Cap
     with pytest.raises(SystemExit) as stopped:
         main(arguments)
     assert stopped.value.code == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith("usage: hccore")
-    assert message in said.err
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("usage: hccore")
+    assert message in printed.err
 
 
-def test_version_is_said(capsys: pytest.CaptureFixture[str]):
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]):
     with pytest.raises(SystemExit) as stopped:
         main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"hccore {hccore.__version__}\n"
 
 
-# The command ends its process itself, so its codes are also looked at from outside.
+# The command ends its process itself, so exit codes are also checked from outside.
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [(["models"], 0), (["explain", "no.csv", "no.csv", *V28, "--member", "A"], 1), (["nonsense"], 2)],

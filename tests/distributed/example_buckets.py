@@ -1,4 +1,4 @@
-"""The partition function of Spark under another engine: DuckDB deals the rows, processes score the buckets."""
+"""Scoring in buckets without Spark: DuckDB distributes the rows, and processes score the buckets."""
 
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -28,5 +28,5 @@ if __name__ == "__main__":
         scores, reports = zip(
             *pool.map(partial(score_bucket, job, members, diagnoses), range(BUCKETS)), strict=True
         )
-    print(job.combine(reports)["members"])  # before anything is written: it raises if members are invalid
+    print(job.combine(reports)["members"])  # raises if members are invalid, so nothing is written then
     parquet.write_table(pa.concat_tables(scores), out)

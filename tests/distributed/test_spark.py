@@ -1,6 +1,6 @@
-"""Scoring on a real local Spark: the same scores, the same report and the same errors as on one machine.
+"""Scoring on a local Spark: scores, report and errors equal those of one machine.
 
-Skipped where there is no pyspark or no Java; with HCCORE_NEED_SPARK set, as in CI, that is a failure.
+These tests are skipped if pyspark or Java is missing. With HCCORE_NEED_SPARK set, as in CI, they fail instead.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ import pytest
 
 import hccore
 from hccore.base.errors import InputError, UnknownModelError
-from tests.distributed.test_buckets import (
+from tests.support_buckets import (
     CASES,
     V28,
     Case,
     assert_same,
-    faulty,
     ids_of_two_types,
-    in_one_piece,
+    in_one_run,
+    invalid_sample,
     sample,
 )
 
-# Said by pyspark at every Arrow function while pandas is newer than itself; no pandas is used here.
+# pyspark warns at every Arrow function if pandas is newer than it supports. These tests do not use pandas.
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
 
 
-def why_not() -> str | None:
+def reason_to_skip() -> str | None:
     if importlib.util.find_spec("pyspark") is None:
         return "pyspark is not installed (pip install 'hccore[spark]')"
     home = os.environ.get("JAVA_HOME")
@@ -45,8 +45,8 @@ def why_not() -> str | None:
 
 @pytest.fixture(scope="session")
 def spark() -> Iterator[Any]:
-    """One Spark on two cores, small in every way."""
-    if reason := why_not():
+    """A small local Spark session on two cores."""
+    if reason := reason_to_skip():
         if os.environ.get("HCCORE_NEED_SPARK"):
             pytest.fail(reason)
         pytest.skip(reason)
@@ -79,11 +79,11 @@ def on_spark(spark: Any, case: Case, **more: Any) -> Any:
     return score(**frames_of(spark, case), models=case.models, **case.options, **more)
 
 
-def jobs_of(spark: Any, group: str) -> int:
+def job_count(spark: Any, group: str) -> int:
     return len(spark.sparkContext.statusTracker().getJobIdsForGroup(group))
 
 
-# What differs between engines and buckets is tested without Spark, in test_partition.py.
+# All cases run in test_buckets.py. Those in which Spark converts other types also run here.
 @pytest.mark.parametrize(
     "name",
     [
@@ -95,7 +95,7 @@ def jobs_of(spark: Any, group: str) -> int:
         "ids of two types",
     ],
 )
-def test_spark_gives_what_one_machine_gives(spark: Any, name: str) -> None:
+def test_scores_and_report_equal_those_of_one_machine(spark: Any, name: str) -> None:
     done = on_spark(spark, CASES[name], buckets=5)
     assert_same(done.scores.toArrow(), done.report, CASES[name])
     done.close()
@@ -111,11 +111,11 @@ def test_no_codes_and_more_buckets_than_members(spark: Any) -> None:
         done.close()
 
 
-def test_invalid_values_are_one_error_and_nothing_is_kept(spark: Any) -> None:
+def test_invalid_values_are_one_error_and_nothing_stays_cached(spark: Any) -> None:
     with pytest.raises(InputError) as one_machine:
-        in_one_piece(faulty())
+        in_one_run(invalid_sample())
     with pytest.raises(InputError) as error:
-        on_spark(spark, faulty(), buckets=5)
+        on_spark(spark, invalid_sample(), buckets=5)
     expected = re.sub(r" \(first at row [\d,]+\)", "", str(one_machine.value)).replace(
         " (--on-invalid null)", ""
     )
@@ -123,14 +123,14 @@ def test_invalid_values_are_one_error_and_nothing_is_kept(spark: Any) -> None:
     assert "rows are not unique" in str(error.value)
     assert not re.search(r"S0\d\d\d", str(error.value))
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
-    case = faulty(on_invalid="null")
+    case = invalid_sample(on_invalid="null")
     done = on_spark(spark, case, buckets=5)
     assert_same(done.scores.toArrow(), done.report, case)
     done.close()
 
 
 def test_the_engine_runs_once_and_the_report_counts_once(spark: Any, tmp_path: Path) -> None:
-    """Reading the scores twice scores nobody twice; closed, nothing is kept; written, all is there."""
+    """Reading the scores twice does not score twice. `close` releases the cache. All rows are written."""
     done = on_spark(spark, sample())  # as many buckets as spark.sql.shuffle.partitions
     assert done.report["members"]["rows"] == done.scores.count() == 200
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 1
@@ -143,7 +143,7 @@ def test_the_engine_runs_once_and_the_report_counts_once(spark: Any, tmp_path: P
     assert_same(written, done.report, sample())
 
 
-def test_what_can_be_known_before_is_said_before_any_job(spark: Any) -> None:
+def test_wrong_columns_and_options_are_errors_before_any_job(spark: Any) -> None:
     from pyspark.sql import functions as F  # noqa: N812
 
     from hccore.spark import score
@@ -164,27 +164,26 @@ def test_what_can_be_known_before_is_said_before_any_job(spark: Any) -> None:
         (members, diagnoses, known | {"on_invalid": "skip"}, InputError, "on_invalid"),
         (sample().tables["members"], diagnoses, known, InputError, "must be a Spark DataFrame, not Table"),
     ]
-    for left, right, options, error, says in wrong:
-        with pytest.raises(error, match=says):
+    for left, right, options, error, message in wrong:
+        with pytest.raises(error, match=message):
             score(left, right, **options)
-    assert jobs_of(spark, "checks") == 0
+    assert job_count(spark, "checks") == 0
     done = score(members, diagnoses, model=hccore.load_model(*V28[0]), columns=["raw_score"])
     assert done.scores.columns == ["raw_score"]
-    assert jobs_of(spark, "checks") > 0
+    assert job_count(spark, "checks") > 0
     done.close()
     spark.sparkContext.setJobGroup("", "")
 
 
-def test_columns_that_nobody_reads_may_be_of_any_type(spark: Any) -> None:
-    """And stay where they are: they are not shuffled."""
+def test_unused_columns_may_have_any_type_and_are_not_shuffled(spark: Any) -> None:
     from hccore.spark import score
 
     frames = frames_of(spark, sample())
     odd = frames["members"].selectExpr("*", "map('a', interval 1 month) as `odd.one`")
-    dated = frames["diagnoses"].selectExpr("*", "'odd' as service_date")  # which V28 does not look at
+    dated = frames["diagnoses"].selectExpr("*", "'odd' as service_date")  # V28 does not use service dates
     done = score(odd, dated, model="cms_hcc_v28", year=2026)
     assert_same(done.scores.toArrow(), done.report, sample())
-    assert "odd" not in done._kept._jdf.queryExecution().optimizedPlan().toString()
+    assert "odd" not in done._cached._jdf.queryExecution().optimizedPlan().toString()
     done.close()
 
 
@@ -204,7 +203,9 @@ def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert block is not None
     frames = {f"{name}_df": frame for name, frame in frames_of(spark, sample()).items()}
     code = "".join(line[4:] + "\n" for line in block[1].splitlines())
-    exec(code.replace('"scores"', repr(str(tmp_path / "scores"))), frames)  # a JVM has a folder of its own
+    exec(
+        code.replace('"scores"', repr(str(tmp_path / "scores"))), frames
+    )  # the JVM has its own working folder
     assert spark.read.parquet(str(tmp_path / "scores")).count() == 200
     assert "COMMUNITY_NA" in capsys.readouterr().out
 

@@ -1,14 +1,20 @@
-"""Choose the few golden persons that together show everything the many show.
+"""Chooses a few persons of CMS's full test data that together cover every case of the full data.
 
     python tests/golden/choose.py ../shared/golden/medicare
 
-reads CMS's full vectors and rewrites the folders beside this file. Nothing is computed here but which persons
-to keep: their rows are copied as they stand. The choice is a greedy cover, the same in every run, of what the
-persons of a folder show: each variable set, each pair of a hierarchy met together (with and without another
-parent of the same child), each rule that clears, each interaction through each member of its groups, each
-condition of an edit met and failed (by category), each pair of categories that one code sets, each count of
-categories, each age at the edge of a band, each combination of sex, OREC and yes/no columns on both sides of 65,
-and each way of misspelling a code.
+reads the full data and writes the folders beside this file. Rows are copied unchanged. The choice is a greedy
+cover and is the same in every run. These cases are covered for each model and year:
+
+- each variable
+- each hierarchy pair that occurs together, with and without another parent of the same child
+- each rule that clears a variable
+- each interaction through each member of its groups
+- each condition on a code, fulfilled and not, by category
+- each pair of categories that one code sets
+- each number of categories
+- each age at the edge of an age band
+- each combination of sex, OREC and yes/no columns below and above 65
+- each way of misspelling a code
 """
 
 from __future__ import annotations
@@ -33,7 +39,7 @@ _INPUTS = {"ID", "DOB", "SEX", "OREC"}
 
 
 def source_folders(source: Path) -> Iterator[tuple[str, int, Path]]:
-    """Model, year and folder of every set of vectors; RxHCC calibrations are models of their own."""
+    """Model, year and folder of every set of test data. Each RxHCC calibration is a model."""
     for expected in sorted(source.glob("*/*/expected.csv")):
         folder = expected.parent
         year, _, calibration = folder.name.partition("_")
@@ -41,24 +47,26 @@ def source_folders(source: Path) -> Iterator[tuple[str, int, Path]]:
         yield model, int(year), folder
 
 
-def shown_by(tables: ModelTables, row: Mapping[str, str], codes: Sequence[str], exact: bool) -> set[Hashable]:
-    """Everything that one person is an example of."""
+def cases_of(tables: ModelTables, row: Mapping[str, str], codes: Sequence[str], exact: bool) -> set[Hashable]:
+    """The cases that one person covers."""
     facts = facts_of_row(tables, row)
     found = trace(tables, facts, codes)
     age, sex, orec = facts["age"], facts["sex"], facts["orec"]
     yes_no = tuple(row[name] for name in sorted(row) if name not in _INPUTS)
-    shown: set[Hashable] = {("variable", name) for name in found.variables}
-    shown |= {("flags", age >= 65, age == 64, sex, orec, yes_no)}
+    cases: set[Hashable] = {("variable", name) for name in found.variables}
+    cases |= {("flags", age >= 65, age == 64, sex, orec, yes_no)}
     if age in _EDGES:
-        shown |= {("age", age, sex), ("age", age, orec)}
+        cases |= {("age", age, sex), ("age", age, orec)}
     born = row["DOB"].split("/")
     if (int(born[0]), int(born[1])) in _BIRTHDAYS:
-        shown.add(("birthday", born[0], born[1], age in _EDGES))
-    shown.update(_of_codes(tables, found, codes, exact))
-    return shown
+        cases.add(("birthday", born[0], born[1], age in _EDGES))
+    cases.update(_cases_of_codes(tables, found, codes, exact))
+    return cases
 
 
-def _of_codes(tables: ModelTables, found: Trace, codes: Sequence[str], exact: bool) -> Iterator[Hashable]:
+def _cases_of_codes(
+    tables: ModelTables, found: Trace, codes: Sequence[str], exact: bool
+) -> Iterator[Hashable]:
     met = [
         edge
         for edge in tables.hierarchy
@@ -100,27 +108,27 @@ def _of_codes(tables: ModelTables, found: Trace, codes: Sequence[str], exact: bo
                 yield "misspelt", re.sub(r"[A-Z]+", "A", re.sub(r"[a-z]+", "a", re.sub(r"\d+", "9", code)))
 
 
-def cover(shown: Sequence[set[Hashable]]) -> list[int]:
-    """Numbers of a few sets whose union is the union of all (greedy: always the one that adds most)."""
-    heap = [(-len(mine), number) for number, mine in enumerate(shown)]
+def cover(sets: Sequence[set[Hashable]]) -> list[int]:
+    """Indices of a few sets whose union is the union of all. Greedy: the set that adds most comes next."""
+    heap = [(-len(cases), number) for number, cases in enumerate(sets)]
     heapq.heapify(heap)
     covered: set[Hashable] = set()
     chosen: list[int] = []
     while heap:
         gain, number = heapq.heappop(heap)
-        left = len(shown[number] - covered)
-        if left == 0:
+        remaining = len(sets[number] - covered)
+        if remaining == 0:
             continue
-        if left < -gain:  # others were chosen since: try again later
-            heapq.heappush(heap, (-left, number))
+        if remaining < -gain:  # sets chosen meanwhile cover some of its cases: try it again later
+            heapq.heappush(heap, (-remaining, number))
             continue
-        covered |= shown[number]
+        covered |= sets[number]
         chosen.append(number)
     return sorted(chosen)
 
 
 def choose(model: str, year: int, source: Path, target: Path) -> int:
-    """Write one folder of chosen persons; returns how many."""
+    """Write one folder of chosen persons, and return their number."""
     tables = load_tables(model, year)
     members = read_csv(source / "beneficiaries.csv")
     expected = read_csv(source / "expected.csv")
@@ -128,7 +136,7 @@ def choose(model: str, year: int, source: Path, target: Path) -> int:
     codes = codes_by_member(diagnoses, "ID", "ICD10")
     kept = cover(
         [
-            shown_by(tables, row, codes.get(row["ID"], []), answer["exact_code_match"] == "1")
+            cases_of(tables, row, codes.get(row["ID"], []), answer["exact_code_match"] == "1")
             for row, answer in zip(members, expected, strict=True)
         ]
     )

@@ -1,11 +1,16 @@
-"""Choose the few golden enrollees of the HHS models that together show everything the many show.
+"""Chooses a few enrollees of the full HHS test data that together cover every case of the full data.
 
     python -m tests.golden.choose_hhs ../shared/golden/hhs
 
-copies rows, like `choose.py`, into `hhs/<year>` beside this file. What an enrollee shows: each variable, HCC and
-flag; each model with each metal level, CSR indicator and duration; each hierarchy met; each member of a group or
-list that alone makes a rule fire; each condition and service condition met and failed; each age at the edge of a
-model; each way in which codes are dated or misspelt.
+copies rows, as `choose.py` does, into `hhs/<year>` beside this file. These cases are covered for each year:
+
+- each variable, HCC and flag
+- each model with each metal level, CSR indicator and enrollment duration
+- each hierarchy pair that occurs together
+- each member of a group or list that alone makes a rule hold
+- each condition and service condition, fulfilled and not
+- each age at the edge of a model
+- codes with a service date outside the benefit year
 """
 
 from __future__ import annotations
@@ -18,14 +23,14 @@ from pathlib import Path
 from hccore.tables.loading import load_tables
 from hccore.tables.schema import ModelTables
 from tests.golden.choose import cover
-from tests.member.test_hhs_reference import Member, read_members, rows, words
+from tests.support_hhs import Member, read_members, rows, words
 
 HERE = Path(__file__).parent
 INPUTS = ("person", "diagnoses", "ndc", "hcpcs", "expected")
 
 
-def shown_by(tables: ModelTables, member: Member) -> Iterator[Hashable]:
-    """Everything that one enrollee is an example of."""
+def cases_of(tables: ModelTables, member: Member) -> Iterator[Hashable]:
+    """The cases that one enrollee covers."""
     person, expected = member.person, member.expected
     model = expected["MODEL"]
     found = member.trace(tables)
@@ -42,18 +47,18 @@ def shown_by(tables: ModelTables, member: Member) -> Iterator[Hashable]:
     for rule in tables.rules:
         if rule.variable in found.variables:
             for term in rule.when:
-                # Members of a group are gone when it is done, so look at what the hierarchies left, too.
-                left = found.variables | found.remaining
-                hit = [name for name in tables.members_of([term]) if name in left]
+                # A group removes its members from the variables, so look also at those that the hierarchies leave.
+                candidates = found.variables | found.remaining
+                hit = [name for name in tables.members_of([term]) if name in candidates]
                 if len(hit) == 1:
                     yield "by", rule.variable, term, hit[0]
-    yield from _of_codes(tables, member)
+    yield from _cases_of_codes(tables, member)
     for code in found.outside:
         yield "outside", code in tables.codes["icd10cm"]
 
 
-def _of_codes(tables: ModelTables, member: Member) -> Iterator[Hashable]:
-    """Conditions that dated codes meet and fail, each alone."""
+def _cases_of_codes(tables: ModelTables, member: Member) -> Iterator[Hashable]:
+    """Conditions that each code alone fulfils or not."""
     for system, given in member.codes.items():
         for code in given:
             name = code if isinstance(code, str) else code[0]
@@ -65,10 +70,10 @@ def _of_codes(tables: ModelTables, member: Member) -> Iterator[Hashable]:
 
 
 def choose(year: int, source: Path, target: Path) -> int:
-    """Write one folder of chosen enrollees; returns how many."""
+    """Write one folder of chosen enrollees, and return their number."""
     tables = load_tables("hhs_hcc", year)
     members = read_members(source)
-    kept = cover([set(shown_by(tables, member)) for member in members])
+    kept = cover([set(cases_of(tables, member)) for member in members])
     ids = {members[number].person["ID"] for number in kept}
     target.mkdir(parents=True, exist_ok=True)
     for name in INPUTS:

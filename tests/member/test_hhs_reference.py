@@ -6,17 +6,12 @@ The full set is outside the repository (`../shared/golden/hhs`) and is tested wh
 
 from __future__ import annotations
 
-import csv
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from hccore.base.dates import parse_date
 from hccore.member.reference import (
-    Coded,
     Trace,
     apply_multiplier,
     choose_segment,
@@ -26,10 +21,9 @@ from hccore.member.reference import (
     segments_of,
     trace_member,
 )
-from hccore.tables.code_systems import clean_code
 from hccore.tables.loading import load_tables
-from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables
+from tests.support_hhs import Member, days, read_members, words
 
 ROOT = Path(__file__).resolve().parents[2]
 YEARS = range(2021, 2027)
@@ -39,63 +33,6 @@ SIZES = {"full": 1080}
 NOT_REASSIGNED, OTHER_METAL = "AGE0_MALE_NOT_REASSIGNED", "CSR_METAL_MISMATCH"
 MCE_BY_AGE_LAST = "MCE_BY_AGE_LAST"
 DEPARTURES = {NOT_REASSIGNED, OTHER_METAL, MCE_BY_AGE_LAST}
-
-
-@dataclass
-class Member:
-    """One row of person.csv with its codes, and the expected scores and variables."""
-
-    person: dict[str, str]
-    expected: dict[str, str]
-    codes: dict[str, list[Coded]] = field(default_factory=lambda: defaultdict(list))
-
-    @property
-    def facts(self) -> dict[str, int]:
-        names = {
-            "age": "AGE_LAST",
-            "sex": "SEX",
-            "metal": "METAL",
-            "csr_indicator": "CSR_INDICATOR",
-            "enrollment_months": "ENROLDURATION",
-        }
-        facts = {name: COLUMNS[name].code(self.person[column]) for name, column in names.items()}
-        assert None not in facts.values(), self.person
-        return {name: value for name, value in facts.items() if value is not None}
-
-    @property
-    def flags(self) -> set[str]:
-        return words(self.expected["FLAGS"])
-
-    def trace(self, tables: ModelTables) -> Trace:
-        return trace_member(tables, self.facts, self.codes, birth_date=days(self.person["DOB"]))
-
-
-def words(cell: str) -> set[str]:
-    return set(cell.split("|")) - {""}
-
-
-def days(text: str) -> int:
-    date = parse_date(text)
-    assert date is not None, text
-    return date
-
-
-def rows(file: Path) -> Iterator[dict[str, str]]:
-    with file.open(encoding="utf-8", newline="") as lines:
-        yield from csv.DictReader(lines)
-
-
-def read_members(folder: Path) -> list[Member]:
-    expected = {row["ID"]: row for row in rows(folder / "expected.csv")}
-    members = {row["ID"]: Member(row, expected.pop(row["ID"])) for row in rows(folder / "person.csv")}
-    assert not expected
-    for row in rows(folder / "diagnoses.csv"):
-        date = days(row["DIAGNOSIS_SERVICE_DATE"])
-        members[row["ID"]].codes["icd10cm"].append((clean_code("icd10cm", row["ICD10"]), date))
-    for system in ("ndc", "hcpcs"):
-        for row in rows(folder / f"{system}.csv"):
-            members[row["ID"]].codes[system].append(clean_code(system, row[system.upper()]))
-    return list(members.values())
 
 
 def scores(tables: ModelTables, member: Member, trace: Trace) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Rows of codes: what their shape and their dates are, against the plain definitions."""
+"""Shapes of codes and dates of services, computed for many rows, equal their plain definitions."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def as_days(dates: list[datetime.date]) -> np.ndarray:
 
 
 @given(st.lists(CODES, max_size=30))
-def test_codes_of_plain_shape(codes: list[str]):
+def test_mark_icd10_finds_clean_icd10_codes(codes: list[str]):
     found = np.zeros(len(codes), np.int32)
     kernels.mark_icd10(*string_buffers(string_array(codes)), 0, -2, found)
     plain = [clean_code("icd10cm", code) == code and code_shape(code) == "icd10" for code in codes]
     assert (found == -2).tolist() == plain
 
 
-def test_codes_that_have_a_number_keep_it():
+def test_mark_icd10_keeps_other_numbers():
     found = np.array([5, 0, -1], np.int32)
     kernels.mark_icd10(*string_buffers(string_array(["I10", "I10", "I10"])), 0, -2, found)
     assert found.tolist() == [5, -2, -1]
@@ -45,7 +45,7 @@ def test_completed_years(pairs: list[tuple[datetime.date, datetime.date]]):
 @given(st.lists(DATES, max_size=30), st.booleans())
 def test_calendar_of_days(dates: list[datetime.date], far: bool):
     days = as_days(dates)
-    if far:  # a day that is none, as in an invalid row, must not make a table of all days up to it
+    if far:  # the null day of an invalid row must not create a table of all days up to it
         days = np.append(days, np.int32(-(2**31)))
     found = calendar_days(days)[: len(dates)]
     assert found.tolist() == [date.year * 512 + date.month * 32 + date.day for date in dates]

@@ -1,4 +1,4 @@
-"""The synthetic population for the HHS models, and that hccore scores it as the reference does."""
+"""The synthetic population for the HHS models, and its scores compared with the plain-Python reference."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def people() -> HhsPopulation:
     return make_hhs_population(5_000, seed=5)
 
 
-def test_every_age_and_metal_is_met(people: HhsPopulation):
+def test_ages_metals_and_csr_indicators(people: HhsPopulation):
     facts = people.members
     assert {0, 1, 2, 20, 21, 60} <= {*facts["age"].tolist()}
     assert len(np.unique(facts["metal"])) == len(METALS)
@@ -39,9 +39,9 @@ def test_share_of_codes_of_the_model(people: HhsPopulation):
         assert low < known[drugs.code].mean() < high
 
 
-def test_scores_are_those_of_the_reference(people: HhsPopulation, tmp_path: Path):
+def test_scores_equal_those_of_the_reference(people: HhsPopulation, tmp_path: Path):
     paths = {path.stem: path for path in write_hhs_population(people, tmp_path)}
-    files = {role: paths[role] for role in ("members", "diagnoses", "ndc", "hcpcs")}
+    files = {table: paths[table] for table in ("members", "diagnoses", "ndc", "hcpcs")}
     assert {date.year for date in pq.read_table(files["diagnoses"])["service_date"].to_pylist()} == {YEAR}
     result = hccore.load_model(MODEL, YEAR).score(**files)
     assert result.report["codes"]["ndc"]["used"] > 1_000

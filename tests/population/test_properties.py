@@ -1,4 +1,4 @@
-"""What must hold for any population: kernels equal the reference, and nothing but facts and codes matters."""
+"""Properties of any population: kernels equal the reference, and scores depend only on facts and codes."""
 
 import shutil
 from collections.abc import Callable
@@ -50,7 +50,7 @@ JUNK = ["", " ", "Z9999", "25000", "E11.", "e119", " E119", "E11.9", "I10", "NOT
 
 @lru_cache(maxsize=16)
 def people_of(model: Model) -> st.SearchStrategy[list[Person]]:
-    """Some people of a model: any facts, codes that matter to it and junk."""
+    """People with any facts, and with codes of the model and invalid ones."""
     names = sorted(columns_of(model.tables, segments=True))
     facts = {name: st.integers(COLUMNS[name].low, COLUMNS[name].high) for name in names}
     facts["age"] = st.sampled_from(EDGES) | st.integers(0, MAX_AGE)
@@ -65,13 +65,13 @@ def score(model: Model, people: list[Person], **options: Any) -> hccore.Result:
 
 
 def plain(result: hccore.Result) -> list[dict[str, object]]:
-    """Scores and contributions as comparable values; the codes of a term have no order."""
+    """Scores and contributions as comparable values. The codes of a term are sorted: their order is undefined."""
     rows: list[dict[str, object]] = result.scores.to_pylist()
     terms = result.contributions().to_pylist()
     return [*rows, *(term | {"codes": sorted(term["codes"])} for term in terms)]
 
 
-# -------------------------------------------------------------------- kernels and reference
+# -------------------------------------------------------------------- kernels equal the reference
 
 
 @every_model
@@ -118,7 +118,7 @@ def cleaned(codes: list[str]) -> list[str]:
 
 
 def contributions_of(result: hccore.Result) -> dict[str, dict[tuple[object, ...], set[str]]]:
-    """Terms by member: variable, kind, thousandths and dropper, with the codes behind them."""
+    """Terms by member: variable, kind, thousandths and dropping parent, with the codes that led to them."""
     found: dict[str, dict[tuple[object, ...], set[str]]] = {}
     for row in result.contributions().to_pylist():
         amount = None if row["coefficient"] is None else thousandths(row["coefficient"])
@@ -130,12 +130,12 @@ def contributions_of(result: hccore.Result) -> dict[str, dict[tuple[object, ...]
 
 
 @every_model
-@pytest.mark.parametrize("remembered", [1, 2, scoring.MEMO_SLOTS])
-def test_results_that_are_remembered_are_those_of_members_alike(
-    model: Model, remembered: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("slots", [1, 2, scoring.MEMO_SLOTS])
+def test_memoized_results_equal_those_of_each_member(
+    model: Model, slots: int, monkeypatch: pytest.MonkeyPatch
 ):
-    """Few codes and many members: results are found again, and in a short memo they drive each other out."""
-    monkeypatch.setattr(scoring, "MEMO_SLOTS", remembered)
+    """With few codes and many members, results are found in the memo. In a short memo they replace each other."""
+    monkeypatch.setattr(scoring, "MEMO_SLOTS", slots)
     random = Random(7)
     codes = random.sample(code_pool(model.tables), 8)
     people = [
@@ -181,13 +181,13 @@ def test_contributions_add_up_exactly(model: Model):
 )
 @example(days=[-5069], year=2026, day=(2, 28))  # born on 14 February 1956
 @example(days=[-5054], year=2026, day=(2, 28))  # born on 29 February 1956
-def test_ages_of_many_equal_the_age_of_one(days: list[int], year: int, day: tuple[int, int]):
+def test_ages_of_many_members_equal_the_age_of_each(days: list[int], year: int, day: tuple[int, int]):
     many = ages_on(pa.array(days, pa.int32()).to_numpy(), year, *day)
     one = [age_on(born, year, *day) for born in days]
     assert many.tolist() == [min(max(age, -1), MAX_AGE + 1) for age in one]
 
 
-# -------------------------------------------------------------------- what must not matter
+# -------------------------------------------------------------------- order, batches, ids
 
 
 @every_model
@@ -207,7 +207,7 @@ def test_order_repetition_and_spelling_of_codes_do_not_matter(model: Model, data
 
 
 def spellings(code: str) -> st.SearchStrategy[str]:
-    """The code as people write it: with a dot, in lower case, with blanks around it."""
+    """Common spellings of a code: with a dot, in lower case, with blanks around it."""
     forms = [code, code.lower(), f" {code}", f"{code} \t", f"{code[:3]}.{code[3:]}", f"{code[:4]}.{code[4:]}"]
     return st.sampled_from(forms)
 
@@ -277,15 +277,15 @@ def test_parquet_row_groups_do_not_matter(
         pytest.param(lambda n: f"{n:08d}", id="digits"),
         pytest.param(lambda n: f"{n:015d}", id="15 bytes"),
         pytest.param(lambda n: f"{n:016d}", id="16 bytes"),
-        pytest.param(lambda n: f"the same beginning for everybody {n}", id="long"),
-        pytest.param(lambda n: f"{n} and the same end for everybody", id="long, differing at the start"),
+        pytest.param(lambda n: f"the same start for all ids {n}", id="long"),
+        pytest.param(lambda n: f"{n} and the same end for all ids", id="long, differing at the start"),
         pytest.param(lambda n: f"Åsa–{n}–日本", id="unicode"),
-        pytest.param(lambda n: "A" * (n + 1), id="of all lengths"),
+        pytest.param(lambda n: "A" * (n + 1), id="all lengths"),
         pytest.param(lambda n: "\0" * (n + 1), id="zero bytes"),
         pytest.param(lambda n: f' "{n}",', id="quotes, commas and blanks"),
     ],
 )
-def test_the_kind_of_member_id_does_not_matter(
+def test_the_type_of_member_ids_does_not_matter(
     name: Callable[[int], object], crowd: list[Person], crowd_result: list[dict[str, object]]
 ):
     ids = [name(number) for number in range(len(crowd))]
@@ -307,10 +307,10 @@ ID_TYPES = {
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [(ours, theirs) for ours in ID_TYPES for theirs in ID_TYPES if {ours, theirs} & {"text", "64 bits"}],
+    ("of_members", "of_diagnoses"),
+    [(one, other) for one in ID_TYPES for other in ID_TYPES if {one, other} & {"text", "64 bits"}],
 )
-def test_ids_match_across_arrow_types(ours: str, theirs: str, crowd: list[Person]):
+def test_ids_match_across_arrow_types(of_members: str, of_diagnoses: str, crowd: list[Person]):
     people = crowd[:40]
     members, diagnoses = tables_of(people, [number + 10 for number in range(len(people))])
 
@@ -324,7 +324,7 @@ def test_ids_match_across_arrow_types(ours: str, theirs: str, crowd: list[Person
 
     model = load_model("cms_hcc_v28", 2026)
     wanted = model.score(members, diagnoses).scores.drop_columns("member_id")
-    got = model.score(cast(members, ID_TYPES[ours]), cast(diagnoses, ID_TYPES[theirs]))
+    got = model.score(cast(members, ID_TYPES[of_members]), cast(diagnoses, ID_TYPES[of_diagnoses]))
     assert got.scores.drop_columns("member_id").equals(wanted)
     assert got.report["codes"]["diagnoses"]["unknown_member"] == 0
 
@@ -335,8 +335,8 @@ def test_integer_ids_and_text_with_leading_zeros_are_different_members(crowd: li
     result = load_model("cms_hcc_v28", 2026).score(members, diagnoses.set_column(0, "member_id", ids))
     counts = result.report["codes"]["diagnoses"]
     assert counts["used"] == 0
-    nobody = counts["unknown_member"] + counts["missing_member_id"]
-    assert nobody + counts["not_in_model"] == counts["rows"]
+    unmatched = counts["unknown_member"] + counts["missing_member_id"]
+    assert unmatched + counts["not_in_model"] == counts["rows"]
 
 
 # -------------------------------------------------------------------- several models, several threads
@@ -350,10 +350,10 @@ def test_several_models_in_one_pass_equal_each_alone():
     rx = random_people(models[2].tables, 300, seed=4)
     both = [(mine | other, codes + more) for (mine, codes), (other, more) in zip(people, rx, strict=True)]
     members, diagnoses = tables_of(both)
-    together = hccore.score(members, diagnoses, models=models)
+    in_one_pass = hccore.score(members, diagnoses, models=models)
     alone = [model.score(members, diagnoses) for model in models]
-    assert together.scores.to_pylist() == [row for one in alone for row in one.scores.to_pylist()]
-    assert plain(together)[900:] == [row for one in alone for row in plain(one)[300:]]
+    assert in_one_pass.scores.to_pylist() == [row for one in alone for row in one.scores.to_pylist()]
+    assert plain(in_one_pass)[900:] == [row for one in alone for row in plain(one)[300:]]
     wide = hccore.score(members, diagnoses, models=models, all_segments=True).scores
     for model, start in zip(models, (0, 300, 600), strict=True):
         mine = model.score(members, diagnoses, all_segments=True).scores
@@ -362,7 +362,7 @@ def test_several_models_in_one_pass_equal_each_alone():
 
 
 def test_one_model_may_be_used_by_many_threads(crowd: list[Person], crowd_result: list[dict[str, object]]):
-    model = Model(load_model("cms_hcc_v28", 2026).tables)  # not compiled yet
+    model = Model(load_model("cms_hcc_v28", 2026).tables)  # a new model, so that the threads compile it
     members, diagnoses = tables_of(crowd)
     with ThreadPoolExecutor(6) as pool:
         runs = [pool.submit(lambda: plain(model.score(members, diagnoses, threads=2))) for _ in range(12)]
@@ -389,16 +389,16 @@ def test_a_code_removes_only_what_a_hierarchy_or_a_rule_names(model: Model, data
 
 
 def sequential_copy(model: str, year: int, folder: Path) -> Model:
-    """The model with the other reading of its hierarchy table."""
-    there = folder / model / str(year)
-    shutil.copytree(load_model(model, year).tables.folder, there)
-    toml = there / "model.toml"
+    """The model with a sequential hierarchy."""
+    copy = folder / model / str(year)
+    shutil.copytree(load_model(model, year).tables.folder, copy)
+    toml = copy / "model.toml"
     toml.write_text(toml.read_text("utf-8").replace('"initial"', '"sequential"'), "utf-8")
     return load_model(model, year, tables=folder)
 
 
 @pytest.mark.parametrize(("name", "year"), [("cms_hcc_v28", 2026), ("rxhcc_v08_t", 2026)])
-def test_readings_of_a_hierarchy_differ_on_intransitive_triples_only(name: str, year: int, tmp_path: Path):
+def test_sequential_hierarchies_differ_only_for_intransitive_triples(name: str, year: int, tmp_path: Path):
     initial, sequential = load_model(name, year), sequential_copy(name, year, tmp_path)
     assert sequential.tables.sequential_hierarchy
     triples = [triple.split() for triple in initial.tables.accepted["intransitive_hierarchy"]]

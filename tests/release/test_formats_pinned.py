@@ -1,7 +1,7 @@
-"""What files and texts look like, to the letter: columns and their types, CSV, the run report, JSON and prose.
+"""The exact form of all output: columns and their types, CSV, the run report, JSON and text.
 
-Members are those of the sample, and some that are made up here for what the sample does not have: months, several
-models, and HHS with its drugs, procedures and dates.
+The members are those of the sample. Some more are made up here for cases that the sample lacks: months, several
+models, and HHS with drugs, procedures and dates.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import gzip
 import io
 import json
 import re
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,8 @@ import pytest
 import hccore
 from hccore import Result
 from hccore.cli import main
+
+pytestmark = pytest.mark.usefixtures("restored_signal_handler")
 
 FORMATS = [".parquet", ".arrow", ".csv", ".csv.gz"]
 SCORES = {
@@ -86,14 +86,6 @@ HHS_ALL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def same_handler() -> Iterator[None]:
-    """The command line takes over SIGTERM for its process; not for that of the tests."""
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
-
-
 @pytest.fixture(scope="module")
 def sample(root: Path) -> list[Path]:
     return [root / "data_samples" / name for name in ("members.csv", "diagnoses.csv")]
@@ -101,7 +93,7 @@ def sample(root: Path) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def v28(sample: list[Path]) -> Result:
-    """The sample by V28 of 2026, with payment scores."""
+    """The sample scored by V28 of 2026, with payment scores."""
     return hccore.load_model("cms_hcc_v28", 2026).score(*sample, program="ma")
 
 
@@ -121,12 +113,12 @@ SEVERAL = [("cms_hcc_v28", 2026), ("esrd_v24", 2026), ("rxhcc_v08_x", 2026)]
 
 @pytest.fixture(scope="module")
 def monthly() -> Result:
-    """Three members with months, by CMS-HCC, ESRD and RxHCC models."""
+    """Three members with months, scored by CMS-HCC, ESRD and RxHCC models."""
     return hccore.score(pa.table(MONTHLY_MEMBERS), pa.table(MONTHLY_DIAGNOSES), models=SEVERAL)
 
 
 def hhs(**options: Any) -> Result:
-    """An adult with drugs and a group, a child with a service of another year, and an infant."""
+    """Scores of an adult with drugs and a group, a child with a service in another year, and an infant."""
     members = {
         "member_id": ["A", "C", "I"],
         "age": [44, 9, 0],
@@ -150,7 +142,7 @@ def hhs(**options: Any) -> Result:
 
 
 def types(schema: pa.Schema) -> dict[str, str]:
-    """Names and types of columns; how Arrow calls the values of a list depends on its version."""
+    """Names and types of columns. Lists are written without the name of their values, which depends on the Arrow version."""
     return {
         field.name: f"list<{field.type.value_type}>" if pa.types.is_list(field.type) else str(field.type)
         for field in schema
@@ -158,13 +150,13 @@ def types(schema: pa.Schema) -> dict[str, str]:
 
 
 def with_month(columns: dict[str, str]) -> dict[str, str]:
-    """The columns of members with months: the month stands after the id."""
+    """The columns of members with months: the month follows the id."""
     first, *rest = columns.items()
     return dict([first, ("month", "string"), *rest])
 
 
 def keys(value: Any, place: str = "") -> list[str]:
-    """The keys of all dictionaries, those of a list by its first entry."""
+    """The keys of nested dictionaries. A list is represented by its first entry."""
     found: list[str] = []
     if isinstance(value, dict):
         for key, below in value.items():
@@ -175,7 +167,7 @@ def keys(value: Any, place: str = "") -> list[str]:
 
 
 def read(path: Path) -> pa.Table | list[dict[str, str]]:
-    """A file as a table, or as rows of texts."""
+    """A Parquet or Arrow file as a table, a CSV file as rows of texts."""
     if path.name.endswith(".parquet"):
         return parquet.read_table(path)
     if path.name.endswith(".arrow"):
@@ -185,7 +177,7 @@ def read(path: Path) -> pa.Table | list[dict[str, str]]:
 
 
 def value_of(text: str, kind: str) -> object:
-    """A cell of a CSV file as the Arrow type has it."""
+    """A cell of a CSV file as a value of an Arrow type."""
     if kind.startswith("list"):
         return text.split()
     if text == "":
@@ -194,7 +186,7 @@ def value_of(text: str, kind: str) -> object:
 
 
 def rows_of(path: Path, kinds: dict[str, str]) -> list[dict[str, object]]:
-    """The rows of a file in any format, values of the types that the columns have in Arrow."""
+    """The rows of a file in any format, with values of the columns' Arrow types."""
     found = read(path)
     if isinstance(found, pa.Table):
         assert types(found.schema) == kinds
@@ -237,7 +229,7 @@ def test_all_segments_have_the_columns_of_cms(sample: list[Path], tmp_path: Path
     assert list(types(parquet.read_schema(tmp_path / "h.parquet")).items()) == list(HHS_ALL.items())
 
 
-def test_several_models_with_all_segments_say_model_and_year():
+def test_several_models_with_all_segments_have_model_and_year():
     result = hccore.score(
         pa.table(MONTHLY_MEMBERS), pa.table(MONTHLY_DIAGNOSES), models=SEVERAL[:2], all_segments=True
     )
@@ -249,7 +241,7 @@ def test_several_models_with_all_segments_say_model_and_year():
     assert repr(result) == "<hccore result: 3 members (4 months), cms_hcc_v28 2026, esrd_v24 2026>"
 
 
-def test_columns_may_be_chosen_in_any_order_also_those_that_are_left_out_otherwise(v28: Result):
+def test_columns_may_be_chosen_in_any_order_including_optional_ones(v28: Result):
     names = ["hccs", "segment_reason", "blended_score", "frailty_score", "member_id"]
     table = v28.table(names)
     assert list(types(table.schema).items()) == [
@@ -299,7 +291,7 @@ def test_every_format_has_the_same_rows_of_all_segments(ending: str, tmp_path: P
     assert rows_of(tmp_path / f"o{ending}", HHS_ALL) == result.scores.to_pylist()
 
 
-# -------------------------------------------------------------------- CSV, to the letter
+# -------------------------------------------------------------------- CSV
 
 SAMPLE_SCORES = """\
 member_id,model,year,segment,raw_score,demographic_score,disease_score,normalized_score,adjusted_score,payment_score,payment_hcc_count,hccs
@@ -583,7 +575,7 @@ COUNTS = [
 ]
 
 
-def test_the_report_of_a_run_has_these_keys(v28: Result, tmp_path: Path):
+def test_keys_of_the_report(v28: Result, tmp_path: Path):
     v28.write(tmp_path / "o.csv", report=tmp_path / "r.json")
     text = (tmp_path / "r.json").read_text("utf-8")
     assert keys(json.loads(text)) == SAMPLE_REPORT.splitlines()
@@ -591,13 +583,13 @@ def test_the_report_of_a_run_has_these_keys(v28: Result, tmp_path: Path):
     assert text.endswith("}\n")
 
 
-def test_the_report_of_members_with_months_has_these_keys_too(monthly: Result):
+def test_keys_of_the_report_of_members_with_months(monthly: Result):
     assert keys(monthly.report["members"]) == MONTHLY_MEMBERS_REPORT.splitlines()
     assert "payment" not in monthly.report
     assert monthly.report["inputs"] == {}
 
 
-def test_the_report_counts_each_kind_of_code():
+def test_report_counts_by_table_of_codes():
     report = hhs().report
     assert {kind: list(counts) for kind, counts in report["codes"].items()} == {
         "diagnoses": COUNTS,
@@ -612,7 +604,7 @@ def test_the_report_counts_each_kind_of_code():
     }
 
 
-def test_the_report_of_the_sample_counts_this(v28: Result):
+def test_counts_in_the_report_of_the_sample(v28: Result):
     report = v28.report
     assert report["codes"]["diagnoses"] == {
         "rows": 2134,
@@ -734,7 +726,7 @@ FEW = {
 
 
 def hhs_explained() -> hccore.Explanation:
-    """An adult with all that an explanation can tell."""
+    """An adult whose explanation has every field."""
     return hccore.load_model("hhs_hcc", 2026).explain(
         {"age": 44, "sex": "F", "metal": "silver", "csr_indicator": 11, "enrollment_months": 12},
         [
@@ -749,11 +741,11 @@ def hhs_explained() -> hccore.Explanation:
     )
 
 
-def test_an_explanation_as_a_dictionary_has_these_keys():
+def test_keys_of_an_explanation():
     assert keys(hhs_explained().to_dict()) == EXPLANATION.splitlines()
 
 
-def test_an_explanation_as_a_dictionary_has_these_values():
+def test_values_of_an_explanation():
     facts = {"age": 70, "sex": "F", "orec": 0, "dual_status": "none"}
     assert hccore.load_model("cms_hcc_v28", 2026).explain(facts, ["C50A0", "I10"]).to_dict() == FEW
 
@@ -768,7 +760,7 @@ def test_explain_writes_a_list_of_dictionaries_as_json(
     assert found["raw_score"] == 3.824
 
 
-def test_models_as_json_have_these_keys(capsys: pytest.CaptureFixture[str]):
+def test_keys_of_models_as_json(capsys: pytest.CaptureFixture[str]):
     assert main(["models", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert [(one["model"], one["year"]) for one in listed] == hccore.models()
@@ -787,9 +779,9 @@ def test_models_as_json_have_these_keys(capsys: pytest.CaptureFixture[str]):
         assert all({"table", "status"} <= {*source} for source in one["sources"])
 
 
-# -------------------------------------------------------------------- prose
+# -------------------------------------------------------------------- text
 
-# ruff: noqa: E501 - texts as they are shown
+# ruff: noqa: E501 - long output lines
 EXPLAINED = """\
 cms_hcc_v28 2026: 3.824 (COMMUNITY_NA: continuing enrollee in the community, no Medicaid, 65 or over)
   age 75, c_snp 0, dual_status none, institutional 0, medicaid 0, new_enrollee 0, new_enrollee_medicaid 0, orec 0, sex male
@@ -853,16 +845,16 @@ hhs_hcc 2026: 13.448 (ADULT_SILVER: adult (21 or over), silver plan)
 """
 
 
-def test_the_demo_shows_this(capsys: pytest.CaptureFixture[str]):
+def test_output_of_demo(capsys: pytest.CaptureFixture[str]):
     assert main(["demo"]) == 0
     assert re.sub(r", \d+\.\d\d s \(", ", # s (", capsys.readouterr().out) == DEMO
 
 
-def test_explain_shows_this(sample: list[Path], capsys: pytest.CaptureFixture[str]):
+def test_output_of_explain(sample: list[Path], capsys: pytest.CaptureFixture[str]):
     arguments = ["--model", "cms_hcc_v28", "--year", "2026", "--member", "S0005"]
     assert main(["explain", *map(str, sample), *arguments]) == 0
     assert capsys.readouterr().out == EXPLAINED
 
 
-def test_an_explanation_of_hhs_shows_this():
+def test_explanation_of_hhs():
     assert f"{hhs_explained()}\n" == HHS_EXPLAINED

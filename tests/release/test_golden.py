@@ -1,4 +1,4 @@
-"""Scores and categories equal CMS's own, cell by cell: the chosen persons, and all of them where present."""
+"""Scores and categories equal CMS's, cell by cell: for the chosen persons, and for all persons if present."""
 
 import csv
 from collections.abc import Iterator
@@ -40,12 +40,12 @@ def expected_rows(case: Case) -> list[dict[str, str]]:
 
 
 def cells(rows: list[dict[str, str]]) -> list[list[str]]:
-    """The rows as CMS's programs write them, header first, without the column about code spelling."""
+    """The rows as CMS's programs write them: the header first, and no column `exact_code_match`."""
     kept = [{n: c for n, c in row.items() if n != "exact_code_match"} for row in rows]
     return [list(kept[0]), *(list(row.values()) for row in kept)]
 
 
-def written(model: Model, case: Case, out: Path, *, exact: bool) -> list[list[str]]:
+def written_rows(model: Model, case: Case, out: Path, *, exact: bool) -> list[list[str]]:
     result = model.score(
         case.folder / "beneficiaries.csv", case.folder / "diagnoses.csv", all_segments=True, exact_codes=exact
     )
@@ -54,20 +54,20 @@ def written(model: Model, case: Case, out: Path, *, exact: bool) -> list[list[st
         return list(csv.reader(file))
 
 
-def test_there_are_vectors_of_every_family():
+def test_there_is_test_data_for_every_medicare_program():
     assert {path.parent.name[:5] for path in GOLDEN.glob("*_v[0-9]*/*/")} == {"cms_h", "esrd_", "rxhcc"}
 
 
 @every_case
-def test_kernels_write_what_cms_writes(case: Case, tmp_path: Path):
+def test_scores_equal_those_of_cms(case: Case, tmp_path: Path):
     model = load_model(case.model, case.year)
-    assert written(model, case, tmp_path / "out.csv", exact=True) == cells(expected_rows(case))
+    assert written_rows(model, case, tmp_path / "out.csv", exact=True) == cells(expected_rows(case))
 
 
 @every_case
-def test_cleaned_codes_change_only_misspelt_ones(case: Case, tmp_path: Path):
+def test_cleaning_codes_changes_only_persons_with_misspelt_codes(case: Case, tmp_path: Path):
     expected = expected_rows(case)
-    got = written(load_model(case.model, case.year), case, tmp_path / "out.csv", exact=False)
+    got = written_rows(load_model(case.model, case.year), case, tmp_path / "out.csv", exact=False)
     plain = [number for number, row in enumerate(expected, 1) if row["exact_code_match"] == "0"]
     wanted = cells(expected)
     assert 0 < len(plain) < len(expected)
@@ -90,7 +90,7 @@ def test_reference_agrees(case: Case):
 
 @every_case
 def test_one_segment_scored_alone_equals_its_column(case: Case):
-    """The path that scores a member in the segment chosen for it; here every member in one after the other."""
+    """Scoring in one segment per member. Segments are assigned to the members in turn."""
     model = load_model(case.model, case.year)
     expected = expected_rows(case)
     members = read_csv(case.folder / "beneficiaries.csv")
@@ -108,7 +108,7 @@ def test_one_segment_scored_alone_equals_its_column(case: Case):
 
 
 @every_case
-def test_rows_of_nobody_are_counted(case: Case):
+def test_codes_of_unknown_members_are_counted(case: Case):
     model = load_model(case.model, case.year)
     counts = model.score(
         case.folder / "beneficiaries.csv", case.folder / "diagnoses.csv", all_segments=True

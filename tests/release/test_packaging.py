@@ -1,4 +1,4 @@
-"""What a wheel and an sdist hold: the package, its tables and the sample, and nothing stray."""
+"""The wheel and the sdist contain the package, its tables and the sample, and nothing else."""
 
 import shutil
 import subprocess
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 
 def build(target: str, root: Path, out: Path) -> Path:
-    """Build a distribution as `pip` would, with the hatchling that is installed."""
+    """Build a distribution as `pip` does, with the installed hatchling."""
     command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", out]
     subprocess.run(command, cwd=root, check=True, capture_output=True, text=True)
     (path,) = out.iterdir()
@@ -29,7 +29,7 @@ def sdist(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel_names(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> set[str]:
-    """Return the names in the wheel that is built from the sdist, as an installer does it."""
+    """The names in a wheel that is built from the sdist."""
     source = tmp_path_factory.mktemp("source")
     with tarfile.open(sdist) as archive:
         archive.extractall(source, filter="data")
@@ -40,25 +40,25 @@ def wheel_names(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> set[st
         return set(archive.namelist())
 
 
-def test_wheel_holds_the_package(wheel_names: set[str], root: Path):
+def test_wheel_contains_the_package(wheel_names: set[str], root: Path):
     for path in (root / "src" / "hccore").rglob("*.py"):
         assert path.relative_to(root / "src").as_posix() in wheel_names
     assert "hccore/py.typed" in wheel_names
 
 
 @pytest.mark.parametrize("folder", ["hcc_mappings", "data_samples"])
-def test_wheel_holds_every_file_of(folder: str, wheel_names: set[str], root: Path):
+def test_wheel_contains_every_file_of(folder: str, wheel_names: set[str], root: Path):
     for path in (root / folder).rglob("*"):
         if path.is_file():
             assert f"hccore/{path.relative_to(root).as_posix()}" in wheel_names
 
 
-def test_wheel_holds_nothing_else(wheel_names: set[str]):
+def test_wheel_contains_nothing_else(wheel_names: set[str]):
     tops = {name.split("/")[0] for name in wheel_names}
     assert tops == {"hccore", f"hccore-{hccore.__version__}.dist-info"}
 
 
-def test_sdist_holds_what_the_tests_need(sdist: Path):
+def test_sdist_contains_what_the_tests_need(sdist: Path):
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
     wanted = {"pyproject.toml", "Makefile", "LICENSE", "README.md", "CHANGELOG.md"}

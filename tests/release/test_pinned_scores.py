@@ -1,9 +1,7 @@
-"""The scores of every packaged model and year, as they are, for made-up members.
+"""Scores of made-up members by every packaged model and year equal those of `tests/golden/pinned_scores.csv`.
 
-Nothing may change them unnoticed.
-
-CMS's own results (`test_golden.py`) say what is right; these say what is the same, for all tables and all columns.
-After an intended change of tables, rules or rounding, write the file anew and look at what differs:
+`test_golden.py` shows that scores are right. These tests show whether any score, term or column changed. After an
+intended change of tables, rules or rounding, write the file again and check the differences:
 
     python -m tests.release.test_pinned_scores
 """
@@ -28,13 +26,13 @@ PEOPLE = 200
 
 
 def input_of(model: hccore.Model) -> dict[str, pa.Table]:
-    """Members and codes of all kinds that the model knows, the same at every call."""
+    """Members and codes of all systems that the model uses. Every call returns the same."""
     people = random_people(model.tables, PEOPLE, seed=model.year)
     members, diagnoses = tables_of(people)
     found = {"members": members, "diagnoses": diagnoses}
     random = Random(model.year)
     if model.tables.dated:
-        # Some services lie outside of the year, and some codes hold for a part of it.
+        # Some services are outside the year, and some codes are valid in a part of it only.
         days = [
             f"{model.year - (random.random() < 0.05)}-{random.randint(1, 12):02d}-15"
             for _ in diagnoses["icd10"]
@@ -52,8 +50,8 @@ def input_of(model: hccore.Model) -> dict[str, pa.Table]:
     return found
 
 
-def digest(rows: Iterable[object]) -> str:
-    """Of rows in any order; numbers count to the last bit."""
+def sha256(rows: Iterable[object]) -> str:
+    """A hash of rows in any order. Numbers count to the last bit."""
     lines = sorted(json.dumps(row) for row in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -63,7 +61,7 @@ def thousandths(values: Iterable[float | None]) -> int:
 
 
 def pinned(name: str, year: int) -> dict[str, Any]:
-    """What is kept of a model: sums, by which to see how much has changed, and digests, which see any change."""
+    """The pinned row of a model: sums, which show how much changed, and hashes, which show any change."""
     model = hccore.load_model(name, year)
     given = input_of(model)
     result = model.score(**given, on_invalid="null")
@@ -79,10 +77,10 @@ def pinned(name: str, year: int) -> dict[str, Any]:
         "payment_hcc_count": sum(row["payment_hcc_count"] or 0 for row in rows),
         "terms": len(terms),
         "all_segments_thousandths": thousandths(row[column] for row in wide for column in columns),
-        "rows_sha256": digest(rows),
+        "rows_sha256": sha256(rows),
         # The codes of a term have no order.
-        "terms_sha256": digest(term | {"codes": sorted(term["codes"])} for term in terms),
-        "all_segments_sha256": digest(wide),
+        "terms_sha256": sha256(term | {"codes": sorted(term["codes"])} for term in terms),
+        "all_segments_sha256": sha256(wide),
     }
 
 
@@ -91,7 +89,7 @@ def test_every_packaged_model_is_pinned():
 
 
 @pytest.mark.parametrize(("name", "year"), hccore.models())
-def test_scores_terms_and_columns_are_the_same_as_ever(name: str, year: int):
+def test_scores_terms_and_columns_are_unchanged(name: str, year: int):
     (wanted,) = [row for row in read_csv(FILE) if (row["model"], row["year"]) == (name, str(year))]
     assert {key: str(value) for key, value in pinned(name, year).items()} == wanted
 

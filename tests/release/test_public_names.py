@@ -1,6 +1,6 @@
-"""The names that users write: modules, functions with their arguments, attributes, and errors with their bases.
+"""The public names: modules, functions with their arguments, attributes, and errors with their base classes.
 
-Nothing here looks at where the code of a name stands, so modules may move as long as these names stay.
+The tests do not depend on the modules that contain the code. Modules may move as long as these names stay.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], str]] = {
     "Job.reads": (Job.reads, "(self, table, name)"),
 }
 
-# Whether a name is a method or is read without a call.
+# Whether a name is a method or a value.
 MEMBERS: dict[str, tuple[type, dict[str, str]]] = {
     "Model": (
         Model,
@@ -175,7 +175,7 @@ def arguments_of(function: Callable[..., Any]) -> str:
 
 
 def public_members(of: type) -> dict[str, str]:
-    """Public names of a class that are not fields, and how they are used."""
+    """Public names of a class that are not fields, and whether each is a method or a value."""
     fields = {field.name for field in dataclasses.fields(of)} if dataclasses.is_dataclass(of) else set()
     return {
         name: "method" if callable(getattr(of, name)) else "value"
@@ -204,8 +204,8 @@ def test_an_unknown_name_is_an_attribute_error():
         hccore.no_such_name  # noqa: B018
 
 
-def test_every_name_is_there_in_a_new_process():
-    """In this process other tests may have loaded a name already."""
+def test_all_names_can_be_imported():
+    """A new process is needed, because other tests may have loaded a name already."""
     script = "import hccore\nfrom hccore import *\nprint(all(name in globals() for name in hccore.__all__))"
     source = str(Path(hccore.__file__).parent.parent)
     done = subprocess.run(
@@ -218,9 +218,9 @@ def test_every_name_is_there_in_a_new_process():
     assert done.stdout == "True\n"
 
 
-# Names of modules that users and other programs write.
+# Modules that users import.
 @pytest.mark.parametrize("name", ["hccore.cli", "hccore.partition"])
-def test_the_module_can_be_imported_by_this_name(name: str):
+def test_public_modules_can_be_imported(name: str):
     assert importlib.import_module(name).__name__ == name
 
 
@@ -236,7 +236,7 @@ def test_the_command_is_installed_as_hccore(root: Path):
     assert arguments_of(cli.main) == "(argv=None)"
 
 
-def test_the_package_says_that_it_has_types():
+def test_the_package_is_marked_as_typed():
     assert Path(hccore.__file__).with_name("py.typed").is_file()
 
 
@@ -259,7 +259,7 @@ def test_a_class_keeps_its_public_methods_and_values(name: str):
     assert public_members(of) == wanted
 
 
-def test_a_model_says_what_it_is():
+def test_attributes_of_a_model():
     model = hccore.load_model("cms_hcc_v28", 2026)
     assert model.tables.model == "cms_hcc_v28"
     assert (model.name, model.year) == ("cms_hcc_v28", 2026)
@@ -318,7 +318,7 @@ def test_errors_keep_their_bases():
         assert getattr(hccore, name).__bases__ == (base,)
 
 
-def test_a_table_error_says_where_the_fault_is():
+def test_a_table_error_has_the_place_of_the_fault():
     error = hccore.TableError("wrong", Path("a.csv"), 3, "code")
     assert (error.file, error.line, error.column) == ("a.csv", 3, "code")
     assert str(error) == "a.csv, line 3, column code: wrong"
@@ -359,7 +359,7 @@ def test_spark_keeps_its_names():
 
 
 def test_without_spark_everything_else_can_be_imported():
-    """Who has no pyspark must still be able to import all that the package offers."""
+    """Everything except `hccore.spark` can be imported without pyspark."""
     script = (
         "import sys\nsys.modules['pyspark'] = None\n"
         "from hccore import *\nimport hccore.partition, hccore.cli\n"

@@ -1,4 +1,4 @@
-"""The commands and the library example of README.md, as they stand there."""
+"""The commands and the library example of README.md work as written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         "ID": "S0005",
     }
     arguments = [names.get(word, word) for word in shlex.split(command, comments=True)]
-    if "esrd_v24" in arguments:  # the sample says nothing of ESRD and Part D
+    if "esrd_v24" in arguments:  # the sample has no columns for ESRD and Part D
         arguments += ["--assume", "esrd_status=none", "--assume", "low_income=0"]
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 0

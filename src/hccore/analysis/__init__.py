@@ -1,5 +1,7 @@
-"""What scores and tables mean: so far the comparison of two model folders.
+"""Compares the tables of two models or years: `hccore tables diff`.
 
-In: tables or results. Out: rows that say what changed.
-Imports everything below `distributed`.
+`table_changes` finds the differences, and `table_changes_text` writes the report. `table_entries` gives the
+entries of a model folder as text, and `row_order` finds rows that moved.
+In: the `ModelTables` of two model folders. Out: one `Change` per difference, and the lines of a report.
+Imports `files`, `tables` and `base`.
 """

@@ -1,4 +1,4 @@
-"""Changes between two model folders in words."""
+"""Writes the report of `hccore tables diff`: counts, then a section for each table and kind of change."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from hccore.analysis.table_changes import Change, _cells, _facts, _group_pairs, _sources, same_names
+from hccore.analysis.table_changes import Change, comparable_names
+from hccore.analysis.table_entries import coefficient_cells, group_members, model_settings, source_texts
 from hccore.tables.folders import mappings_root
 from hccore.tables.schema import SYSTEMS, ModelTables
 
-WIDTH = 110
-ITEMS = 10
-"""How many items of a list the short report shows."""
-CODES = 6
-"""How many codes of one remapping the short report shows."""
-NOUNS = {
+LINE_WIDTH = 110
+MAX_LABEL_CHARACTERS = 60  # longer labels are shortened, unless the report is full
+MAX_SHOWN_ITEMS = 10  # of each section
+MAX_SHOWN_CODES = 6  # of each remapping
+SECTION_TITLES = {
     "model": "facts (model.toml)",
     "categories": "categories",
     "variables": "other variables",
@@ -31,47 +31,47 @@ NOUNS = {
     "multipliers": "multipliers",
     "sources": "sources",
 }
-"""What the summary counts, in its order; the codes of each system on a line of their own."""
-CHANGES = {
+"""Titles of the sections, in the order of the report. Each code system has its own section."""
+CHANGE_TITLES = {
     "remapped": "remapped",
     "condition": "with another condition",
     "changed": "changed",
     "redefined": "redefined (same name, another label)",
     "relabelled": "relabelled",
     "renumbered": "renumbered",
-    "kind": "of another kind",
+    "kind": "with another kind",
     "added": "added",
     "removed": "removed",
     "moved": "moved",
-    "reworded": "reworded (a condition written differently, of the same meaning)",
+    "reworded": "reworded (a condition is written differently but means the same)",
 }
-"""Every kind of change and its words, in the order of the report."""
+"""Titles of the kinds of change, in the order of the report."""
 
 
 def summary(old: ModelTables, new: ModelTables, changes: Iterable[Change]) -> list[str]:
-    """What was compared, and a line of counts for each table: the head of the report."""
+    """The beginning of the report: the two folders, and one line of counts for each table."""
     counts: dict[str, Counter[str]] = {}
     seen: set[tuple[str, str, str]] = set()
     for change in changes:
         if change.table in ("flags", "segments", "multipliers"):
-            # A segment of which two columns changed is one segment that changed.
+            # Count a segment once, even if several of its columns changed.
             key = (change.table, change.change, change.name)
             if key in seen:
                 continue
             seen.add(key)
-        counts.setdefault(change.counted_as, Counter())[change.change] += 1
+        counts.setdefault(change.section, Counter())[change.change] += 1
     lines = [f"{_title(old)} -> {_title(new)}", ""]
     before, after = _sizes(old), _sizes(new)
-    for table, noun in NOUNS.items():
+    for table, section_title in SECTION_TITLES.items():
         if not before[table] and not after[table]:
             continue
         found = counts.get(table, Counter())
-        words = [f"{found[change]:,} {words}" for change, words in CHANGES.items() if found[change]]
-        if table in SYSTEMS and words:
+        texts = [f"{found[change]:,} {title}" for change, title in CHANGE_TITLES.items() if found[change]]
+        if table in SYSTEMS and texts:
             same = before[table] - found.total() + found["added"]
-            words.insert(0, f"{same:,} the same")
-        text = ", ".join(words) or "no change"
-        lines.append(f"{noun:<18}{before[table]:>7,} -> {after[table]:>6,}   {text}")
+            texts.insert(0, f"{same:,} the same")
+        text = ", ".join(texts) or "no change"
+        lines.append(f"{section_title:<18}{before[table]:>7,} -> {after[table]:>6,}   {text}")
     return lines + _remarks(old, new)
 
 
@@ -83,66 +83,66 @@ def _title(tables: ModelTables) -> str:
 
 def _sizes(tables: ModelTables) -> dict[str, int]:
     return {
-        "model": len(_facts(tables)) + len(tables.notes),
-        "sources": len(_sources(tables)),
+        "model": len(model_settings(tables)) + len(tables.notes),
+        "sources": len(source_texts(tables)),
         "categories": len(tables.categories),
         "variables": len(tables.variables) - len(tables.categories),
         **{system: len(tables.codes.get(system, {})) for system in SYSTEMS},
         "flags": len({flag.variable for flag in tables.flags}),
-        "groups": len(_group_pairs(tables)),
+        "groups": len(group_members(tables)),
         "hierarchy": len(tables.hierarchy),
         "rules": len(tables.rules),
         "segments": len(tables.segments),
-        "coefficients": len(_cells(tables)),
+        "coefficients": len(coefficient_cells(tables)),
         "multipliers": len(tables.multipliers),
     }
 
 
 def _remarks(old: ModelTables, new: ModelTables) -> list[str]:
-    """What must be borne in mind when two models are compared."""
+    """A warning if the folders belong to two models, whose names and coefficients mean different things."""
     if old.model == new.model:
         return []
-    same = same_names(old, new)
-    redefined = [name for name in old.variables if name in new.variables and name not in same]
-    texts = ["These are two models, normalized differently: compare payment scores, not coefficients."]
+    comparable = comparable_names(old, new)
+    redefined = [name for name in old.variables if name in new.variables and name not in comparable]
+    texts = ["These are two models with different normalization. Compare payment scores, not coefficients."]
     if redefined:
         names = ", ".join(redefined[:3]) + (", …" if len(redefined) > 3 else "")
-        stand = "name stands" if len(redefined) == 1 else "names stand"
+        subject = "1 name has" if len(redefined) == 1 else f"{len(redefined)} names have"
         texts.append(
-            f"By the labels, {len(redefined)} {stand} for something else in {new.model} ({names}): codes that "
-            "lead there count as remapped, and their coefficients, edges and rules as removed and added."
+            f"According to the labels, {subject} another meaning in {new.model} ({names}). Codes that map to "
+            "them count as remapped. Their coefficients, edges and rules count as removed and added."
         )
-    return ["", *textwrap.wrap(" ".join(texts), WIDTH)]
+    return ["", *textwrap.wrap(" ".join(texts), LINE_WIDTH)]
 
 
 def report(
     old: ModelTables, new: ModelTables, changes: Sequence[Change], *, full: bool = False
 ) -> Iterator[str]:
-    """Lines of the readable report: the summary, then a section for each table and kind of change.
+    """The lines of the report: the summary, then a section for each table and kind of change.
 
     Parameters
     ----------
     old, new : ModelTables
-        What was compared.
+        The tables that were compared.
     changes : sequence of Change
-        Of `diff_tables`.
+        From `diff_tables`.
     full : bool
-        Whether long lists are given in full.
+        Whether to show long lists and labels in full.
     """
     yield from summary(old, new, changes)
     sections: dict[tuple[str, str], list[Change]] = {}
     for change in changes:
-        sections.setdefault((change.counted_as, change.change), []).append(change)
-    for table, noun in NOUNS.items():
-        for kind, words in CHANGES.items():
-            rows = sections.get((table, kind))
+        sections.setdefault((change.section, change.change), []).append(change)
+    for table, section_title in SECTION_TITLES.items():
+        for change_type, change_title in CHANGE_TITLES.items():
+            rows = sections.get((table, change_type))
             if rows is None:
                 continue
             yield ""
-            yield f"{noun[0].upper()}{noun[1:]}: {words}"
+            yield f"{section_title[0].upper()}{section_title[1:]}: {change_title}"
             list_items = _code_items if table in SYSTEMS else _items
             items = list_items(rows, old, new, full)
-            shown = items if full else items[:ITEMS]
+            shown = items if full else items[:MAX_SHOWN_ITEMS]
             for item in shown:
                 yield from item
             if len(shown) < len(items):
@@ -150,32 +150,39 @@ def report(
 
 
 def _code_items(rows: Sequence[Change], old: ModelTables, new: ModelTables, full: bool) -> list[list[str]]:
-    """Codes that go the same way together, the most frequent way first."""
-    ways: dict[tuple[str, str], list[str]] = {}
+    """Codes grouped by their old and new categories, the largest group first."""
+    by_categories: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        ways.setdefault((row.old, row.new), []).append(row.name)
+        by_categories.setdefault((row.old, row.new), []).append(row.name)
     items = []
-    for (before, after), codes in sorted(ways.items(), key=lambda way: -len(way[1])):
+    for (before, after), codes in sorted(by_categories.items(), key=lambda item: -len(item[1])):
         names = [_labelled(text, tables, full) for text, tables in ((before, old), (after, new)) if text]
-        shown = codes if full else codes[:CODES]
+        shown = codes if full else codes[:MAX_SHOWN_CODES]
         text = " ".join(shown) + (" …" if len(shown) < len(codes) else "")
         head = f"  {' -> '.join(names)}: {len(codes):,} code{'s' if len(codes) > 1 else ''}"
-        items.append([head, *textwrap.wrap(text, WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)])
+        items.append(
+            [head, *textwrap.wrap(text, LINE_WIDTH, initial_indent=" " * 6, subsequent_indent=" " * 6)]
+        )
     return items
 
 
 def _labelled(text: str, tables: ModelTables, full: bool) -> str:
-    """A name with its label, if the text is a name; else the text."""
+    """The name of a variable with its label. Any other text is returned as it is."""
     label = tables.variables[text].label if text in tables.variables else ""
-    return f"{text} ({_short(label, full)})" if label else text
+    return f"{text} ({label if full else _shortened(label)})" if label else text
 
 
-def _short(text: str, full: bool, width: int = 60) -> str:
-    return text if full or len(text) <= width else text[: width - 1].rstrip(" ,;") + "…"
+def _shortened(label: str) -> str:
+    if len(label) <= MAX_LABEL_CHARACTERS:
+        return label
+    return label[: MAX_LABEL_CHARACTERS - 1].rstrip(" ,;") + "…"
 
 
 def _items(rows: Sequence[Change], old: ModelTables, new: ModelTables, full: bool) -> list[list[str]]:
-    """Rows of one table and kind of change as lines; cells of one variable, pairs of one name together."""
+    """The lines of each item, for one table and kind of change.
+
+    Coefficients are grouped by variable, group members by group and hierarchy rows by parent.
+    """
     by_name: dict[str, list[Change]] = {}
     for row in rows:
         by_name.setdefault(row.name, []).append(row)
@@ -207,7 +214,9 @@ def _cell_text(cell: Change) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False)
+    return textwrap.wrap(
+        text, LINE_WIDTH, initial_indent="  ", subsequent_indent="      ", break_on_hyphens=False
+    )
 
 
 def _place(row: Change) -> str:

@@ -1,15 +1,13 @@
-"""A population in buckets of members: the same run piece by piece, on whatever engine deals the pieces out.
+"""Scores a population in buckets, on any engine that can distribute rows by member id.
 
-`prepare` checks on one machine all that can be known before a row is read, and gives a `Job` that can be pickled.
-`Job.score` scores one bucket (every row of some members, and nobody else's), `Job.combine` makes one run report of
-those of the buckets. All scoring is `hccore.score`; this module adds only what a bucket lacks of the whole.
+`prepare` runs on one machine. It checks everything that can be checked before a row is read, and returns a `Job`
+that can be pickled and sent to workers. `Job.score` scores one bucket: all rows of some members. `Job.combine`
+makes one run report of the reports of all buckets. The scoring itself is `hccore.score`.
 """
 
 from __future__ import annotations
 
-import datetime
 import pickle
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,43 +16,41 @@ from typing import Any, Unpack
 
 import pyarrow as pa
 
-from hccore.base.dates import parse_month
-from hccore.base.errors import HccoreError, InputError, MissingFactorError
-from hccore.base.version import __version__
+from hccore.base.errors import HccoreError, InputError
+from hccore.distributed.reports import bucket_report, combine_reports, error_report
 from hccore.files.column_names import ALIASES
 from hccore.model import Model, load_model, score
-from hccore.payment.factors import FactorKey, Factors
+from hccore.payment.factors import Factors
 from hccore.population.options import RunOptions, check_on_invalid, completed, takes_run_options
-from hccore.population.problems import Problems
 from hccore.tables.member_columns import COLUMNS
 
-TABLES = ("members", "diagnoses", "ndc", "hcpcs")
-_READ = {"month", *(alias for name, aliases in ALIASES.items() for alias in (name, *aliases))}
-_READ |= {part.lower() for column in COLUMNS.values() for part in column.yes_no_columns}
-_DATES = {"service_date", *ALIASES["service_date"]}
-# A bucket is scored in one thread, and reports progress to nobody.
+# Column names that the engine reads, in lower case.
+_READ_COLUMNS = {"month", *(alias for name, aliases in ALIASES.items() for alias in (name, *aliases))}
+_READ_COLUMNS |= {name.lower() for column in COLUMNS.values() for name in column.yes_no_columns}
+_SERVICE_DATE_COLUMNS = {"service_date", *ALIASES["service_date"]}
+# All options of `hccore.score` but `threads` and `progress`: a bucket is scored in one thread, without progress.
 _BUCKET_OPTIONS = ("on_invalid", "all_segments", "exact_codes", "assume", "program", "factors", "frailty")
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run that was checked and can be done bucket by bucket, anywhere. Made by `prepare`.
+    """A checked run that can be done bucket by bucket, on any machine. Made by `prepare`.
 
     Attributes
     ----------
     schema : pyarrow.Schema
-        Of the scores, the same for every bucket.
+        Schema of the scores. It is the same for every bucket.
     tables : bytes
-        The models' tables, pickled: workers need no folder of tables and have the very ones of the driver.
+        The tables of the models, pickled. Workers use these and need no folder of tables.
     options : dict
-        As `hccore.score` takes them.
+        Options of `hccore.score`.
     columns : tuple of str or None
-        Columns of the scores; None: all.
+        Columns of the scores. None means all.
     on_invalid : {"error", "null"}
     about : dict
-        Run report of no members: what it says of models and options is said of all buckets.
+        The part of the run report that is the same for all buckets, such as models and options.
     dated : bool
-        Whether a model looks at the service dates of diagnoses; if none does, they need not be sent to workers.
+        Whether a model uses the service dates of diagnoses. If not, workers do not need them.
     """
 
     schema: pa.Schema
@@ -66,10 +62,17 @@ class Job:
     dated: bool
 
     def reads(self, table: str, name: str) -> bool:
-        """Whether the engine may look at a column of this name in `members`, `diagnoses`, `ndc` or `hcpcs`."""
-        if table == "diagnoses" and not self.dated and name.strip().lower() in _DATES:
+        """Whether scoring may read a column. Other columns need not be sent to workers.
+
+        Parameters
+        ----------
+        table : {"members", "diagnoses", "ndc", "hcpcs"}
+        name : str
+            The column name, as the table has it.
+        """
+        if table == "diagnoses" and not self.dated and name.strip().lower() in _SERVICE_DATE_COLUMNS:
             return False
-        return is_read(name, self.options["frailty"])
+        return may_be_read(name, self.options["frailty"])
 
     def score(
         self,
@@ -81,26 +84,27 @@ class Job:
     ) -> tuple[pa.Table, dict[str, Any]]:
         """Score the members of one bucket.
 
+        Errors in the data are not raised here. They are in the report, and `combine` raises them.
+
         Parameters
         ----------
         members, diagnoses, ndc, hcpcs : pyarrow.Table
-            All rows of these members, with the columns that `prepare` was told of. There may be codes without
-            members (they are counted) and members without codes.
+            All rows of the bucket's members, with the columns given to `prepare`. Members may lack codes. Codes
+            of other members are counted and ignored.
 
         Returns
         -------
         scores : pyarrow.Table
-            With `schema`, in the order of `members`.
+            With the schema `schema`, in the order of `members`.
         report : dict
-            For `combine`, ready for JSON. What is wrong with the data is said there and never raised: raised in a
-            task it would be tried again, and would hide what is wrong in other buckets.
+            For `combine`. Plain values, ready for JSON.
         """
-        nobody = members.num_rows == 0
-        if nobody:  # the engine wants a member; one without an id is found by no code
-            members = _one_row_of_nulls(members.schema)
+        empty = members.num_rows == 0
         try:
             result = score(
-                members.combine_chunks(),  # engines cut rows small, and each piece costs a look-up of its codes
+                # Each chunk of an Arrow table costs a look-up of its codes, and engines send many small chunks.
+                # The engine needs at least one member. A row of nulls has no id, so no code belongs to it.
+                _row_of_nulls(members.schema) if empty else members.combine_chunks(),
                 diagnoses.combine_chunks(),
                 ndc=ndc,
                 hcpcs=hcpcs,
@@ -109,65 +113,36 @@ class Job:
                 threads=1,
                 **self.options,
             )
-            scores = self.schema.empty_table() if nobody else result.table(self.columns).cast(self.schema)
+            scores = self.schema.empty_table() if empty else result.table(self.columns).cast(self.schema)
         except HccoreError as error:
-            return self.schema.empty_table(), {"refused": _refusal(error)}
-        report = {key: part for key, part in result.report.items() if key not in self.about}
-        problems = result._run.problems.as_data()  # unlike their texts, these can be added up by `combine`
-        report["members"] = {"rows": 0} if nobody else {**report["members"], "problems": problems}
-        report["months"] = _kinds_of_months(members)
-        return scores, report
+            return self.schema.empty_table(), error_report(error)
+        return scores, bucket_report(result.report, result._run.problems, members, self.about)
 
     def combine(self, reports: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-        """One run report of the reports of all buckets, in the form of a run on one machine.
+        """Make one run report of the reports of all buckets.
 
-        Counts and seconds are sums over the buckets. Rows of a distributed table have no numbers, so a problem
-        has no first row. A listed value of a problem may have "or more" at its count: a bucket lists five.
+        Counts and seconds are sums over the buckets. Problems have no first row, because rows of a distributed
+        table have no numbers. A bucket lists only its five most frequent invalid values, so the count of a listed
+        value may be too low. It then ends in "or more".
+
+        Parameters
+        ----------
+        reports : iterable of dict
+            The reports of `score`, one for each bucket, in any order.
 
         Raises
         ------
         InputError
-            If there are no members, or (with `on_invalid="error"`) some have invalid values: one error with all
-            columns and the rows of all buckets.
+            If there are no members, or (with `on_invalid="error"`) members have invalid values. One error lists
+            the columns and row counts of all buckets.
         MissingFactorError
-            If payment factors are not established, with those of all buckets.
+            If payment factors are not established. One error lists those of all buckets.
+        HccoreError
+            If workers and driver have different versions of hccore.
         """
-        parts = [dict(report) for report in reports]
-        self._raise_refusals([part["refused"] for part in parts if "refused" in part])
-        versions = {part["hccore"] for part in parts} - {__version__}
-        if versions:
-            raise HccoreError(
-                f"workers have hccore {', '.join(sorted(versions))}, the driver {__version__}: "
-                "install one version everywhere"
-            )
-        if not any(part["members"]["rows"] for part in parts):
-            raise InputError("members: there are no members")
-        months = _added([part.pop("months") for part in parts])
-        if months.get("with a year") and months.get("without a year"):
-            raise InputError(
-                "members: column month has the year in some rows and not in others; give it in all of them"
-            )
-        problems = Problems.combined(part["members"].pop("problems", []) for part in parts)
-        if self.on_invalid == "error":
-            problems.raise_if_any("members", option='on_invalid="null"')
-        _say_applies([part["members"] for part in parts])
-        report = {**self.about, **_added(parts), "created": _now(), "threads": 1}
-        report["members"]["problems"] = problems.as_report()
-        if "payment" in report:
-            payments = [part["payment"] for part in parts]
-            used = [factor for payment in payments for factor in payment["factors"]]
-            report["payment"]["factors"] = list({str(factor): factor for factor in used}.values())
-            unused = set.intersection(*(set(payment["own_factors_not_used"]) for payment in payments))
-            report["payment"]["own_factors_not_used"] = sorted(unused)
-        return report
-
-    def _raise_refusals(self, refusals: Sequence[Mapping[str, Any]]) -> None:
-        keys = dict.fromkeys(FactorKey(*key) for refusal in refusals for key in refusal["factors"])
-        if keys:
-            factors: Factors = self.options["factors"]
-            factors.need(keys)
-        if refusals:
-            raise InputError("\n".join(dict.fromkeys(refusal["message"] for refusal in refusals)))
+        return combine_reports(
+            reports, shared=self.about, on_invalid=self.on_invalid, factors=self.options["factors"]
+        )
 
 
 @takes_run_options(*_BUCKET_OPTIONS)
@@ -179,7 +154,7 @@ def prepare(
     columns: Sequence[str] | None = None,
     **options: Unpack[RunOptions],
 ) -> Job:
-    """Check a run from the schemas of its tables, and make it ready to be done bucket by bucket.
+    """Check a run before any row is read, and make a job that scores it bucket by bucket.
 
     Parameters
     ----------
@@ -187,7 +162,7 @@ def prepare(
         Schemas of `members` and `diagnoses`, and of `ndc` and `hcpcs` if there are any.
     models : sequence of Model or (name, year)
     tables : path, optional
-        A folder of model folders (or one model folder) that replaces the packaged tables.
+        A folder of model folders, or one model folder, in place of the packaged tables.
     columns : sequence of str, optional
         Columns of the scores (see `Result.table`). Default: all.
     **options
@@ -195,7 +170,7 @@ def prepare(
     Raises
     ------
     InputError
-        If columns are missing or of types that cannot be read, or options contradict each other.
+        If columns are missing or have unsupported types, or options contradict each other.
     UnknownModelError
         If there is no such model or year.
     MissingFactorError
@@ -207,92 +182,48 @@ def prepare(
     loaded = [model if isinstance(model, Model) else load_model(*model, tables=tables) for model in models]
     if chosen["program"] is not None and not isinstance(chosen["factors"], Factors):
         chosen["factors"] = Factors.load(chosen["factors"])
-    # Scoring one row of nulls makes the engine itself check the columns, and gives the schema of the scores.
-    made_up = {name: _one_row_of_nulls(schema) for name, schema in schemas.items()}
+    # Scoring one row of nulls checks columns and options as a real run does, and gives the schema of the scores.
+    rows_of_nulls = {name: _row_of_nulls(schema) for name, schema in schemas.items()}
     try:
-        result = score(**made_up, models=loaded, on_invalid="null", threads=1, **chosen)
+        result = score(**rows_of_nulls, models=loaded, on_invalid="null", threads=1, **chosen)
     except pa.ArrowException as error:
         raise InputError(f"a column cannot be read: {str(error).splitlines()[0]}") from None
     about = {key: result.report[key] for key in ("created", "threads", "options", "models", "inputs")}
     about["options"] = {**about["options"], "on_invalid": on_invalid}
-    # Models that the program blends with the given ones are sent along, so that workers need no folder of tables.
+    # The program may blend more models with the given ones. Workers need their tables too.
     loaded += [
-        load_model(each["model"], each["year"], tables=each["folder"])
-        for each in about["models"][len(loaded) :]
+        load_model(entry["model"], entry["year"], tables=entry["folder"])
+        for entry in about["models"][len(loaded) :]
     ]
-    scores = result.table(columns).schema
     return Job(
-        pa.schema([(field.name, field.type) for field in scores]),
-        pickle.dumps(tuple(model.tables for model in loaded)),
-        chosen,
-        None if columns is None else tuple(columns),
-        on_invalid,
-        about,
-        any(model.tables.dated for model in loaded),
+        schema=pa.schema([(field.name, field.type) for field in result.table(columns).schema]),
+        tables=pickle.dumps(tuple(model.tables for model in loaded)),
+        options=chosen,
+        columns=None if columns is None else tuple(columns),
+        on_invalid=on_invalid,
+        about=about,
+        dated=any(model.tables.dated for model in loaded),
     )
 
 
-def is_read(name: str, frailty: object = None) -> bool:
-    """Whether the engine may look at a column of this name; any other need not be sent to workers."""
+def may_be_read(name: str, frailty: object = None) -> bool:
+    """Whether scoring may read a column of this name in any table.
+
+    Parameters
+    ----------
+    name : str
+    frailty : number or str
+        The option `frailty`, which may name a member column.
+    """
     key = name.strip().lower()
-    return key in _READ or key == str(frailty).lower()
+    return key in _READ_COLUMNS or key == str(frailty).lower()
 
 
 @lru_cache(maxsize=4)
 def _models(tables: bytes) -> tuple[Model, ...]:
-    """The models of a job, made once in a process."""
+    """The models of a job. They are built once per process and reused for all its buckets."""
     return tuple(Model(each) for each in pickle.loads(tables))  # noqa: S301 - pickled by `prepare`
 
 
-def _one_row_of_nulls(schema: pa.Schema) -> pa.Table:
+def _row_of_nulls(schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays([pa.nulls(1, field.type) for field in schema], schema.names)
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def _refusal(error: HccoreError) -> dict[str, Any]:
-    missing = error.missing if isinstance(error, MissingFactorError) else ()
-    return {"message": str(error), "factors": [list(key) for key in missing]}
-
-
-def _kinds_of_months(members: pa.Table) -> dict[str, int]:
-    """Which ways of writing a month there are: all rows of a run must agree, and a bucket sees only its own."""
-    found: Counter[str] = Counter()
-    for name in members.schema.names:
-        if name.strip().lower() == "month":
-            numbers = map(parse_month, members.column(name).unique().to_pylist())
-            found.update(
-                "with a year" if number >= 12 else "without a year"
-                for number in numbers
-                if number is not None
-            )
-    return dict(found)
-
-
-# -------------------------------------------------------------------- reports
-
-
-def _added(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Reports as one: numbers added up, everything else as it is first said (it is the same in all)."""
-    total: dict[str, Any] = {}
-    for key in dict.fromkeys(key for report in reports for key in report):
-        values = [report[key] for report in reports if key in report]
-        if isinstance(values[0], Mapping):
-            total[key] = _added(values)
-        elif isinstance(values[0], int | float):
-            total[key] = round(sum(values), 6)
-        elif isinstance(values[0], str):
-            total[key] = ", ".join(dict.fromkeys(values))
-        else:
-            total[key] = values[0]
-    return total
-
-
-def _say_applies(members: Sequence[dict[str, Any]]) -> None:
-    """Buckets whose members all models apply to say nothing of it; in the sum they must count."""
-    labels = next((part["applies"] for part in members if "applies" in part), None)
-    for part in members:
-        if labels is not None and "applies" not in part:
-            part["applies"] = dict.fromkeys(labels, part["rows"])

@@ -1,7 +1,8 @@
-"""Score a population that is too large for one machine, on Spark.
+"""Scores a population on Spark.
 
-Members and their codes meet by a hash of the member id in buckets; each bucket is one call of the engine on two
-Arrow tables (`partition.Job.score`). Needs pyspark 4 (`pip install 'hccore[spark]'`) on a classic session.
+Members and codes are distributed into buckets by a hash of the member id. Each bucket is scored by one call of the
+engine (`partition.Job.score`). Needs pyspark 4 (`pip install 'hccore[spark]'`) and a classic session, not Spark
+Connect.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as compute
 from pyspark import StorageLevel
-from pyspark.sql import Column, DataFrame, functions as F  # noqa: N812 - as everybody calls it
+from pyspark.sql import Column, DataFrame, functions as F  # noqa: N812 - the usual name
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema, to_arrow_type
 
 from hccore.base.errors import InputError
-from hccore.distributed.buckets import Job, is_read, prepare
+from hccore.distributed.buckets import Job, may_be_read, prepare
 from hccore.files.column_names import ID_COLUMN, need_column
 from hccore.files.opening import open_source
 from hccore.model import Model
@@ -35,19 +36,19 @@ class Scored:
     Attributes
     ----------
     scores : pyspark.sql.DataFrame
-        The columns of `Result.scores`, a row per member (or member and month) and model. Rows have no order.
-        They are kept by Spark until `close`.
+        The columns of `Result.scores`: one row per member (or member and month) and model, in no order. Spark
+        caches the rows until `close`.
     report : dict
-        One run report of all buckets, in the form of a run on one machine (see `partition.Job.combine`).
+        One run report for all buckets (see `partition.Job.combine`).
     """
 
     scores: DataFrame
     report: dict[str, Any]
-    _kept: DataFrame
+    _cached: DataFrame
 
     def close(self) -> None:
-        """Let Spark forget the scores that it keeps; to be called when they are written."""
-        self._kept.unpersist()
+        """Release the cached scores. Call it after the scores are written."""
+        self._cached.unpersist()
 
 
 def score(
@@ -62,26 +63,25 @@ def score(
     buckets: int | None = None,
     **options: Any,
 ) -> Scored:
-    """Score a population by the engine of one machine, bucket by bucket of members; to the bit the same scores.
+    """Score a population on Spark. Scores and counts equal those of a run on one machine exactly.
 
-    All is computed, and errors are raised, before this returns: who then writes `scores` writes no half of them.
+    The call returns when all buckets are scored, and raises any error. So `scores` is complete when you write it.
 
     Parameters
     ----------
     members, diagnoses : pyspark.sql.DataFrame
-        As `Model.score` takes them. The two may have ids of different types.
+        The columns that `Model.score` takes. The types of the member id may differ: ids are compared as text.
     model, year : str, int
-        One model; or a `Model` without a year.
+        One model, or a `Model` without a year.
     models : sequence of Model or (name, year)
-        Several in one pass, in the place of `model` and `year` (see `hccore.score`).
+        Several models in one pass, in place of `model` and `year` (see `hccore.score`).
     ndc, hcpcs : pyspark.sql.DataFrame, optional
         Drug and procedure codes, for models that use them.
     buckets : int, optional
-        Into how many parts members are dealt; `spark.sql.shuffle.partitions` if left out. A bucket must fit into
-        the memory of a Python worker (the README has figures); more buckets than cores even out.
+        Number of buckets. Default: `spark.sql.shuffle.partitions`. A bucket must fit into the memory of a Python
+        worker (`distributed/README.md` has figures). With several buckets per core, the load is more even.
     **options
-        `tables`, `columns`, `on_invalid`, `all_segments`, `exact_codes`, `assume`, `program`, `factors` and
-        `frailty`, as `partition.prepare` takes them.
+        `tables`, `columns` and the options of `partition.prepare`.
 
     Returns
     -------
@@ -90,10 +90,12 @@ def score(
     Raises
     ------
     InputError
-        Before any job runs, if columns are missing or of wrong types; after it, if members have invalid values
-        (one error with the counts of all buckets).
-    UnknownModelError, MissingFactorError
-        As on one machine.
+        Before any Spark job runs, if columns are missing or have unsupported types. After the run, if members
+        have invalid values. One error has the counts of all buckets.
+    UnknownModelError
+        If there is no such model or year.
+    MissingFactorError
+        If payment factors are not established.
     """
     given = {"members": members, "diagnoses": diagnoses, "ndc": ndc, "hcpcs": hcpcs}
     frames = {name: frame for name, frame in given.items() if frame is not None}
@@ -102,40 +104,15 @@ def score(
             raise InputError(f"{name} must be a Spark DataFrame, not {type(frame).__name__}")
     frailty = options.get("frailty")
     schemas = {name: _arrow_schema(frame, frailty) for name, frame in frames.items()}
-    job = prepare(schemas, models=_models(model, year, models), **options)
-    session = members.sparkSession
+    job = prepare(schemas, models=_chosen_models(model, year, models), **options)
     if buckets is None:
-        buckets = int(str(session.conf.get("spark.sql.shuffle.partitions")))
+        buckets = int(str(members.sparkSession.conf.get("spark.sql.shuffle.partitions")))
     if buckets < 1:
         raise InputError(f"buckets must be 1 or more, not {buckets}")
-
-    headers = {name: [h for h in schema.names if job.reads(name, h)] for name, schema in schemas.items()}
-    dealt = {
-        name: _deal(name, frames[name], schemas[name], headers[name], buckets, several=len(frames) > 2)
-        for name in frames
-    }
-    left = dealt.pop("members")
-    right, *others = dealt.values()
-    for other in others:
-        right = right.unionByName(other, allowMissingColumns=True)
-    output = from_arrow_schema(job.schema).add(_REPORT, "string")
-    work = _work(session.sparkContext.broadcast(job), headers, to_arrow_schema(output))
-    # A Spark task may run twice (a lost executor, speculation), so what it adds to an accumulator may count twice.
-    # The report of a bucket is therefore a row of the bucket's own result, which exists once. The results are kept
-    # because reading the reports computes them all, and the scores are read after that: without keeping them the
-    # engine would run twice. A kept bucket that gets lost is scored again, with the same result.
-    kept = left.groupBy(_BUCKET).cogroup(right.groupBy(_BUCKET)).applyInArrow(work, output)
-    kept = kept.persist(StorageLevel.MEMORY_AND_DISK)
-    try:
-        reports = kept.where(F.col(_REPORT).isNotNull()).select(_REPORT).toArrow()
-        report = job.combine(json.loads(text) for text in reports.column(0).to_pylist())
-    except BaseException:
-        kept.unpersist()
-        raise
-    return Scored(kept.where(F.col(_REPORT).isNull()).drop(_REPORT), report, kept)
+    return _combine(_score_buckets(job, frames, schemas, buckets), job)
 
 
-def _models(
+def _chosen_models(
     model: str | Model | None, year: int | None, models: Sequence[Model | tuple[str, int]] | None
 ) -> Sequence[Model | tuple[str, int]]:
     if (model is None) == (models is None):
@@ -150,62 +127,115 @@ def _models(
 
 
 def _arrow_schema(frame: DataFrame, frailty: object) -> pa.Schema:
-    """The Arrow types of the columns that the engine may read; the names alone of the others, of whatever type."""
+    """The Arrow schema of a frame. Columns that scoring never reads get type null, so they may have any type."""
     zone = frame.sparkSession.conf.get("spark.sql.session.timeZone")
     return pa.schema(
         [
             (
                 field.name,
-                to_arrow_type(field.dataType, timezone=zone) if is_read(field.name, frailty) else pa.null(),
+                to_arrow_type(field.dataType, timezone=zone)
+                if may_be_read(field.name, frailty)
+                else pa.null(),
             )
             for field in frame.schema.fields
         ]
     )
 
 
-def _deal(
-    name: str, frame: DataFrame, schema: pa.Schema, headers: Sequence[str], buckets: int, *, several: bool
+def _score_buckets(
+    job: Job, frames: Mapping[str, DataFrame], schemas: Mapping[str, pa.Schema], buckets: int
 ) -> DataFrame:
-    """The columns that the engine reads, by number, and the bucket of each row; nothing else is shuffled."""
+    """The scores of all buckets, and one row per bucket that has its report. Nothing is computed yet."""
+    headers = {
+        name: [header for header in schema.names if job.reads(name, header)]
+        for name, schema in schemas.items()
+    }
+    several = len(frames) > 2
+    members = _with_bucket("members", frames["members"], schemas["members"], headers["members"], buckets)
+    codes, *others = (
+        _with_bucket(name, frames[name], schemas[name], headers[name], buckets, tagged=several)
+        for name in frames
+        if name != "members"
+    )
+    for other in others:
+        codes = codes.unionByName(other, allowMissingColumns=True)
+    output = from_arrow_schema(job.schema).add(_REPORT, "string")
+    broadcast = members.sparkSession.sparkContext.broadcast(job)
+    score_bucket = _bucket_function(broadcast, headers, to_arrow_schema(output))
+    return members.groupBy(_BUCKET).cogroup(codes.groupBy(_BUCKET)).applyInArrow(score_bucket, output)
+
+
+def _combine(results: DataFrame, job: Job) -> Scored:
+    """Score all buckets, cache the results and combine the reports.
+
+    A Spark task may run twice, if an executor is lost or with speculation, so accumulators may count twice. The
+    report of a bucket is therefore a row of the bucket's result, which exists once. The results are cached because
+    they are read twice, first for the reports and later for the scores. Without the cache every bucket would be
+    scored twice. If a cached bucket is lost, Spark scores it again, with the same result.
+    """
+    cached = results.persist(StorageLevel.MEMORY_AND_DISK)
+    try:
+        reports = cached.where(F.col(_REPORT).isNotNull()).select(_REPORT).toArrow()
+        report = job.combine(json.loads(text) for text in reports.column(0).to_pylist())
+    except BaseException:
+        cached.unpersist()
+        raise
+    return Scored(cached.where(F.col(_REPORT).isNull()).drop(_REPORT), report, cached)
+
+
+def _with_bucket(
+    name: str,
+    frame: DataFrame,
+    schema: pa.Schema,
+    headers: Sequence[str],
+    buckets: int,
+    *,
+    tagged: bool = False,
+) -> DataFrame:
+    """The bucket of each row and the columns that scoring reads, so that only these are shuffled.
+
+    Columns are numbered (`members0`, `members1`), because headers of different tables may be equal. If `tagged`,
+    a column holds the name of the table, so that tables of codes can be separated again.
+    """
     source = open_source(schema.empty_table(), name)
 
     def text(column: str) -> Column:
         return _column(need_column(source, column)).cast("string")
 
-    # As text, because that is how the engine compares ids of different types. Without an id a row belongs to
-    # nobody and is merely counted: dealt by its code, for all of them in one bucket might be too many.
+    # The engine compares ids of different types as text, so the bucket is a hash of the text.
     key = F.nullif(text(ID_COLUMN), F.lit(""))
     if name != "members":
+        # Codes without an id are only counted. Their code decides the bucket, because one bucket for all of them
+        # could be too large.
         key = F.coalesce(key, text("icd10" if name == "diagnoses" else name))
     columns = [_column(header).alias(f"{name}{number}") for number, header in enumerate(headers)]
-    tags = [F.lit(name).alias(_TABLE)] if several and name != "members" else []
+    tags = [F.lit(name).alias(_TABLE)] if tagged else []
     return frame.select(F.pmod(F.hash(key), F.lit(buckets)).alias(_BUCKET), *tags, *columns)
 
 
 def _column(name: str) -> Column:
-    """A column by its very name, which may have dots."""
+    """A column by its exact name. Quoting is needed because the name may contain dots."""
     return F.col("`" + name.replace("`", "``") + "`")
 
 
-def _work(
+def _bucket_function(
     broadcast: Any, headers: Mapping[str, Sequence[str]], output: pa.Schema
 ) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    """What a worker does with the two sides of one bucket."""
+    """The function that Spark calls on a worker with the members and the codes of one bucket."""
 
-    def work(left: pa.Table, right: pa.Table) -> pa.Table:
-        job: Job = broadcast.value  # unpickled once in a worker process
+    def score_bucket(members: pa.Table, codes: pa.Table) -> pa.Table:
+        job: Job = broadcast.value  # unpickled once per worker process
         tables = {}
-        for name, given in headers.items():
-            rows = left if name == "members" else right
+        for name, names in headers.items():
+            rows = members if name == "members" else codes
             if _TABLE in rows.column_names:
                 rows = rows.filter(compute.equal(rows.column(_TABLE), name))
-            tables[name] = rows.select([f"{name}{number}" for number in range(len(given))]).rename_columns(
-                given
-            )
+            numbered = [f"{name}{number}" for number in range(len(names))]
+            tables[name] = rows.select(numbered).rename_columns(names)
         scores, report = job.score(**tables)
         scores = scores.append_column(_REPORT, pa.nulls(len(scores), pa.string()))
-        nothing = {name: [None] for name in job.schema.names}
-        about = pa.table({**nothing, _REPORT: [json.dumps(report)]}, output)
-        return pa.concat_tables([scores.cast(output), about])
+        nulls = {name: [None] for name in job.schema.names}
+        report_row = pa.table({**nulls, _REPORT: [json.dumps(report)]}, output)
+        return pa.concat_tables([scores.cast(output), report_row])
 
-    return work
+    return score_bucket

@@ -493,7 +493,7 @@ def test_explain_a_month(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     ]
     asked = ["explain", *files, "--model", "cms_hcc_v28", "--year", "2026", "--member", "A"]
     assert main(asked) == 1
-    assert "2 rows for the member asked for; say which month with --month" in capsys.readouterr().err
+    assert "2 rows for the member asked for; choose a month with --month" in capsys.readouterr().err
     for month, segment in (("2026-01", "COMMUNITY_NA"), ("202602", "INSTITUTIONAL"), ("2", "INSTITUTIONAL")):
         assert main([*asked, "--month", month]) == 0
         assert f"({segment}:" in capsys.readouterr().out

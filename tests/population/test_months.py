@@ -357,7 +357,7 @@ def test_months_are_scored_like_members_of_their_own(
 
 
 def test_many_rows_on_several_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers, "_RANGE", 7)
+    monkeypatch.setattr(workers, "_RANGE_ROWS", 7)
     monkeypatch.setattr(member_months, "MIN_PAIR_COUNTS", -(10**6))
     random = np.random.default_rng(1)
     rows = [

@@ -497,7 +497,7 @@ def test_explain_a_month(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     for month, segment in (("2026-01", "COMMUNITY_NA"), ("202602", "INSTITUTIONAL"), ("2", "INSTITUTIONAL")):
         assert main([*asked, "--month", month]) == 0
         assert f"({segment}:" in capsys.readouterr().out
-    for month, words in (("3", "no row for the member"), ("March", "is no month")):
+    for month, words in (("3", "no row for the member"), ("March", "is not a month")):
         assert main([*asked, "--month", month]) == 1
         assert words in capsys.readouterr().err
 

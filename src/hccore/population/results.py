@@ -14,6 +14,7 @@ from hccore.base.errors import InputError
 from hccore.base.threads import map_in_order
 from hccore.files.output import atomic_files, write_batches
 from hccore.population import monthly_averages, score_columns
+from hccore.population.assignment import count_scored
 from hccore.population.run import Run
 
 
@@ -37,6 +38,11 @@ class Result:
         else:
             size += " members"
         return f"<hccore result: {size}, {models}>"
+
+    @property
+    def rows_scored(self) -> int:
+        """Number of members, or of member-months, that at least one model scores. Invalid rows are not scored."""
+        return count_scored(self._run.assignments, self._run.profiles)
 
     # ---------------------------------------------------------------- scores
 

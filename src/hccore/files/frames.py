@@ -89,6 +89,14 @@ class FrameSource(Source):
         self._table = table
         self._unused_reader: pa.RecordBatchReader | None = reader
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: the rows as an Arrow table. A stream has none left, and may not be read again."""
+        table = None
+        if self.repeatable:
+            is_arrow = isinstance(self._table, pa.Table)
+            table = self._table if is_arrow else pa.RecordBatchReader.from_stream(self._table).read_all()
+        return super().__getstate__() | {"_table": table, "_unused_reader": None}
+
     def batch_loaders(
         self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
     ) -> Iterator[Loader[pa.RecordBatch]]:

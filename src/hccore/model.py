@@ -105,7 +105,7 @@ class Model:
             `202603`, a date, or 1 to 12) there is one row per member and month, with the facts of that month;
             a member's diagnoses count in all months. A path ends in .parquet, .csv, .csv.gz or .arrow, or is a
             folder of Parquet files. A frame is any object with `__arrow_c_stream__`, such as a pyarrow, pandas,
-            polars or DuckDB table.
+            polars or DuckDB table, a mapping of column names to values, or a list of dicts with a dict per row.
         diagnoses : path or frame
             Columns `member_id` and `icd10`, one row per code. Rows may come in any order and may be repeated.
         ndc, hcpcs : path or frame, optional

@@ -132,6 +132,53 @@ def test_polars_lazy_frames_are_refused_with_a_hint(tables: tuple[pa.Table, pa.T
         MODEL.score(pl.from_arrow(tables[0]).lazy(), tables[1])  # type: ignore[union-attr]
 
 
+def test_lists_of_dicts_give_the_same_scores(tables: tuple[pa.Table, pa.Table], wanted: list[dict[str, Any]]):
+    members, diagnoses = (table.to_pylist() for table in tables)
+    assert numbers(MODEL.score(members, tuple(diagnoses)).scores) == wanted
+
+
+def test_a_dict_of_a_list_may_lack_columns():
+    members = [
+        {"member_id": "A", "age": 70, "sex": "F", "orec": 0},
+        {"member_id": "B", "sex": "M", "age": 70, "dual_status": "full", "orec": 0},
+    ]
+    got = MODEL.score(members, [{"member_id": "A", "icd10": "E119"}, {"member_id": "B"}])
+    assert [row["segment"] for row in numbers(got.scores)] == ["COMMUNITY_NA", "COMMUNITY_FBA"]
+    assert got.report["codes"]["diagnoses"]["blank_code"] == 1
+
+
+@pytest.mark.parametrize(("model", "more"), [("cms_hcc_v28", {}), ("hhs_hcc", {"ndc": [], "hcpcs": []})])
+def test_an_empty_list_of_codes_is_a_table_without_rows(model: str, more: dict[str, Any]):
+    member = {"member_id": "A", "age": 70, "sex": "F", "orec": 0, "dual_status": "none"}
+    member |= {"metal": "silver", "csr_indicator": 1, "enrollment_months": 12}
+    result = load_model(model, 2026).score([member], [], **more)
+    assert [row["hccs"] for row in numbers(result.scores)] == [[]]
+    assert {counts["rows"] for counts in result.report["codes"].values()} == {0}
+
+
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ([], "members: no column member_id"),
+        (
+            [{"member_id": "SECRET"}, "SECRET"],
+            "members: row 2 of the list is of type str. Every row of a list must be",
+        ),
+        (
+            [{"member_id": "SECRET"}, {"member_id": 7}],
+            "members cannot be converted to an Arrow table. Give every",
+        ),
+        ([{7: "SECRET"}], "members cannot be converted to an Arrow table"),
+        ({"SECRET"}, "a list of dicts or a table of pandas, polars, pyarrow or DuckDB, not set"),
+    ],
+)
+def test_a_list_that_is_no_table_is_refused_without_its_values(members: object, words: str):
+    with pytest.raises(InputError) as caught:
+        MODEL.score(members, [])
+    assert words in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+
+
 # -------------------------------------------------------------------- files
 
 

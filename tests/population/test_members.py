@@ -193,3 +193,32 @@ def test_only_columns_with_few_values_have_dictionaries(tmp_path: Path) -> None:
         "segment",
         "hccs.list.element",
     }
+
+
+# -------------------------------------------------------------------- values of the HHS models
+
+HHS_MEMBER = {"member_id": "A", "age": 30, "sex": "F", "enrollment_months": 12}
+
+
+@pytest.mark.parametrize("metal", ["Expanded Bronze", "EXPANDED BRONZE", " expanded bronze "])
+def test_expanded_bronze_is_bronze(metal: str) -> None:
+    model = hccore.load_model("hhs_hcc", 2026)
+    member = {**HHS_MEMBER, "metal": metal, "csr_indicator": 1}
+    bronze = model.score_one({**member, "metal": "bronze"})
+    (row,) = model.score([member], []).scores.to_pylist()
+    assert (row["segment"], row["raw_score"]) == ("ADULT_BRONZE", bronze)
+    assert model.explain(member).facts["metal"] == "bronze"
+
+
+@pytest.mark.parametrize("year", range(2021, 2027))
+def test_a_member_without_cost_sharing_is_not_counted_as_unknown(year: int) -> None:
+    """Issuers write the indicator 0 for members without reductions; 13 is in the tables of 2021 and 2022 only."""
+    model = hccore.load_model("hhs_hcc", year)
+    members = [
+        {**HHS_MEMBER, "member_id": str(number), "metal": "silver", "csr_indicator": number}
+        for number in (0, 13)
+    ]
+    counted = model.score(members, []).report["members"]["counted"][f"hhs_hcc {year}"]
+    unknown = next(count for sentence, count in counted.items() if "not in CMS's table" in sentence)
+    assert unknown == (0 if year <= 2022 else 1)
+    assert model.explain(members[0]).notes == ()

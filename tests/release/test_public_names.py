@@ -116,6 +116,7 @@ MEMBERS: dict[str, tuple[type, dict[str, str]]] = {
             "contributions": "method",
             "has_months": "value",
             "report": "value",
+            "rows_scored": "value",
             "scores": "value",
             "table": "method",
             "write": "method",

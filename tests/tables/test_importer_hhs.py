@@ -89,7 +89,11 @@ def test_cost_sharing(tmp_path: Path) -> None:
     other = {**facts, "metal": 2}
     assert apply_multiplier(1000, multiplier_of(tables, other)) == 1000
     assert "CSR_OTHER_METAL" in trace_member(tables, other, {}).variables
-    assert "CSR_UNKNOWN" in trace_member(tables, {**facts, "csr_indicator": 0}, {}).variables
+    assert "CSR_UNKNOWN" in trace_member(tables, {**facts, "csr_indicator": 13}, {}).variables
+    # The table has no row for 0, which is what issuers write for members without cost-sharing reductions.
+    without = {**facts, "csr_indicator": 0}
+    assert "CSR_UNKNOWN" not in trace_member(tables, without, {}).variables
+    assert apply_multiplier(1000, multiplier_of(tables, without)) == 1000
     # Halves are rounded away from zero: 25 * 1.12 = 28, 50 * 1.07 = 53.5, -50 * 1.07 = -53.5.
     assert apply_multiplier(25, multiplier_of(tables, facts)) == 28
     assert [

@@ -242,6 +242,35 @@ def test_an_unknown_year_lists_the_years():
 
 
 @pytest.mark.parametrize(
+    ("name", "year", "question"),
+    [
+        ("v28", 2026, "Did you mean cms_hcc_v28?"),
+        ("CMS-HCC V28", 2026, "Did you mean cms_hcc_v28?"),
+        ("cms_hc_v28", 2026, "Did you mean cms_hcc_v28"),
+        ("hhs", 2026, "Did you mean hhs_hcc?"),
+        ("v24", 2025, "Did you mean cms_hcc_v24 or esrd_v24?"),
+        ("v24", 2026, "Did you mean esrd_v24?"),
+        ("v28", 2099, "Did you mean cms_hcc_v28?"),
+        ("cms_hcc_v28", 26, "Did you mean 2026?"),
+        ("cms_hcc_v24", 2026, "Did you mean cms_hcc_v28"),
+    ],
+)
+def test_an_unknown_model_or_year_names_those_that_are_near(name: str, year: int, question: str):
+    with pytest.raises(UnknownModelError) as caught:
+        load_model(name, year)
+    assert question in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "year"), [("nothing", 2026), ("hcc", 2026), ("", 2026), ("cms_hcc_v28", 1999)]
+)
+def test_no_model_is_suggested_if_none_or_many_are_near(name: str, year: int):
+    with pytest.raises(UnknownModelError) as caught:
+        load_model(name, year)
+    assert "Did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     "name", ["", "..", "../hcc_mappings/cms_hcc_v28", "cms_hcc_v28/2026", "CMS_HCC_V28 "]
 )
 def test_a_path_is_not_a_model_name(name: str):

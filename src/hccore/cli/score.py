@@ -25,6 +25,19 @@ _LIBRARIES = (
     ("llvmlite", "binding/libllvmlite.so"),
 )
 
+# Outcomes of code rows (keys of the run report) that are worth a note. Most codes are in no model, so
+# `not_in_model` is noted only if every row is without a code of the model.
+_OUTCOMES_WITHOUT_CODE = ("not_in_model", "blank_code", "malformed_code", "icd9_code")
+_NOTED_OUTCOMES = (
+    "unknown_member",
+    "missing_member_id",
+    "blank_code",
+    "malformed_code",
+    "icd9_code",
+    "missing_service_date",
+    "outside_service_year",
+)
+
 
 def add_command(commands: Commands) -> None:
     """Add the command and its arguments."""
@@ -79,11 +92,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     if not arguments.quiet:
         for line in _notes(result):
             print(f"note: {line}", file=sys.stderr)
-        members = result.report["members"]
-        scored = f"{members['rows']:,} members"
-        if result.has_months:
-            scored = f"{members['members']:,} members, {members['rows']:,} member-months"
-        print(f"{scored} scored in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+        print(f"{_scored(result)} in {time.perf_counter() - start:.2f} s", file=sys.stderr)
 
 
 def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -143,6 +152,17 @@ class _Progress:
             self.bar.update(rows)
 
 
+def _scored(result: Result) -> str:
+    """How many members (or member-months) were scored and how many were not: "2 members scored, 1 not scored"."""
+    members, scored = result.report["members"], result.rows_scored
+    what = "member-month" if result.has_months else "member"
+    text = f"{scored:,} {what}{'' if scored == 1 else 's'} scored"
+    if result.has_months:
+        text = f"{members['members']:,} member{'' if members['members'] == 1 else 's'}, {text}"
+    not_scored = members["rows"] - scored
+    return f"{text}, {not_scored:,} not scored" if not_scored else text
+
+
 def _notes(result: Result) -> list[str]:
     """What the user should know about the input, one line each."""
     report = result.report
@@ -161,12 +181,26 @@ def _notes(result: Result) -> list[str]:
             for program, count in programs.items()
         ]
     for name, counts in report["codes"].items():
-        lines += [
-            f"{name}: {counts[what]:,} of {counts['rows']:,} rows: {what.replace('_', ' ')}"
-            for what in ("unknown_member", "missing_member_id", "blank_code", "malformed_code", "icd9_code")
-            if counts[what]
-        ]
+        lines += _code_notes(name, counts)
     return lines + _payment_notes(report.get("payment", {}))
+
+
+def _code_notes(name: str, counts: dict[str, int]) -> list[str]:
+    """What the user should know about a table of codes: `diagnoses`, `ndc` or `hcpcs`."""
+    rows = counts["rows"]
+    if not rows:
+        return [f"{name}: the table has no rows, so no code counts for any member"]
+    lines = [
+        f"{name}: {counts[outcome]:,} of {rows:,} rows: {outcome.replace('_', ' ')}"
+        for outcome in _NOTED_OUTCOMES
+        if counts[outcome]
+    ]
+    if sum(counts[outcome] for outcome in _OUTCOMES_WITHOUT_CODE) == rows:
+        lines.append(
+            f"{name}: no code of the {rows:,} rows is in the model, so none counts: check that the column of "
+            "codes is the right one, and that the codes are those of the model and year"
+        )
+    return lines
 
 
 def _payment_notes(payment: dict[str, Any]) -> list[str]:

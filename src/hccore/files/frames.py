@@ -1,8 +1,8 @@
-"""Reads in-memory tables: pandas, polars, pyarrow, DuckDB and streams of Arrow batches."""
+"""Reads in-memory tables: pandas, polars, pyarrow, DuckDB, streams of Arrow batches, and lists of dicts."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,6 +21,37 @@ def conversion_error(role: str, error: Exception) -> InputError:
         f"{role} cannot be converted to an Arrow table{f': {column}' if column else ''}. "
         "Give every column one type, and all columns the same length."
     )
+
+
+def table_of_rows(rows: Sequence[object], role: str, columns: Sequence[str] = ()) -> pa.Table:
+    """A list of rows as an Arrow table. A row is a mapping of column to value; absent columns are null.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+    role : str
+        What the table holds, for messages.
+    columns : sequence of str
+        Columns of an empty list, which does not name any.
+
+    Raises
+    ------
+    InputError
+        If a row is no mapping, or a column has values of several types.
+    """
+    given: list[Mapping[Any, object]] = []
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, Mapping):
+            raise InputError(
+                f"{role}: row {number:,} of the list is of type {type(row).__name__}. Every row of a list must be "
+                "a dict of column names and values."
+            )
+        given.append(row)
+    names = dict.fromkeys(name for row in given for name in row) or columns
+    try:
+        return pa.table({name: pa.array([row.get(name) for row in given]) for name in names})
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise conversion_error(role, error) from None
 
 
 def _cast_text_view_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -57,6 +88,14 @@ class FrameSource(Source):
         self.schema = reader.schema
         self._table = table
         self._unused_reader: pa.RecordBatchReader | None = reader
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: the rows as an Arrow table. A stream has none left, and may not be read again."""
+        table = None
+        if self.repeatable:
+            is_arrow = isinstance(self._table, pa.Table)
+            table = self._table if is_arrow else pa.RecordBatchReader.from_stream(self._table).read_all()
+        return super().__getstate__() | {"_table": table, "_unused_reader": None}
 
     def batch_loaders(
         self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()

@@ -15,13 +15,19 @@ from hccore.base.errors import InputError
 from hccore.files.arrow_source import ArrowSource
 from hccore.files.column_names import ID_COLUMN, need_column
 from hccore.files.csv_source import CsvSource
-from hccore.files.frames import FrameSource, conversion_error
+from hccore.files.frames import FrameSource, conversion_error, table_of_rows
 from hccore.files.parquet_source import ParquetSource
 from hccore.files.source import Source, message_without_data, run_loaders
 
 PARQUET_ENDINGS = (".parquet", ".pq")
 CSV_ENDINGS = (".csv", ".csv.gz", ".txt")
 ARROW_ENDINGS = (".arrow", ".feather", ".ipc")
+# Columns of an empty list of codes, by role: an empty list of diagnoses says that nobody has any.
+_CODE_COLUMNS = {
+    "diagnoses": (ID_COLUMN, "icd10", "service_date"),
+    "ndc": (ID_COLUMN, "ndc"),
+    "hcpcs": (ID_COLUMN, "hcpcs"),
+}
 
 
 def open_source(table: object, role: str) -> Source:
@@ -31,8 +37,8 @@ def open_source(table: object, role: str) -> Source:
     ----------
     table : path or table
         A path ending in .parquet, .pq, .csv, .csv.gz, .txt (read as CSV), .arrow, .feather or .ipc, a folder of
-        Parquet files, a mapping of column names to values, or any object with `__arrow_c_stream__` (pyarrow,
-        pandas, polars, DuckDB).
+        Parquet files, a mapping of column names to values, a list of dicts with a dict per row, or any object with
+        `__arrow_c_stream__` (pyarrow, pandas, polars, DuckDB). An empty list is a table of codes without rows.
     role : str
         What the table holds, for messages: `members`, `diagnoses`, ...
 
@@ -52,11 +58,13 @@ def open_source(table: object, role: str) -> Source:
             table = pa.table(dict(table))
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise conversion_error(role, error) from None
+    if isinstance(table, list | tuple):
+        table = table_of_rows(table, role, _CODE_COLUMNS.get(role, ()))
     if not hasattr(table, "__arrow_c_stream__"):
         kind = type(table).__name__
         raise InputError(
-            f"{role} must be a path, a mapping of columns or a table of pandas, polars, pyarrow or DuckDB, not "
-            f"{kind}.{' Call its collect() method first.' if kind == 'LazyFrame' else ''}"
+            f"{role} must be a path, a mapping of columns, a list of dicts or a table of pandas, polars, pyarrow "
+            f"or DuckDB, not {kind}.{' Call its collect() method first.' if kind == 'LazyFrame' else ''}"
         )
     return FrameSource(table, role)
 

@@ -134,6 +134,10 @@ class Source:
     library = "arrow"
     repeatable = True
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds. Paths are made absolute, because another process may run in another folder."""
+        return {name: _with_absolute_paths(value) for name, value in self.__dict__.items()}
+
     def batch_loaders(
         self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
     ) -> Iterator[Loader[pa.RecordBatch]]:
@@ -192,6 +196,13 @@ class Source:
         if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
             return MemoryError()
         return InputError(f"{self.name} cannot be read: {message_without_data(error)}")
+
+
+def _with_absolute_paths(value: Any) -> Any:
+    """A path, or a list of paths, made absolute; any other value as it is."""
+    if isinstance(value, Path):
+        return value.absolute()
+    return [_with_absolute_paths(one) for one in value] if isinstance(value, list) else value
 
 
 def message_without_data(error: Exception) -> str:

@@ -153,6 +153,35 @@ class Explanation:
             ]
         )
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: a table of the terms, and the codes that do not count."""
+        from hccore.base.html_table import html_lines, html_table  # saves start-up: only notebooks show HTML
+
+        facts = ", ".join(f"{name} {value}" for name, value in self.facts.items())
+        title = f"{self.model} {self.year}: {self.score / 1000:.3f} ({self.segment}: {self.reason})"
+        rows: list[tuple[str, ...]] = [
+            (f"{term.coefficient / 1000:.3f}", term.variable, term.label, ", ".join(term.codes))
+            for term in self.contributions
+            if term.coefficient is not None
+        ]
+        rows.append((f"{self.score / 1000:.3f}", "total", "", ""))
+        if self.multiplier is not None:
+            rows.append((f"x {self.multiplier / 1000:.3f}", "", self.multiplier_reason, ""))
+            rows.append((f"{self.adjusted / 1000:.3f}", "adjusted", "", ""))
+        rows += [
+            ("dropped", term.variable, f"by {term.dropped_by}", ", ".join(term.codes))
+            for term in self.contributions
+            if term.coefficient is None
+        ]
+        notes = (f"note: {note}" for note in self.notes)
+        codes = (" ".join(line.split()) for line in self._codes_not_counted())
+        parts = (
+            html_lines([title, facts]),
+            html_table(("coefficient", "variable", "label", "codes"), rows),
+            html_lines([*codes, *notes]),
+        )
+        return "\n".join(part for part in parts if part)
+
     def _score_lines(self) -> Iterator[str]:
         """The terms of the score, the total and the multiplier."""
         width = self._width()
@@ -172,6 +201,11 @@ class Explanation:
             if term.coefficient is None:
                 codes = ", ".join(term.codes)
                 yield f"   dropped  {term.variable:<{width}}  by {term.dropped_by}  <- {codes}"
+        yield from self._codes_not_counted()
+
+    def _codes_not_counted(self) -> Iterator[str]:
+        """The codes that do not count, and why."""
+        width = self._width()
         for code, category, condition in self.failed:
             yield f"   not met  {category:<{width}}  requires {condition}  <- {code}"
         for reason, codes_without in (

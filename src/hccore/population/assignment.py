@@ -313,6 +313,11 @@ def applicability(assignments: Sequence[ModelAssignment], profiles: Profiles) ->
     return report
 
 
+def count_scored(assignments: Sequence[ModelAssignment], profiles: Profiles) -> int:
+    """Number of rows that at least one model scores."""
+    return profiles.count(np.logical_or.reduce([one.scored for one in assignments])[:-1])
+
+
 def _left_without_segment(
     assignment: ModelAssignment, assignments: Sequence[ModelAssignment], profiles: Profiles
 ) -> dict[str, int]:

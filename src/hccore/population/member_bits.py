@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,16 @@ class MemberBits:
             self._table = np.zeros(self._shape, np.uint64)
         else:
             self._masks = np.concatenate([self._masks, *(_whole_masks(one, n_words) for one in code_masks)])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: everything but the lock, which unpickling makes anew."""
+        with self._lock:
+            state = {name: value for name, value in self.__dict__.items() if name != "_lock"}
+            return state | {"_pending": list(self._pending)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
 
     def add(self, table: int, batch: CodeBatch) -> None:
         """Add rows of one code table. Several threads may do so at the same time.

@@ -12,16 +12,34 @@ import pyarrow as pa
 
 from hccore.base.errors import InputError
 from hccore.base.threads import map_in_order
+from hccore.base.version import __version__
 from hccore.files.output import atomic_files, write_batches
 from hccore.population import monthly_averages, score_columns
+from hccore.population.assignment import count_scored
 from hccore.population.run import Run
 
 
 class Result:
-    """A scored population."""
+    """A scored population.
+
+    A result can be pickled, for example to send it to another process. The pickle holds the members' ids, what
+    their codes set, and the codes themselves if they came as a frame, so protect it like the data. Files of codes
+    are kept as paths, and `contributions` reads them again. Only the same version of hccore can read the pickle.
+    """
 
     def __init__(self, run: Run) -> None:
         self._run = run
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"version": __version__, "run": self._run}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if state["version"] != __version__:
+            raise InputError(
+                f"this result was pickled by hccore {state['version']}, and hccore {__version__} cannot read it. "
+                "Score the population again; scores that are kept belong in a file."
+            )
+        self._run = state["run"]
 
     @property
     def report(self) -> dict[str, Any]:
@@ -37,6 +55,17 @@ class Result:
         else:
             size += " members"
         return f"<hccore result: {size}, {models}>"
+
+    @property
+    def rows_scored(self) -> int:
+        """Number of members, or of member-months, that at least one model scores. Invalid rows are not scored."""
+        return count_scored(self._run.assignments, self._run.profiles)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows. Nothing is scored for it."""
+        from hccore.population.result_html import result_html  # saves start-up: only notebooks show HTML
+
+        return result_html(self._run, self.__dict__.get("scores"))
 
     # ---------------------------------------------------------------- scores
 

@@ -6,6 +6,7 @@ into tables.
 
 from __future__ import annotations
 
+import copy
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -168,6 +169,20 @@ class Run:
         ]
         for assignment in self.assignments:
             _score_profiles_without_codes(assignment)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a pickle holds: everything but the lock and the scratch arrays, which unpickling makes anew."""
+        with self._lock:
+            counts = copy.deepcopy((self._counted_blocks, self._counts, self._watch))
+        state = {
+            name: value for name, value in self.__dict__.items() if name not in ("_lock", "_idle_scratch")
+        }
+        return state | dict(zip(("_counted_blocks", "_counts", "_watch"), counts, strict=True))
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()
+        self._idle_scratch = []
 
     def member_of(self, rows: slice) -> NDArray[Any]:
         """Number of the member of each row. Rows without an id, which are not scored, get member 0."""

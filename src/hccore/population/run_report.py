@@ -100,7 +100,7 @@ def started_report(
             "blanks": members.blanks,
             "problems": members.problems.as_report(),
             "counted": {},
-            "by_segment": {label(one.model.tables): _by_segment(one, profiles) for one in assignments},
+            "by_segment": {label(one.model.tables): rows_by_segment(one, profiles) for one in assignments},
             **applicability(assignments, profiles),
         },
         "codes": dict(codes),
@@ -159,7 +159,7 @@ def _model(model: CompiledModel) -> dict[str, Any]:
     }
 
 
-def _by_segment(assignment: ModelAssignment, profiles: Profiles) -> dict[str, int]:
+def rows_by_segment(assignment: ModelAssignment, profiles: Profiles) -> dict[str, int]:
     """Scored rows by segment; segments without rows are left out."""
     segment = np.where(assignment.scored, assignment.segment, -1)[:-1]
     names = assignment.model.segment_names

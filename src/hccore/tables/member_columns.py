@@ -167,7 +167,8 @@ _COLUMNS = [
         low=1,
         high=5,
         labels={"platinum": 1, "gold": 2, "silver": 3, "bronze": 4, "catastrophic": 5},
-        spellings={"p": 1, "g": 2, "s": 3, "b": 4, "c": 5},
+        # Issuers write "Expanded Bronze" for bronze plans of a higher actuarial value, which are bronze to CMS.
+        spellings={"p": 1, "g": 2, "s": 3, "b": 4, "c": 5, "expanded bronze": 4},
     ),
     Column("csr_indicator", "cost-sharing reduction indicator of the year's CSR table", high=13),
     Column(

@@ -12,6 +12,8 @@ from hccore.tables.importer.source_files import SourceFile
 
 _METAL_OF_LETTER = {metal[0].upper(): metal for metal in METALS}
 _ANY_METAL = ""
+# Members without cost-sharing reductions. Issuers write it, though CMS's tables from 2023 on do not list it.
+_NO_COST_SHARING = 0
 
 
 @dataclass
@@ -61,9 +63,10 @@ def add_cost_sharing(release: Release) -> None:
         "CSR_OTHER_METAL",
         "The CSR indicator belongs to another metal level than the member's: no CSR factor is applied.",
     )
+    known = sorted({_NO_COST_SHARING, *indicators})
     folder.add_flag(
         "CSR_UNKNOWN",
-        f"not {_is_one_of('csr_indicator', sorted(indicators))}",
+        f"not {_is_one_of('csr_indicator', known)}",
         label="The CSR indicator is not in the table of the year",
     )
     folder.count_in_report(

@@ -19,6 +19,7 @@ class ArrowSource(Source):
         self.path = path
         with pa.ipc.open_file(path) as reader:
             self.schema = reader.schema
+        self.schema.names  # noqa: B018 - fails here if a name is not UTF-8
 
     def batch_loaders(
         self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()

@@ -20,13 +20,10 @@ _MAX_HEADER_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 14  # to read at once when looking for the end of the header
 _DELIMITERS = ",|\t;"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-# What pyarrow says about a row. It numbers rows only when it parses in one thread, and the text goes on with the row.
-_RAGGED = re.compile(
-    r"CSV parse error: (?:Row #(?P<row>\d+): )?Expected (?P<expected>\d+) columns, got (?P<found>\d+)"
-)
-_NOT_UTF8 = re.compile(
-    r"In CSV column #\d+: (?:Row #(?P<row>\d+): )?CSV conversion error to string: invalid UTF8 data"
-)
+# What pyarrow says about a row, before it quotes the row. It numbers rows only when it parses in one thread.
+_NUMBER = r"(?:Row #(?P<row>\d+): )?"
+_RAGGED = re.compile(rf"CSV parse error: {_NUMBER}Expected (?P<expected>\d+) columns, got (?P<found>\d+)")
+_NOT_UTF8 = re.compile(rf"In CSV column #\d+: {_NUMBER}CSV conversion error to string: invalid UTF8 data")
 _LONG_ROW = re.compile(r"straddling object straddles two block boundaries")
 _MISSING_COLUMN = re.compile(r"Column .* in include_columns does not exist in CSV file", re.DOTALL)
 
@@ -139,7 +136,7 @@ class CsvSource(Source):
         return self._encoding_error(_row_name(None if found is None else found["row"]))
 
     def _numbered(self, columns: Sequence[str]) -> str | None:
-        """pyarrow's text about the first bad row, with its number, which does not count blank lines.
+        """The text of pyarrow about the first bad row, with its number, which does not count blank lines.
 
         Parses the file again in one thread. None if the text is about anything else.
         """

@@ -36,8 +36,8 @@ _TEXTS_WITHOUT_DATA = re.compile(
             r"CSV parse error: Empty CSV file or block: cannot infer number of columns",
             r"File is too small: \d+",
             r"Not an Arrow file",
-            r"Parquet file size is \d+ bytes, smaller than the (minimum file footer|size reported by footer's).{0,40}",
-            r"Parquet magic bytes not found in footer\. Either the file is corrupted or this is not a parquet file\.",
+            r"Parquet file size is \d+ bytes, smaller than the minimum file footer \(8 bytes\)",
+            r"Parquet magic bytes not found in footer\. Either the file is corrupted or this is not .{1,20}",
             r"Truncated compressed stream",
             r"Unsupported cast from [a-z0-9_]+ to [a-z0-9_]+ using function [a-z0-9_]+",
             r"zlib inflate failed: [a-z ]+",
@@ -215,8 +215,8 @@ class Source:
 def message_without_data(error: Exception) -> str:
     """What may be said about an error of another library, whose text may quote a row of the file.
 
-    Only texts in `_TEXTS_WITHOUT_DATA` and those of the operating system are repeated. Any other error is described
-    by its class.
+    Only texts in `_TEXTS_WITHOUT_DATA` and those of the operating system are repeated. Any other error is
+    described by its class.
     """
     text = str(error).strip()
     if _TEXTS_WITHOUT_DATA.fullmatch(text):

@@ -220,6 +220,16 @@ def test_a_first_line_without_column_names_is_not_quoted(tmp_path: Path):
     assert "more than one column of one name (columns 1 and 2)" in str(message_of(members, codes))
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [("MXQ0001", "AAA9999"), ("1931-01", "9999-99"), ("E11.22", "A99.99"), ("QMB 3", "QMB 3")],
+)
+def test_an_id_or_a_date_in_a_wrong_column_is_shown_by_its_shape(value: str, shown: str, tmp_path: Path):
+    (tmp_path / "m.csv").write_bytes(MEMBERS.replace(b",M,", f",{value},".encode()))
+    (tmp_path / "d.csv").write_bytes(CODES)
+    assert f"'{shown}' (15)" in str(message_of(tmp_path / "m.csv", tmp_path / "d.csv"))
+
+
 def test_a_header_without_end_and_a_quote_without_end(tmp_path: Path):
     members, codes = tmp_path / "m.csv", tmp_path / "d.csv"
     members.write_bytes(MEMBERS)

@@ -44,9 +44,11 @@ def open_source(table: object, role: str) -> Source:
     if isinstance(table, str | os.PathLike):
         path = Path(table)
         try:
-            return _open_path(path, role)
+            source = _open_path(path, role)
         except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{role} {path} cannot be read: {message_without_data(error)}") from None
+        source.paths = (path.absolute(),)
+        return source
     if isinstance(table, Mapping):
         try:
             table = pa.table(dict(table))

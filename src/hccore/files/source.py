@@ -142,6 +142,8 @@ class Source:
         `pandas`, `polars` or `arrow`: the library in whose tables results are returned. `arrow` for files.
     repeatable : bool
         Whether the rows can be read more than once. False for streams.
+    paths : tuple of Path
+        The file or folder that is read; empty for in-memory tables.
     header_may_be_data : bool
         Whether the column names may hold data of a member, because a row was taken for the header.
     """
@@ -150,6 +152,7 @@ class Source:
     schema: pa.Schema
     library = "arrow"
     repeatable = True
+    paths: tuple[Path, ...] = ()
     header_may_be_data = False
 
     def batch_loaders(

@@ -128,6 +128,8 @@ class RunSettings:
     ----------
     payment : PaymentRequest or None
         None: raw scores only.
+    factors_file : Path or None
+        The file of the user's own factors, which no output may replace.
     """
 
     all_segments: bool = False
@@ -136,6 +138,7 @@ class RunSettings:
     exact_codes: bool = False
     assume: Mapping[str, object] = field(default_factory=dict)
     payment: PaymentRequest | None = None
+    factors_file: Path | None = None
 
     @property
     def workers(self) -> int:
@@ -169,8 +172,12 @@ def settings_of(options: Mapping[str, Any]) -> RunSettings:
     elif chosen["factors"] is not None or chosen["frailty"] is not None:
         raise InputError("factors and frailty belong to a program; give program too")
     names = ("all_segments", "on_invalid", "threads", "exact_codes")
+    factors = chosen["factors"]
     return RunSettings(
-        **{name: chosen[name] for name in names}, assume=chosen["assume"] or {}, payment=payment
+        **{name: chosen[name] for name in names},
+        assume=chosen["assume"] or {},
+        payment=payment,
+        factors_file=Path(factors).absolute() if isinstance(factors, str | os.PathLike) else None,
     )
 
 

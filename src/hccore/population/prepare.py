@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -88,10 +89,17 @@ def prepare_run(
             {system: (source, code_tables[system]) for system, source in sources.items()},
             payments,
             member_source.library,
+            _input_paths([member_source, *sources.values()], settings),
             started_report(settings, models, table, assignments, payments, hashed, counts),
             watch,
         )
     )
+
+
+def _input_paths(sources: Sequence[Source], settings: RunSettings) -> tuple[Path, ...]:
+    """The files and folders that a run reads."""
+    factors = () if settings.factors_file is None else (settings.factors_file,)
+    return (*(path for source in sources for path in source.paths), *factors)
 
 
 def _start_hashing(sources: Sequence[Source]) -> dict[str, Future[dict[str, Any] | None]]:

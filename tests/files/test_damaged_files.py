@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 
 from hccore import InputError, load_model
+from hccore.cli import main
 from hccore.files.source import message_without_data
 
 MODEL = load_model("cms_hcc_v28", 2026)
@@ -40,6 +41,11 @@ TOKENS = [
     b"|",
     b"A" * 5000,
 ]
+
+
+def write(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
 
 
 def message_of(members: Path, diagnoses: Path, **options: object) -> str | None:
@@ -188,7 +194,50 @@ def test_a_row_that_is_not_utf8_is_named_with_the_command_that_converts_it(threa
     codes.write_bytes("member_id,icd10,größe\n".encode("latin1"))
     assert "the header has bytes that are not UTF-8" in str(message_of(members, codes))
     codes.write_bytes(CODES.decode().encode("utf-16"))
-    assert "iconv -f utf-16 -t utf-8 IN > OUT" in str(message_of(members, codes))
+    message = str(message_of(members, codes))
+    assert "--encoding utf-16" in message
+    assert "iconv -f utf-16 -t utf-8 IN > OUT" in message
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "cp1252", "utf-16", "UTF8", "utf-8-sig"])
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_a_file_in_another_encoding_is_scored_if_the_encoding_is_named(
+    encoding: str, ending: str, tmp_path: Path
+):
+    expected = MODEL.score(write(tmp_path / "m.csv", MEMBERS), write(tmp_path / "d.csv", CODES)).scores
+    paths = []
+    for name, data in (("m", MEMBERS), ("d", CODES)):
+        text = data.decode().replace("XQ0001", "XÄ0001").encode(encoding)
+        paths.append(write(tmp_path / f"{name}2{ending}", gzip.compress(text) if ending[-1] == "z" else text))
+    result = MODEL.score(*paths, encoding=encoding)
+    assert result.scores.column("member_id")[1].as_py() == "XÄ0001"
+    assert result.scores.column("raw_score") == expected.column("raw_score")
+    assert result.report["options"]["encoding"] == encoding
+
+
+def test_a_wrong_encoding_is_an_error_without_data(tmp_path: Path, capfd: pytest.CaptureFixture[str]):
+    codes = write(tmp_path / "d.csv", CODES + "XQ0001,I509é\n".encode("latin1"))
+    members = write(tmp_path / "m.csv", MEMBERS)
+    for encoding in ("ascii", "utf-8", "utf-32", "shift_jis", "utf-7"):
+        message_of(members, codes, encoding=encoding)
+    assert "has bytes that are not ASCII text" in str(message_of(members, codes, encoding="ascii"))
+    long = write(tmp_path / "d.csv", CODES * 10_000 + "XQ0001,I509é\n".encode("latin1"))
+    assert "has bytes that are not ASCII text" in str(message_of(members, long, encoding="ascii"))
+    assert capfd.readouterr() == ("", "")
+    for encoding in ("latin-99", "hex", "", "a\0b", None):
+        with pytest.raises(InputError, match="is not the name of an encoding"):
+            MODEL.score(members, codes, encoding=encoding)
+
+
+def test_the_commands_take_an_encoding(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    members = write(tmp_path / "m.csv", MEMBERS.decode().replace("XQ0001", "XÄ0001").encode("latin1"))
+    inputs = [str(members), str(write(tmp_path / "d.csv", CODES)), "--model", "cms_hcc_v28", "--year", "2026"]
+    out = tmp_path / "out.csv"
+    assert main(["score", *inputs, "--out", str(out), "--quiet"]) == 1
+    assert main(["score", *inputs, "--out", str(out), "--quiet", "--encoding", "latin1"]) == 0
+    assert "XÄ0001" in out.read_text("utf-8")
+    assert main(["explain", *inputs, "--member", "XÄ0001", "--encoding", "latin1"]) == 0
+    assert "cms_hcc_v28" in capsys.readouterr().out
 
 
 def test_gzip_is_recognized_in_upper_case(tmp_path: Path):

@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             on_invalid=arguments.on_invalid,
             threads=arguments.threads,
             exact_codes=arguments.exact_codes,
+            encoding=arguments.encoding,
             assume=assumed_columns(arguments, parser),
             progress=progress.update,
             program=arguments.program,

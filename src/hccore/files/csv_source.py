@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import functools
 import re
@@ -15,6 +16,7 @@ from hccore.base.errors import InputError
 from hccore.files.column_names import is_known_name
 from hccore.files.source import Loader, Source, file_fingerprint
 
+DEFAULT_ENCODING = "utf-8"
 _BLOCK_BYTES = 1 << 24
 _MAX_HEADER_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 14  # to read at once when looking for the end of the header
@@ -28,8 +30,26 @@ _LONG_ROW = re.compile(r"straddling object straddles two block boundaries")
 _MISSING_COLUMN = re.compile(r"Column .* in include_columns does not exist in CSV file", re.DOTALL)
 
 
+def checked_encoding(name: str) -> str:
+    """The name of a text encoding as Python writes it: `utf-8` for `UTF8`.
+
+    Raises
+    ------
+    InputError
+        If there is no such encoding of text.
+    """
+    try:
+        "".encode(name)
+        found = codecs.lookup(name).name
+    except (LookupError, TypeError, ValueError):
+        raise InputError(
+            f"encoding: {name!r} is not the name of an encoding; expected one such as utf-8, latin1 or cp1252"
+        ) from None
+    return DEFAULT_ENCODING if found == "utf-8-sig" else found  # pyarrow skips a byte order mark itself
+
+
 class CsvSource(Source):
-    """The rows of a CSV file with a header row. The file may be gzipped.
+    """The rows of a CSV file with a header row. The file may be gzipped and in any encoding.
 
     The delimiter is the one of comma, bar, tab and semicolon that occurs most often in the header. All columns are
     read as text, so leading zeros of ids and codes are kept.
@@ -37,11 +57,15 @@ class CsvSource(Source):
 
     header_may_be_data = True  # if the header is missing, or its line end
 
-    def __init__(self, name: str, path: Path) -> None:
+    def __init__(self, name: str, path: Path, encoding: str = DEFAULT_ENCODING) -> None:
         self.name = name
         self.path = path
+        self.encoding = encoding
         self.compression = "gzip" if path.name.lower().endswith(".gz") else None
-        line = self._header_line()
+        try:
+            line = self._header_line()
+        except UnicodeError:
+            raise self._encoding_error("the header or one of the first rows") from None
         self.delimiter = max(_DELIMITERS, key=line.count)
         try:
             header = next(csv.reader([line], delimiter=self.delimiter), [])
@@ -64,9 +88,7 @@ class CsvSource(Source):
                 f"{self.name} cannot be read: the header is longer than {_MAX_HEADER_BYTES:,} bytes."
             )
         if line.startswith(_UTF16_MARKS):
-            raise InputError(
-                f"{self.name} cannot be read: its text is UTF-16, not UTF-8. {self._advice('utf-16')}"
-            )
+            raise self._encoding_error("the header", likely="utf-16")
         try:
             return line.decode("utf-8-sig")
         except UnicodeDecodeError:
@@ -83,8 +105,11 @@ class CsvSource(Source):
                 )
 
     def _open(self) -> Any:
-        """A stream of the bytes of the file, decompressed."""
-        return pa.input_stream(str(self.path), compression=self.compression)
+        """A stream of the text of the file in UTF-8, decompressed."""
+        stream = pa.input_stream(str(self.path), compression=self.compression)
+        if self.encoding == DEFAULT_ENCODING:
+            return stream
+        return pa.transcoding_input_stream(stream, self.encoding, DEFAULT_ENCODING)
 
     def batch_loaders(
         self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
@@ -95,6 +120,8 @@ class CsvSource(Source):
                 yield functools.partial(list, [batch])
         except (pa.ArrowException, OSError) as error:
             raise self._row_error(columns, str(error)) or self.failure(error) from None
+        except UnicodeError:
+            raise self._encoding_error("a row") from None
 
     def _batches(self, columns: Sequence[str], *, use_threads: bool) -> Iterator[pa.RecordBatch]:
         """Parse the file."""
@@ -148,18 +175,17 @@ class CsvSource(Source):
             return text if _RAGGED.match(text) or _NOT_UTF8.match(text) else None
         return None
 
-    def _encoding_error(self, where: str) -> InputError:
-        return InputError(
-            f"{self.name} cannot be read: {where} has bytes that are not UTF-8 text. {self._advice('latin1')}"
-        )
-
-    def _advice(self, encoding: str) -> str:
-        """How to convert the file to UTF-8."""
-        command = f"iconv -f {encoding} -t utf-8"
+    def _encoding_error(self, where: str, likely: str = "latin1") -> InputError:
+        """The error for text in another encoding than that of the file."""
+        command = f"iconv -f {likely} -t utf-8"
         whole = (
             f"{command} IN > OUT" if self.compression is None else f"gunzip -c IN | {command} | gzip > OUT"
         )
-        return f"Convert the file: {whole} (or the encoding it has in place of {encoding})."
+        return InputError(
+            f"{self.name} cannot be read: {where} has bytes that are not {self.encoding.upper()} text. Name the "
+            f'encoding that the file has, for example --encoding {likely} (encoding="{likely}"), or convert the '
+            f"file: {whole}"
+        )
 
     def fingerprint(self) -> dict[str, Any]:
         """Size and hash of the file for the run report."""

@@ -54,9 +54,9 @@ def prepare_run(
     """
     watch = Stopwatch()
     with watch.stage("open"):
-        member_source = open_source(members, "members")
+        member_source = open_source(members, "members", settings.encoding)
         sources = {
-            system: open_source(table, "diagnoses" if system == "icd10cm" else system)
+            system: open_source(table, "diagnoses" if system == "icd10cm" else system, settings.encoding)
             for system, table in codes.items()
         }
         inputs = _start_hashing([member_source, *sources.values()])

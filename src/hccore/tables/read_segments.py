@@ -12,8 +12,8 @@ from hccore.tables.schema import SCORED_KINDS, Multiplier, Segment, Variable
 from hccore.tables.table_files import TableFiles
 from hccore.tables.table_rows import TableRow
 
-# Kernels and results hold scores as 32-bit whole thousandths. With these bounds, the largest sum of a segment is at
-# most a billion thousandths, even divided and multiplied. The largest sum in CMS's tables is 1,190.
+# Kernels and results hold scores as 32-bit whole thousandths. With these bounds, the largest sum of a segment
+# is at most a billion thousandths, even divided and multiplied. The largest sum in CMS's tables is 1,190.
 MAX_SUM = 10_000_000  # thousandths: all coefficients of a segment together, without their signs
 MIN_DIVISOR, MAX_DIVISOR = 100, 10_000  # thousandths
 MAX_FACTOR = 10_000  # thousandths

@@ -30,6 +30,7 @@ INPUTS = [
     ("--year", "Append", "year", None, None, True, {"type": "int"}),
     ("--tables", "Store", "tables", "FOLDER", None, False, {}),
     ("--exact-codes", "StoreTrue", "exact_codes", None, False, False, {}),
+    ("--encoding", "Store", "encoding", "NAME", "utf-8", False, {}),
     ("--assume", "Append", "assume", "COLUMN=VALUE", [], False, {}),
 ]
 OPTIONS = {

@@ -42,8 +42,8 @@ NAMES = [
 
 # Arguments as `inspect` writes them, without annotations: names, kinds and defaults.
 RUN_OPTIONS = (
-    "ndc=None, hcpcs=None, all_segments=False, on_invalid='error', threads=0, exact_codes=False, assume=None, "
-    "progress=None, program=None, factors=None, frailty=None"
+    "ndc=None, hcpcs=None, all_segments=False, on_invalid='error', threads=0, exact_codes=False, "
+    "encoding='utf-8', assume=None, progress=None, program=None, factors=None, frailty=None"
 )
 PREPARE_OPTIONS = (
     "on_invalid='error', all_segments=False, exact_codes=False, assume=None, program=None, factors=None, "

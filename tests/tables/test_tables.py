@@ -110,6 +110,13 @@ FAULTS = [
     Fault("a decimal comma", "coefficients.csv", "-0.004", '"0,004"', 5, "BASE", "is not a decimal number"),
     Fault("a divisor of zero", "segments.csv", "0.8", "0", 3, "divisor", "must be positive"),
     Fault("a divisor that is no number", "segments.csv", "0.8", "x", 3, "divisor", "is not a decimal number"),
+    Fault("a sum of 32 bits exactly", "coefficients.csv", "HCC1,2,", "HCC1,2147483.999,", 4, "BASE", "add up to more than 10,000"),
+    Fault("a negative sum", "coefficients.csv", "HCC1,2,0.3", "HCC1,2,-10000.001", 4, "OTHER", "add up to more than 10,000"),
+    Fault("a sum of several rows", "coefficients.csv", "0.5,\nOLD,1.125,\nHCC1,2,", "5000,\nOLD,-4999,\nHCC1,2,", 4, "BASE", "add up to more"),
+    Fault("a very long number", "coefficients.csv", "HCC1,2,", f"HCC1,{'9' * 5000},", 4, "BASE", "more than 9 digits"),
+    Fault("a small divisor", "segments.csv", "0.8", "0.099", 3, "divisor", "must be from 0.1 to 10"),
+    Fault("a large divisor", "segments.csv", "0.8", "10.001", 3, "divisor", "must be from 0.1 to 10"),
+    Fault("a bound of more than 32 bits", "rules.csv", "HCC1 LOW,2", "HCC1 LOW,2147483648", 4, "min", "more than 9 digits"),
     # codes
     Fault("an unknown code system", "codes.csv", "icd10cm,A00", "icd10,A00", 2, "system", "unknown code system"),
     Fault("a code with a dot", "codes.csv", "A00", "A0.0", 2, "code", "upper-case letters and digits"),
@@ -136,6 +143,14 @@ FAULTS = [
     Fault("an unknown key", "model.toml", "notes =", "remarks =", None, None, "unknown key 'remarks'"),
     Fault("an impossible day", "model.toml", "02-01", "02-30", None, None, "age_as_of must be MM-DD"),
     Fault("an unknown fault accepted", "model.toml", "notes", "accepted.typo.X = 'y'\nnotes", None, None, "unknown kind of accepted fault"),
+    Fault("an include that is no table", "model.toml", "notes", 'include = "codes"\nnotes', None, None, "key 'include' must be a table"),
+    Fault("an include that is a list", "model.toml", "notes", "include = [1]\nnotes", None, None, "key 'include' must be a table"),
+    Fault("an include of a number", "model.toml", "notes", "include.codes = 1\nnotes", None, None, "include: codes needs the path"),
+    Fault("an include with a null", "model.toml", "notes", 'include.codes = "\\u0000"\nnotes', None, None, "include: codes needs the path"),
+    Fault("an accepted that is no table", "model.toml", "notes", "accepted = 5\nnotes", None, None, "key 'accepted' must be a table"),
+    Fault("an accepted fault that is no table", "model.toml", "notes", "accepted.no_effect = 5\nnotes", None, None, "must be a table of names"),
+    Fault("a counted that is no table", "model.toml", "notes", "counted = 5\nnotes", None, None, "key 'counted' must be a table"),
+    Fault("sources that are no list", "model.toml", "notes", "sources = 5\nnotes", None, None, "key 'sources' must be a list"),
     Fault("a table included from nowhere", "model.toml", "notes", 'include.codes = "../2025"\nnotes', None, None, "this table is missing"),
 ]  # fmt: skip
 
@@ -157,6 +172,34 @@ def test_a_fault_is_rejected(fault: Fault, tmp_path: Path):
     if error.line is not None:
         assert Path(error.file).is_file()
         assert error.line <= len(Path(error.file).read_text("utf-8").splitlines()) or error.line == 1
+
+
+def test_a_factor_above_10_is_rejected(tmp_path: Path):
+    table = "condition,factor,reason\nsex = female,10,most\nsex = male,10.001,too much\n"
+    with pytest.raises(TableError, match="must be at most 10") as caught:
+        read_folder(write_tiny(tmp_path, {"multipliers.csv": table}))
+    assert (caught.value.line, caught.value.column) == (3, "factor")
+
+
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_the_largest_sums_are_scored_exactly(sign: str, tmp_path: Path):
+    changes: dict[str, str | bytes | None] = {
+        "coefficients.csv": TINY["coefficients.csv"]
+        .replace("HCC1,2,0.3", "HCC1,0,0")
+        .replace("HCC2,-0.004,0.2", f"HCC2,0,{sign}9999.9"),
+        "segments.csv": TINY["segments.csv"].replace("0.8", "0.1"),
+        "multipliers.csv": "condition,factor,reason\nsex = female,10,most\n",
+    }
+    model = load_model("tiny", 2026, tables=write_tiny(tmp_path, changes).parents[1])
+    members = {"member_id": ["X"], "age": [70], "sex": ["F"], "new_enrollee": [1]}
+    result = model.score(members, {"member_id": ["X"], "icd10": ["A01"]})
+    (row,) = result.scores.to_pylist()
+    assert row["raw_score"] == float(f"{sign}99999")
+    assert row["payment_score"] == float(f"{sign}999990")
+    terms = [term["coefficient"] for term in result.contributions().to_pylist() if term["coefficient"]]
+    assert sum(round(term * 1000) for term in terms) == int(f"{sign}99999000")
+    result.write(tmp_path / "s.csv", contributions=tmp_path / "c.csv", columns=["payment_score"])
+    assert (tmp_path / "s.csv").read_text("utf-8").splitlines()[1] == f"{sign}999990.000"
 
 
 @pytest.mark.parametrize("name", ["model.toml", "variables.csv", "coefficients.csv", "segments.csv"])

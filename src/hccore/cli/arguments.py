@@ -36,6 +36,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--tables", metavar="FOLDER", help="tables to use instead of the packaged ones")
     add_flag(parser, "exact_codes")
+    add_flag(parser, "encoding")
     add_flag(parser, "assume")
 
 

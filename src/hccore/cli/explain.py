@@ -59,14 +59,19 @@ def _codes_of_member(arguments: argparse.Namespace, *, dated: bool) -> dict[str,
     """The member's codes by argument of `Model.explain`; diagnoses with their dates if a model uses dates."""
     from hccore.files.opening import rows_of_member  # saves start-up: imports pyarrow
 
+    encoding = arguments.encoding
     codes: dict[str, list[Any]] = {}
     for role in ("ndc", "hcpcs"):
         if (path := getattr(arguments, role)) is not None:
-            codes[role] = rows_of_member(path, role, arguments.member, role)
+            codes[role] = rows_of_member(path, role, arguments.member, role, encoding)
     if not dated:
-        codes["diagnoses"] = rows_of_member(arguments.diagnoses, "diagnoses", arguments.member, "icd10")
+        codes["diagnoses"] = rows_of_member(
+            arguments.diagnoses, "diagnoses", arguments.member, "icd10", encoding
+        )
         return codes
-    rows = rows_of_member(arguments.diagnoses, "diagnoses", arguments.member, ("icd10", "service_date"))
+    rows = rows_of_member(
+        arguments.diagnoses, "diagnoses", arguments.member, ("icd10", "service_date"), encoding
+    )
     # As in a population, a diagnosis with an impossible date does not count; it is shown as one without a date.
     codes["diagnoses"] = [(code, date if parse_date(date) is not None else None) for code, date in rows]
     return codes
@@ -76,7 +81,7 @@ def _member_row(arguments: argparse.Namespace) -> dict[str, Any]:
     """The member's row, for the month that was asked for."""
     from hccore.files.opening import rows_of_member  # saves start-up: imports pyarrow
 
-    rows = rows_of_member(arguments.members, "members", arguments.member)
+    rows = rows_of_member(arguments.members, "members", arguments.member, encoding=arguments.encoding)
     months = [
         parse_month(value) for row in rows for name, value in row.items() if name.strip().lower() == "month"
     ]

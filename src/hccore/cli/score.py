@@ -76,6 +76,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             on_invalid=arguments.on_invalid,
             threads=arguments.threads,
             exact_codes=arguments.exact_codes,
+            encoding=arguments.encoding,
             assume=assumed_columns(arguments, parser),
             progress=progress.update,
             program=arguments.program,
@@ -97,13 +98,18 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
 
 def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Reject wrong usage and unusable output paths before any work."""
-    from hccore.files.output import check_output  # saves start-up: imports pyarrow
+    from hccore.files.output import check_output, check_replaces_no_input  # saves start-up: imports pyarrow
 
     for out in (arguments.out, arguments.contributions, arguments.averages):
         if out is not None:
             check_output(out)
     if arguments.report is not None:
         check_output(arguments.report, endings=(".json",))
+    inputs = (arguments.members, arguments.diagnoses, arguments.ndc, arguments.hcpcs, arguments.factors)
+    check_replaces_no_input(
+        (arguments.out, arguments.contributions, arguments.averages, arguments.report),
+        [path for path in inputs if path is not None],
+    )
     if arguments.all_segments and arguments.contributions:
         parser.error("--contributions belong to one segment: leave out --all-segments")
     if arguments.all_segments and arguments.averages:

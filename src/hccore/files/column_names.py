@@ -19,6 +19,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "hcpcs": ("hcpcs_code",),
     **{name: column.aliases for name, column in COLUMNS.items()},
 }
+_KNOWN_NAMES = frozenset(
+    name
+    for known, aliases in ALIASES.items()
+    for name in (known, *aliases, *(COLUMNS[known].yes_no_columns if known in COLUMNS else ()))
+)
+_MAX_ADDED_LETTERS = 2  # of a header that is shown as a misspelled name
 _SIMILARITY = 0.7  # of 1: suggests "oerc" for "orec", but not just any column with a few letters in common
 
 
@@ -75,11 +81,49 @@ def need_column(source: Source, name: str, why: str = "") -> str:
     accepted = _accepted_names(name)
     sentences = [f"{source.name}: no column {name}{f' ({why})' if why else ''}."]
     if similar := _similar_header(source.schema.names, accepted):
-        sentences.append(f"Did you mean {similar!r}? Rename it to {name}.")
+        shown = repr(similar)
+        if source.header_may_be_data and not _is_misspelled(similar, accepted):
+            shown = f"column {source.schema.names.index(similar) + 1}"
+        sentences.append(f"Did you mean {shown}? Rename it to {name}.")
     if len(accepted) > 1:
         sentences.append(f"Accepted names are {', '.join(accepted)}.")
-    sentences.append(f"The columns are {', '.join(source.schema.names) or 'none'}.")
+    sentences.append(_listed_headers(source, accepted))
     raise InputError(" ".join(sentences))
+
+
+def is_known_name(header: str) -> bool:
+    """Whether some column has this name or alias."""
+    return _key(header) in _KNOWN_NAMES
+
+
+def _listed_headers(source: Source, accepted: tuple[str, ...]) -> str:
+    """The sentence that lists the headers of a table.
+
+    The first line of a CSV file may be a row of data, or a header joined with one. Only known names are listed
+    then.
+    """
+    headers = source.schema.names
+    if not source.header_may_be_data:
+        return f"The columns are {', '.join(headers) or 'none'}."
+    shown = [header for header in headers if is_known_name(header) or _key(header) in accepted]
+    others = len(headers) - len(shown)
+    if not shown:
+        return f"None of its {others} columns has a known name. The first line must be a header with column names."
+    if others:
+        shown_others = f" and {others} more, not named here because the first line may hold data of a member"
+        return f"The columns are {', '.join(shown)}{shown_others}."
+    return f"The columns are {', '.join(shown)}."
+
+
+def _is_misspelled(header: str, accepted: tuple[str, ...]) -> bool:
+    """Whether a header is hardly longer than an accepted name and has no more digits, so that it holds no data."""
+
+    def digits(text: str) -> int:
+        return sum(map(str.isdigit, text))
+
+    return any(
+        len(header) <= len(name) + _MAX_ADDED_LETTERS and digits(header) <= digits(name) for name in accepted
+    )
 
 
 def _accepted_names(name: str) -> tuple[str, ...]:

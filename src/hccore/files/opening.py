@@ -14,7 +14,7 @@ import pyarrow as pa
 from hccore.base.errors import InputError
 from hccore.files.arrow_source import ArrowSource
 from hccore.files.column_names import ID_COLUMN, need_column
-from hccore.files.csv_source import CsvSource
+from hccore.files.csv_source import DEFAULT_ENCODING, CsvSource, checked_encoding
 from hccore.files.frames import FrameSource, conversion_error, table_of_rows
 from hccore.files.parquet_source import ParquetSource
 from hccore.files.source import Source, message_without_data, run_loaders
@@ -30,7 +30,7 @@ _CODE_COLUMNS = {
 }
 
 
-def open_source(table: object, role: str) -> Source:
+def open_source(table: object, role: str, encoding: str = DEFAULT_ENCODING) -> Source:
     """Open a file, a folder of Parquet files or an in-memory table.
 
     Parameters
@@ -41,18 +41,23 @@ def open_source(table: object, role: str) -> Source:
         `__arrow_c_stream__` (pyarrow, pandas, polars, DuckDB). An empty list is a table of codes without rows.
     role : str
         What the table holds, for messages: `members`, `diagnoses`, ...
+    encoding : str
+        Encoding of a CSV file. The other formats do not need it.
 
     Raises
     ------
     InputError
-        If the table is none of these or cannot be read.
+        If the table is none of these or cannot be read, or the encoding is unknown.
     """
+    encoding = checked_encoding(encoding)
     if isinstance(table, str | os.PathLike):
         path = Path(table)
         try:
-            return _open_path(path, role)
+            source = _open_path(path, role, encoding)
         except (pa.ArrowException, OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{role} {path} cannot be read: {message_without_data(error)}") from None
+        source.paths = (path.absolute(),)
+        return source
     if isinstance(table, Mapping):
         try:
             table = pa.table(dict(table))
@@ -69,7 +74,7 @@ def open_source(table: object, role: str) -> Source:
     return FrameSource(table, role)
 
 
-def _open_path(path: Path, role: str) -> Source:
+def _open_path(path: Path, role: str, encoding: str) -> Source:
     """Open a file by its ending, or a folder of Parquet files."""
     name = f"{role} {path}"
     if path.is_dir():
@@ -87,7 +92,7 @@ def _open_path(path: Path, role: str) -> Source:
     if file_name.endswith(PARQUET_ENDINGS):
         return ParquetSource(name, [path])
     if file_name.endswith(CSV_ENDINGS):
-        return CsvSource(name, path)
+        return CsvSource(name, path, encoding)
     if file_name.endswith(ARROW_ENDINGS):
         return ArrowSource(name, path)
     endings = ", ".join((*PARQUET_ENDINGS, *CSV_ENDINGS, *ARROW_ENDINGS))
@@ -98,7 +103,11 @@ def _open_path(path: Path, role: str) -> Source:
 
 
 def rows_of_member(
-    table: object, role: str, member_id: str, column: str | Sequence[str] | None = None
+    table: object,
+    role: str,
+    member_id: str,
+    column: str | Sequence[str] | None = None,
+    encoding: str = DEFAULT_ENCODING,
 ) -> list[Any]:
     """All rows of one member. Reads the whole table.
 
@@ -110,6 +119,8 @@ def rows_of_member(
     member_id : str
     column : str or sequence of str, optional
         The column or columns to return, by canonical name.
+    encoding : str
+        See `open_source`.
 
     Returns
     -------
@@ -123,7 +134,7 @@ def rows_of_member(
     """
     import pyarrow.compute as compute  # saves start-up: 0.1 s
 
-    source = open_source(table, role)
+    source = open_source(table, role, encoding)
     id_header = need_column(source, ID_COLUMN)
     wanted = [column] if isinstance(column, str) else [] if column is None else column
     headers = [need_column(source, name) for name in wanted]

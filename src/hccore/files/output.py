@@ -95,6 +95,47 @@ def check_output(out: str | Path, endings: Sequence[str] = ENDINGS) -> None:
         raise OutputError(f"{path} cannot be written: no permission to write to the folder {path.parent}")
 
 
+def check_replaces_no_input(outs: Iterable[str | Path | None], inputs: Sequence[str | Path]) -> None:
+    """Check that no output is an input, by any name, and that no two outputs are one file.
+
+    Parameters
+    ----------
+    outs : iterable of path or None
+    inputs : sequence of path
+        Files, or folders of Parquet files, in which an output must not lie. What does not exist is ignored.
+
+    Raises
+    ------
+    OutputError
+    """
+    files = [Path(out) for out in outs if out is not None]
+    for number, out in enumerate(files):
+        for other in files[:number]:
+            if _is_same_file(out, other):
+                raise OutputError(
+                    f"{out} and {other} are the same file. Give every output a name of its own."
+                )
+        for path in map(Path, inputs):
+            if path.is_dir() and any(_is_same_file(path, folder) for folder in out.resolve().parents):
+                raise OutputError(
+                    f"{out} lies in the folder {path}, which is an input. Write to another folder: the next run "
+                    "would read the output as an input."
+                )
+            members = path.rglob("*.parquet") if path.is_dir() else [path]
+            if any(_is_same_file(out, each) for each in members):
+                raise OutputError(
+                    f"{out} is the input {path}, which would be replaced. Give the output another name."
+                )
+
+
+def _is_same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, by links too. Paths of which one does not exist are compared as names."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return one.resolve() == other.resolve()
+
+
 def _format_error(path: Path, endings: Sequence[str]) -> OutputError:
     return OutputError(f"{path}: unknown file format. The file name must end in {' or '.join(endings)}.")
 

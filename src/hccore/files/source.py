@@ -11,6 +11,7 @@ import errno
 import functools
 import hashlib
 import os
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,21 @@ from hccore.files.parquet_pages import Pages
 BATCH_ROWS = 1 << 20
 MAX_HASHED_BYTES = 64 << 20  # larger files are hashed in part, because hashing 1 GB takes more than a second
 _HASHED_END_BYTES = 1 << 20
-_MAX_ERROR_CHARACTERS = 300
+# Texts of pyarrow that hold nothing but numbers, words of pyarrow and names of types.
+_TEXTS_WITHOUT_DATA = re.compile(
+    "|".join(
+        (
+            r"CSV parse error: Empty CSV file or block: cannot infer number of columns",
+            r"File is too small: \d+",
+            r"Not an Arrow file",
+            r"Parquet file size is \d+ bytes, smaller than the minimum file footer \(8 bytes\)",
+            r"Parquet magic bytes not found in footer\. Either the file is corrupted or this is not .{1,20}",
+            r"Truncated compressed stream",
+            r"Unsupported cast from [a-z0-9_]+ to [a-z0-9_]+ using function [a-z0-9_]+",
+            r"zlib inflate failed: [a-z ]+",
+        )
+    )
+)
 
 T = TypeVar("T")
 Batch = TypeVar("Batch")
@@ -127,12 +142,18 @@ class Source:
         `pandas`, `polars` or `arrow`: the library in whose tables results are returned. `arrow` for files.
     repeatable : bool
         Whether the rows can be read more than once. False for streams.
+    paths : tuple of Path
+        The file or folder that is read; empty for in-memory tables.
+    header_may_be_data : bool
+        Whether the column names may hold data of a member, because a row was taken for the header.
     """
 
     name: str
     schema: pa.Schema
     library = "arrow"
     repeatable = True
+    paths: tuple[Path, ...] = ()
+    header_may_be_data = False
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds. Paths are made absolute, because another process may run in another folder."""
@@ -206,9 +227,19 @@ def _with_absolute_paths(value: Any) -> Any:
 
 
 def message_without_data(error: Exception) -> str:
-    """The first line of an error message, without the row that Arrow quotes from the file."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].split("Row #")[0][:_MAX_ERROR_CHARACTERS]
+    """What may be said about an error of another library, whose text may quote a row of the file.
+
+    Only texts in `_TEXTS_WITHOUT_DATA` and those of the operating system are repeated. Any other error is
+    described by its class.
+    """
+    text = str(error).strip()
+    if _TEXTS_WITHOUT_DATA.fullmatch(text):
+        return text
+    if isinstance(error, OSError) and error.errno is not None:
+        return os.strerror(error.errno)
+    if isinstance(error, UnicodeDecodeError):
+        return "a text in it is not UTF-8"
+    return f"it is damaged, or its contents are not what they should be ({type(error).__name__})"
 
 
 def decoded_codes(

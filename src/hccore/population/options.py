@@ -33,6 +33,7 @@ class RunOptions(TypedDict, total=False):
     on_invalid: str
     threads: int
     exact_codes: bool
+    encoding: str
     assume: Mapping[str, object] | None
     progress: Progress | None
     program: str | Sequence[str] | None
@@ -83,6 +84,12 @@ OPTIONS: Mapping[str, Option] = {
         "Compare codes exactly as written, as CMS's programs do. By default dots, case and blanks do not matter.",
         {"action": "store_true"},
     ),
+    "encoding": Option(
+        "utf-8",
+        "str",
+        "Encoding of the CSV files, such as latin1, cp1252 or utf-16.",
+        {"metavar": "NAME"},
+    ),
     "assume": Option(
         None,
         "mapping of column to value",
@@ -128,14 +135,18 @@ class RunSettings:
     ----------
     payment : PaymentRequest or None
         None: raw scores only.
+    factors_file : Path or None
+        The file of the user's own factors, which no output may replace.
     """
 
     all_segments: bool = False
     on_invalid: str = "error"
     threads: int = 0
     exact_codes: bool = False
+    encoding: str = "utf-8"
     assume: Mapping[str, object] = field(default_factory=dict)
     payment: PaymentRequest | None = None
+    factors_file: Path | None = None
 
     @property
     def workers(self) -> int:
@@ -168,9 +179,13 @@ def settings_of(options: Mapping[str, Any]) -> RunSettings:
         payment = PaymentRequest.from_arguments(chosen["program"], chosen["factors"], chosen["frailty"])
     elif chosen["factors"] is not None or chosen["frailty"] is not None:
         raise InputError("factors and frailty belong to a program; give program too")
-    names = ("all_segments", "on_invalid", "threads", "exact_codes")
+    names = ("all_segments", "on_invalid", "threads", "exact_codes", "encoding")
+    factors = chosen["factors"]
     return RunSettings(
-        **{name: chosen[name] for name in names}, assume=chosen["assume"] or {}, payment=payment
+        **{name: chosen[name] for name in names},
+        assume=chosen["assume"] or {},
+        payment=payment,
+        factors_file=Path(factors).absolute() if isinstance(factors, str | os.PathLike) else None,
     )
 
 

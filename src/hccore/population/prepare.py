@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -53,9 +54,9 @@ def prepare_run(
     """
     watch = Stopwatch()
     with watch.stage("open"):
-        member_source = open_source(members, "members")
+        member_source = open_source(members, "members", settings.encoding)
         sources = {
-            system: open_source(table, "diagnoses" if system == "icd10cm" else system)
+            system: open_source(table, "diagnoses" if system == "icd10cm" else system, settings.encoding)
             for system, table in codes.items()
         }
         inputs = _start_hashing([member_source, *sources.values()])
@@ -88,10 +89,17 @@ def prepare_run(
             {system: (source, code_tables[system]) for system, source in sources.items()},
             payments,
             member_source.library,
+            _input_paths([member_source, *sources.values()], settings),
             started_report(settings, models, table, assignments, payments, hashed, counts),
             watch,
         )
     )
+
+
+def _input_paths(sources: Sequence[Source], settings: RunSettings) -> tuple[Path, ...]:
+    """The files and folders that a run reads."""
+    factors = () if settings.factors_file is None else (settings.factors_file,)
+    return (*(path for source in sources for path in source.paths), *factors)
 
 
 def _start_hashing(sources: Sequence[Source]) -> dict[str, Future[dict[str, Any] | None]]:

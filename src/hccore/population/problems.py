@@ -1,7 +1,8 @@
 """Invalid values in the members table, counted by column.
 
-Messages show invalid values and row numbers, but never a member id. Dates are shown only by their shape, and long
-numbers with every digit as 9, because both could identify a person.
+Messages show invalid values and row numbers, but never a member id. In a damaged row, an id or a date may be in
+any column. Therefore dates and values that mix letters with several digits are shown only by their shape, and long
+numbers with every digit as 9.
 """
 
 from __future__ import annotations
@@ -23,6 +24,10 @@ Bools = NDArray[np.bool_]
 BLANK = "blank"  # how messages show a null or an empty text; texts are shown in quotes
 MAX_LISTED_VALUES = 5
 MAX_SHOWN_DIGITS = 4  # longer numbers may be an id or a date
+MAX_DIGITS_WITH_LETTERS = (
+    2  # values with more digits and other characters may be an id, a code or part of a date
+)
+MAX_SHOWN_CHARACTERS = 32
 MAX_SHAPE_CHARACTERS = 24
 DATE_FORMATS = "YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD"
 # The verbs that a problem may start with, in the plural. The others do not change.
@@ -216,16 +221,20 @@ def add_invalid_dates(problems: Problems, name: str, coded: CodedColumn) -> None
 
 
 def shown_value(value: str) -> str:
-    """An invalid value as a message shows it. Digits of long numbers become 9."""
+    """An invalid value as a message shows it: short texts and numbers in full, the others by their shape."""
     if not value.strip():
         return BLANK
     digits = sum(map(str.isdigit, value))
+    if len(value) > MAX_SHOWN_CHARACTERS or (
+        digits > MAX_DIGITS_WITH_LETTERS and not value.strip().isdigit()
+    ):
+        return repr(_shape(value))
     return repr(re.sub(r"\d", "9", value) if digits > MAX_SHOWN_DIGITS else value)
 
 
 def _shape(text: str) -> str:
     """The shape of a date: every digit as 9, every letter as A."""
-    return re.sub(r"[A-Za-z]", "A", re.sub(r"\d", "9", text.strip()))[:MAX_SHAPE_CHARACTERS] or BLANK
+    return re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", text.strip()))[:MAX_SHAPE_CHARACTERS] or BLANK
 
 
 def expected_values(column: Column) -> str:

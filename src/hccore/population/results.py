@@ -13,7 +13,7 @@ import pyarrow as pa
 from hccore.base.errors import InputError
 from hccore.base.threads import map_in_order
 from hccore.base.version import __version__
-from hccore.files.output import atomic_files, write_batches
+from hccore.files.output import atomic_files, check_replaces_no_input, write_batches
 from hccore.population import monthly_averages, score_columns
 from hccore.population.assignment import count_scored
 from hccore.population.run import Run
@@ -256,8 +256,9 @@ class Result:
         InputError
             If a column is unknown or occurs more than once, or contributions or averages are not available.
         OutputError
-            If a file cannot be written.
+            If a file cannot be written, is one of the inputs by any name, or is named twice.
         """
+        check_replaces_no_input([out, contributions, averages, report], self._run.input_paths)
         threads = self._run.settings.workers
         # Only Parquet takes dictionary arrays. In an Arrow file, all batches must have the same dictionary.
         plain = not Path(out).name.lower().endswith(".parquet")

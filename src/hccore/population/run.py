@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -105,6 +106,8 @@ class PreparedRun:
         One per model; empty for raw scores.
     library : str
         The kind of frame in which results are returned: `arrow`, `pandas` or `polars`.
+    input_paths : tuple of Path
+        The files and folders that were read.
     report : dict
         The parts of the run report that are known before scoring.
     watch : Stopwatch
@@ -118,6 +121,7 @@ class PreparedRun:
     codes: Mapping[str, tuple[Source, CodeTable]]
     payments: tuple[ModelPayment, ...]
     library: str
+    input_paths: tuple[Path, ...]
     report: Mapping[str, Any]
     watch: Stopwatch
 
@@ -152,6 +156,7 @@ class Run:
         self.codes = prepared.codes
         self.payments = prepared.payments
         self.library = prepared.library
+        self.input_paths = prepared.input_paths
         self._report = prepared.report
         self._watch = prepared.watch
         self._lock = threading.Lock()

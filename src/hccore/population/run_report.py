@@ -19,7 +19,7 @@ from hccore.base.version import __version__
 from hccore.population.assignment import ModelAssignment, applicability, label
 from hccore.population.compiled_model import CompiledModel
 from hccore.population.member_table import MemberTable
-from hccore.population.options import RunSettings
+from hccore.population.options import OPTIONS, RunSettings
 from hccore.population.profiles import Profiles
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ def started_report(
             "all_segments": settings.all_segments,
             "on_invalid": settings.on_invalid,
             "exact_codes": settings.exact_codes,
+            **({} if settings.encoding == OPTIONS["encoding"].default else {"encoding": settings.encoding}),
         },
         "models": [_model(model) for model in models],
         "inputs": dict(inputs),

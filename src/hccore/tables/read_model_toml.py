@@ -72,10 +72,19 @@ def read_model_toml(files: TableFiles) -> dict[str, Any]:
             raise TableError("age_from needs age_as_of, which is used if the input has no column age", file)
     if "service_year" in settings:
         _require(settings, file, "service_year", bool)
-    for fault in settings.get("accepted", {}):
+    for key in ("notes", "sources"):
+        if not isinstance(settings.get(key, []), list):
+            raise TableError(f"key {key!r} must be a list, not {settings[key]!r}", file)
+    for fault, reasons in _table(settings, file, "accepted").items():
         if fault not in _ACCEPTED_FAULTS:
             raise TableError(f"unknown kind of accepted fault {fault!r}", file)
-    files.include = dict(settings.get("include", {}))
+        if not isinstance(reasons, dict):
+            raise TableError(f"accepted: {fault} must be a table of names and reasons, not {reasons!r}", file)
+    include = _table(settings, file, "include")
+    for table, folder_name in include.items():
+        if not isinstance(folder_name, str) or not folder_name.isprintable():
+            raise TableError(f"include: {table} needs the path of a folder, not {folder_name!r}", file)
+    files.include = include
     return settings
 
 
@@ -91,15 +100,13 @@ def read_counted(
     file : Path
         For error messages.
     """
-    counted = settings.get("counted", {})
-    if not isinstance(counted, dict):
-        raise TableError(f"key 'counted' must be a table, not {counted!r}", file)
+    counted = _table(settings, file, "counted")
     for name, sentence in counted.items():
         if name not in variables:
             raise TableError(f"counted: unknown name {name!r}", file)
         if not isinstance(sentence, str) or not sentence:
             raise TableError(f"counted: {name} needs a sentence, not {sentence!r}", file)
-    return dict(counted)
+    return counted
 
 
 def read_applies_with(settings: Mapping[str, Any], file: Path) -> dict[str, Condition]:
@@ -112,9 +119,7 @@ def read_applies_with(settings: Mapping[str, Any], file: Path) -> dict[str, Cond
     file : Path
         For error messages.
     """
-    given = settings.get("applies_with", {})
-    if not isinstance(given, dict):
-        raise TableError(f"key 'applies_with' must be a table, not {given!r}", file)
+    given = _table(settings, file, "applies_with")
     conditions = {}
     for program, text in given.items():
         if program not in FAMILIES or program == settings["program"]:
@@ -141,6 +146,14 @@ def _require(
     if not isinstance(value, value_type) or (allowed is not None and value not in allowed):
         wanted = f"one of {', '.join(map(str, allowed))}" if allowed else f"a {value_type.__name__}"
         raise TableError(f"key {key!r} must be {wanted}, not {value!r}", file)
+
+
+def _table(settings: Mapping[str, Any], file: Path, key: str) -> dict[str, Any]:
+    """The table of a key; empty if the key is absent."""
+    value = settings.get(key, {})
+    if not isinstance(value, dict):
+        raise TableError(f"key {key!r} must be a table, not {value!r}", file)
+    return dict(value)
 
 
 def _age_as_of(settings: Mapping[str, Any], file: Path) -> tuple[int, int] | None:

@@ -12,6 +12,12 @@ from hccore.tables.schema import SCORED_KINDS, Multiplier, Segment, Variable
 from hccore.tables.table_files import TableFiles
 from hccore.tables.table_rows import TableRow
 
+# Kernels and results hold scores as 32-bit whole thousandths. With these bounds, the largest sum of a segment
+# is at most a billion thousandths, even divided and multiplied. The largest sum in CMS's tables is 1,190.
+MAX_SUM = 10_000_000  # thousandths: all coefficients of a segment together, without their signs
+MIN_DIVISOR, MAX_DIVISOR = 100, 10_000  # thousandths
+MAX_FACTOR = 10_000  # thousandths
+
 
 def read_segments(files: TableFiles) -> tuple[Segment, ...]:
     """Read `segments.csv`, in table order."""
@@ -35,6 +41,8 @@ def _parse_segment(row: TableRow, earlier: Collection[str]) -> Segment:
     divisor = row.thousandths("divisor")
     if divisor is not None and divisor <= 0:
         raise row.fault("divisor", f"a divisor must be positive, not {row['divisor']!r}")
+    if divisor is not None and not MIN_DIVISOR <= divisor <= MAX_DIVISOR:
+        raise row.fault("divisor", f"a divisor must be from 0.1 to 10, not {row['divisor']!r}")
     _check_name(row, "score_column")
     if row["population"]:
         _check_name(row, "population")
@@ -85,6 +93,8 @@ def read_multipliers(files: TableFiles) -> tuple[Multiplier, ...]:
         factor = row.thousandths("factor")
         if factor is None or factor <= 0:
             raise row.fault("factor", f"a factor must be positive, not {row['factor']!r}")
+        if factor > MAX_FACTOR:
+            raise row.fault("factor", f"a factor must be at most 10, not {row['factor']!r}")
         multipliers.append(Multiplier(condition, factor, row["reason"]))
     return tuple(multipliers)
 
@@ -101,6 +111,7 @@ def read_coefficients(
     """
     names = [segment.name for segment in segments]
     file = files.path("coefficients.csv")
+    sums = [0] * len(names)
     coefficients: dict[str, tuple[int | None, ...]] = {}
     for row in files.rows("coefficients.csv", ("variable",), required=True, further_columns=True):
         if not coefficients:
@@ -115,10 +126,25 @@ def read_coefficients(
                 "variable", f"{variable} is of kind {variables[variable].kind}, which is not scored"
             )
         coefficients[variable] = tuple(row.thousandths(name) for name in names)
+        _add_to_sums(sums, coefficients[variable], row, names)
     for name, entry in variables.items():
         if entry.kind in SCORED_KINDS and name not in coefficients:
             raise TableError(f"{entry.kind} {name} has no row of coefficients", file)
     return coefficients
+
+
+def _add_to_sums(
+    sums: list[int], coefficients: Sequence[int | None], row: TableRow, segments: Sequence[str]
+) -> None:
+    """Add a row to the sums of all coefficients of each segment, which bound the score of every member."""
+    for number, value in enumerate(coefficients):
+        sums[number] += abs(value or 0)
+        if sums[number] > MAX_SUM:
+            raise row.fault(
+                segments[number],
+                f"the coefficients of {segments[number]} add up to more than {MAX_SUM // 1000:,} (without their "
+                "signs), the largest score that can be held",
+            )
 
 
 def _check_segment_columns(columns: Sequence[str], segments: Sequence[str], file: Path) -> None:

@@ -16,6 +16,7 @@ from hccore.tables.conditions import (
     parse_row_condition,
 )
 
+_MAX_DIGITS = 9  # such numbers fit into 32 bits
 _DECIMAL = re.compile(r"(-?)(\d+)(?:\.(\d*))?")
 
 
@@ -79,6 +80,7 @@ class TableRow:
             return None
         if not (text.isascii() and text.isdigit()):
             raise self.fault(column, f"{text!r} is not a whole number")
+        self._check_digits(column, text)
         return int(text)
 
     def thousandths(self, column: str) -> int | None:
@@ -92,8 +94,13 @@ class TableRow:
         sign, whole, decimals = match[1], match[2], (match[3] or "").rstrip("0")
         if len(decimals) > 3:
             raise self.fault(column, f"{text!r} has more than three decimals")
+        self._check_digits(column, whole)
         value = int(whole) * 1000 + int((decimals + "000")[:3])
         return -value if sign else value
+
+    def _check_digits(self, column: str, digits: str) -> None:
+        if len(digits.lstrip("0")) > _MAX_DIGITS:
+            raise self.fault(column, f"a number with more than {_MAX_DIGITS} digits before the decimal point")
 
 
 def numbered_lines(reader: Any, file: Path, width: int) -> Iterator[tuple[int, list[str]]]:

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from hccore.cli import main
-from tests.cli.test_command_line import same_handler  # noqa: F401  (an autouse fixture)
+
+pytestmark = pytest.mark.usefixtures("restored_signal_handler")
 
 V28 = ("--model", "cms_hcc_v28", "--year", "2026")
 HHS = ("--model", "hhs_hcc", "--year", "2026")

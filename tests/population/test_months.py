@@ -403,7 +403,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     out, averages = tmp_path / "scores.csv", tmp_path / "averages.csv"
     files = ["score", str(members), str(codes), "--model", "cms_hcc_v28", "--year", "2026"]
     assert main([*files, "--out", str(out), "--averages", str(averages)]) == 0
-    assert "1 members, 6 member-months scored in" in capsys.readouterr().err
+    assert "1 member, 6 member-months scored in" in capsys.readouterr().err
     lines = averages.read_text("utf-8").splitlines()
     assert lines[0] == "member_id,model,year,months,raw_score,payment_score"
     assert lines[1].startswith("A,cms_hcc_v28,2026,6,")

@@ -324,12 +324,9 @@ def hhs_files() -> Files:
 
 
 def hhs_factors(variables: list[str]) -> list[list[str]]:
-    """Rows with a different factor for each variable.
-
-    The factors are 1, 2, 4, … thousandths, so a sum of factors identifies its variables.
-    """
+    """Rows with a different factor for each variable: powers of 7, modulo a prime number, in thousandths."""
     rows = [
-        [name, *[f"{((1 << n) + metal) / 1000:.3f}" for metal in range(5)]]
+        [name, *[f"{(pow(7, n, 999_983) + metal) / 1000:.3f}" for metal in range(5)]]
         for n, name in enumerate(variables)
     ]
     return [["Variable", *[f"{metal} Level" for metal in HHS_METALS]], *rows]

@@ -110,12 +110,12 @@ FAULTS = [
     Fault("a decimal comma", "coefficients.csv", "-0.004", '"0,004"', 5, "BASE", "is not a decimal number"),
     Fault("a divisor of zero", "segments.csv", "0.8", "0", 3, "divisor", "must be positive"),
     Fault("a divisor that is no number", "segments.csv", "0.8", "x", 3, "divisor", "is not a decimal number"),
-    Fault("a sum of 32 bits exactly", "coefficients.csv", "HCC1,2,", "HCC1,2147483.999,", 4, "BASE", "add up to more than 10,000"),
-    Fault("a negative sum", "coefficients.csv", "HCC1,2,0.3", "HCC1,2,-10000.001", 4, "OTHER", "add up to more than 10,000"),
-    Fault("a sum of several rows", "coefficients.csv", "0.5,\nOLD,1.125,\nHCC1,2,", "5000,\nOLD,-4999,\nHCC1,2,", 4, "BASE", "add up to more"),
+    Fault("a sum of 32 bits exactly", "coefficients.csv", "HCC1,2,", "HCC1,2147483.999,", 4, "BASE", "add up to more than 1,000,000"),
+    Fault("a negative sum", "coefficients.csv", "HCC1,2,0.3", "HCC1,2,-1000000.001", 4, "OTHER", "add up to more than 1,000,000"),
+    Fault("a sum of several rows", "coefficients.csv", "0.5,\nOLD,1.125,\nHCC1,2,", "500000,\nOLD,-499999,\nHCC1,2,", 4, "BASE", "add up to more"),
     Fault("a very long number", "coefficients.csv", "HCC1,2,", f"HCC1,{'9' * 5000},", 4, "BASE", "more than 9 digits"),
-    Fault("a small divisor", "segments.csv", "0.8", "0.099", 3, "divisor", "must be from 0.1 to 10"),
-    Fault("a large divisor", "segments.csv", "0.8", "10.001", 3, "divisor", "must be from 0.1 to 10"),
+    Fault("a small divisor", "segments.csv", "0.8", "0.499", 3, "divisor", "must be from 0.5 to 10"),
+    Fault("a large divisor", "segments.csv", "0.8", "10.001", 3, "divisor", "must be from 0.5 to 10"),
     Fault("a bound of more than 32 bits", "rules.csv", "HCC1 LOW,2", "HCC1 LOW,2147483648", 4, "min", "more than 9 digits"),
     # codes
     Fault("an unknown code system", "codes.csv", "icd10cm,A00", "icd10,A00", 2, "system", "unknown code system"),
@@ -186,20 +186,20 @@ def test_the_largest_sums_are_scored_exactly(sign: str, tmp_path: Path):
     changes: dict[str, str | bytes | None] = {
         "coefficients.csv": TINY["coefficients.csv"]
         .replace("HCC1,2,0.3", "HCC1,0,0")
-        .replace("HCC2,-0.004,0.2", f"HCC2,0,{sign}9999.9"),
-        "segments.csv": TINY["segments.csv"].replace("0.8", "0.1"),
+        .replace("HCC2,-0.004,0.2", f"HCC2,0,{sign}999999.9"),
+        "segments.csv": TINY["segments.csv"].replace("0.8", "0.5"),
         "multipliers.csv": "condition,factor,reason\nsex = female,10,most\n",
     }
     model = load_model("tiny", 2026, tables=write_tiny(tmp_path, changes).parents[1])
     members = {"member_id": ["X"], "age": [70], "sex": ["F"], "new_enrollee": [1]}
     result = model.score(members, {"member_id": ["X"], "icd10": ["A01"]})
     (row,) = result.scores.to_pylist()
-    assert row["raw_score"] == float(f"{sign}99999")
-    assert row["payment_score"] == float(f"{sign}999990")
+    assert row["raw_score"] == float(f"{sign}1999999.8")
+    assert row["payment_score"] == float(f"{sign}19999998")
     terms = [term["coefficient"] for term in result.contributions().to_pylist() if term["coefficient"]]
-    assert sum(round(term * 1000) for term in terms) == int(f"{sign}99999000")
+    assert sum(round(term * 1000) for term in terms) == int(f"{sign}1999999800")
     result.write(tmp_path / "s.csv", contributions=tmp_path / "c.csv", columns=["payment_score"])
-    assert (tmp_path / "s.csv").read_text("utf-8").splitlines()[1] == f"{sign}999990.000"
+    assert (tmp_path / "s.csv").read_text("utf-8").splitlines()[1] == f"{sign}19999998.000"
 
 
 @pytest.mark.parametrize("name", ["model.toml", "variables.csv", "coefficients.csv", "segments.csv"])

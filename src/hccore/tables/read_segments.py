@@ -12,10 +12,10 @@ from hccore.tables.schema import SCORED_KINDS, Multiplier, Segment, Variable
 from hccore.tables.table_files import TableFiles
 from hccore.tables.table_rows import TableRow
 
-# Kernels and results hold scores as 32-bit whole thousandths. With these bounds, the largest sum of a segment
-# is at most a billion thousandths, even divided and multiplied. The largest sum in CMS's tables is 1,190.
-MAX_SUM = 10_000_000  # thousandths: all coefficients of a segment together, without their signs
-MIN_DIVISOR, MAX_DIVISOR = 100, 10_000  # thousandths
+# Kernels and results hold raw scores as 32-bit whole thousandths. With these bounds, the largest raw score of a
+# segment is two billion thousandths, even divided. Multiplied scores have 64 bits. CMS's largest sum is 1,190.
+MAX_SUM = 1_000_000_000  # thousandths: all coefficients of a segment together, without their signs
+MIN_DIVISOR, MAX_DIVISOR = 500, 10_000  # thousandths
 MAX_FACTOR = 10_000  # thousandths
 
 
@@ -42,7 +42,7 @@ def _parse_segment(row: TableRow, earlier: Collection[str]) -> Segment:
     if divisor is not None and divisor <= 0:
         raise row.fault("divisor", f"a divisor must be positive, not {row['divisor']!r}")
     if divisor is not None and not MIN_DIVISOR <= divisor <= MAX_DIVISOR:
-        raise row.fault("divisor", f"a divisor must be from 0.1 to 10, not {row['divisor']!r}")
+        raise row.fault("divisor", f"a divisor must be from 0.5 to 10, not {row['divisor']!r}")
     _check_name(row, "score_column")
     if row["population"]:
         _check_name(row, "population")

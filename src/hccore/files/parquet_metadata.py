@@ -31,7 +31,9 @@ _GROUP_COLUMNS, _GROUP_ROWS = 1, 3  # RowGroup
 _CHUNK_FILE, _CHUNK_METADATA = 1, 3  # ColumnChunk
 _TYPE, _ENCODINGS, _CODEC, _NUM_VALUES, _FULL_BYTES, _BYTES = 1, 2, 4, 5, 6, 7  # ColumnMetaData
 _DATA_OFFSET, _DICTIONARY_OFFSET, _STATISTICS = 9, 11, 12
+_SIZE_STATISTICS = 16
 _NULL_COUNT = 3  # Statistics
+_REPETITION_HISTOGRAM, _DEFINITION_HISTOGRAM = 2, 3  # SizeStatistics
 
 
 class ChunkMetadata(NamedTuple):
@@ -118,7 +120,9 @@ class Footer:
         if _CHUNK_METADATA not in chunk or _CHUNK_FILE in chunk:
             return None
         try:
-            return _read_chunk(_value(chunk, _CHUNK_METADATA, STRUCT), self._end_of_chunks)
+            metadata = _value(chunk, _CHUNK_METADATA, STRUCT)
+            _check_size_statistics(metadata, self.levels(name))
+            return _read_chunk(metadata, self._end_of_chunks)
         except ThriftError as error:
             raise pa.ArrowInvalid(f"the footer is damaged: column {name}: {error}") from None
 
@@ -162,6 +166,19 @@ def _read_chunk(metadata: Struct, end: int) -> ChunkMetadata:
         size,
         _null_count(metadata),
     )
+
+
+def _check_size_statistics(metadata: Struct, levels: Any) -> None:
+    """Check that each histogram of levels has an entry for every level, or none at all, as pyarrow demands."""
+    if _SIZE_STATISTICS not in metadata:
+        return
+    statistics = _value(metadata, _SIZE_STATISTICS, STRUCT)
+    for number, highest in (
+        (_REPETITION_HISTOGRAM, levels.max_repetition_level),
+        (_DEFINITION_HISTOGRAM, levels.max_definition_level),
+    ):
+        if number in statistics and len(_value(statistics, number, LIST)[1]) not in (0, highest + 1):
+            raise ThriftError("a histogram of its size statistics has the wrong length")
 
 
 def _null_count(metadata: Struct) -> int | None:

@@ -17,6 +17,7 @@ from hypothesis import given, strategies as st
 from hccore import kernels
 from hccore.files import parquet_pages as pages
 from hccore.files.opening import open_source
+from hccore.files.parquet_metadata import Footer
 from hccore.files.source import DecodedCodes, LazyIds
 from hccore.population.member_index import MemberIndex, index_members
 
@@ -164,7 +165,7 @@ def test_damaged_pages_give_no_invalid_member_rows(tmp_path: Path, options: dict
     table = make_rows(ids)
     path = tmp_path / "d.parquet"
     pq.write_table(table, path, compression=codec, data_page_size=2_000, **options)
-    chunk = pages.supported_chunk(path, pq.read_metadata(path), 0, "member_id")
+    chunk = pages.supported_chunk(Footer(path), 0, "member_id")
     assert chunk is not None
     index = index_members(pa.chunked_array([pa.array(sorted(set(ids)))]), "members")
     good = path.read_bytes()
@@ -204,7 +205,7 @@ def test_large_chunks_are_left_to_pyarrow(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_truncated_file_is_left_to_pyarrow(tmp_path: Path):
     path = tmp_path / "d.parquet"
     pq.write_table(make_rows(IDS["one length"]), path)
-    chunk = pages.supported_chunk(path, pq.read_metadata(path), 0, "member_id")
+    chunk = pages.supported_chunk(Footer(path), 0, "member_id")
     assert chunk is not None
     path.write_bytes(path.read_bytes()[: chunk.start + chunk.size // 2])
     assert pages.read_pages(chunk, "ids") is None

@@ -15,6 +15,7 @@ Format: https://parquet.apache.org/docs/file-format/data-pages/.
 from __future__ import annotations
 
 import threading
+import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,18 +24,18 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
+from hccore.files.parquet_metadata import BYTE_ARRAY, Footer
 
 MAX_CHUNK_BYTES = 1 << 27  # each thread keeps a whole chunk in memory, so larger chunks go to pyarrow
-MAX_PAGE_BYTES = 1 << 28  # a damaged page header may claim more
+MAX_PAGES = 1 << 20  # a damaged chunk may have millions of empty pages
 MAX_CHUNK_ROWS = np.iinfo(np.int32).max
 
 _CODECS = {"UNCOMPRESSED": "", "SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "BROTLI": "brotli"}
-_ENCODINGS = {"PLAIN", "PLAIN_DICTIONARY", "RLE_DICTIONARY", "RLE", "BIT_PACKED"}
+_ENCODINGS = {0, 2, 3, 4, 8}  # plain, dictionary (two numbers), and those of levels
 _HEADER_FIELDS = 144  # length of the scratch array of `kernels.scan_pages`
 _FIRST_PAGES = 64  # rows of the page table at first; it grows if a chunk has more pages
 # Columns of the page table, as `kernels.scan_pages` writes them.
-_KIND, _START, _COMPRESSED_SIZE, _SIZE, _VALUES, _ENCODING, _IS_COMPRESSED = range(7)
-_PAGE_COLUMNS = 7
+_KIND, _START, _COMPRESSED_SIZE, _SIZE, _VALUES, _ENCODING, _IS_COMPRESSED, _BODY, _CHECKSUM = range(9)
 _DICTIONARY = 2  # both the kind of a dictionary page and the encoding of data pages that use it
 _TABLE_TOO_SHORT = -2  # returned by `kernels.scan_pages`
 _NO_ROWS = np.zeros(0, np.int32)
@@ -64,55 +65,42 @@ class ColumnChunk(NamedTuple):
     nullable: bool
 
 
-def supported_chunk(path: Path, metadata: Any, group: int, name: str) -> ColumnChunk | None:
+def supported_chunk(footer: Footer, group: int, name: str) -> ColumnChunk | None:
     """Describe a column chunk; None if this module does not support it.
 
     Parameters
     ----------
-    path : Path
-    metadata : pyarrow.parquet.FileMetaData
+    footer : Footer
     group : int
         Position of the row group in the file.
     name : str
         A column that is not nested.
     """
-    columns = metadata.row_group(group)
-    names = [columns.column(number).path_in_schema for number in range(columns.num_columns)]
-    if name not in names:
+    chunk = footer.chunk(group, name)
+    if chunk is None:
         return None
-    column = columns.column(names.index(name))
-    levels = metadata.schema.column(names.index(name))
-    start = column.data_page_offset
-    if column.dictionary_page_offset:  # None or 0, depending on the writer, if there is no dictionary
-        start = min(start, column.dictionary_page_offset)
+    levels = footer.levels(name)
     if (
-        column.physical_type != "BYTE_ARRAY"
-        or column.compression not in _CODECS
-        or not _ENCODINGS.issuperset(column.encodings)
+        chunk.type != BYTE_ARRAY
+        or chunk.codec not in _CODECS
+        or not _ENCODINGS.issuperset(chunk.encodings)
         or levels.max_repetition_level > 0
         or levels.max_definition_level > 1
-        or not 0 < column.num_values <= MAX_CHUNK_ROWS
-        or column.total_uncompressed_size > MAX_CHUNK_BYTES
-        or _is_known_to_have_nulls(column)
-        or start <= 0
+        or not 0 < chunk.values <= MAX_CHUNK_ROWS
+        or chunk.values != footer.rows[group]
+        or chunk.full_bytes > MAX_CHUNK_BYTES
+        or chunk.nulls  # a file that does not count nulls may still have some
+        or chunk.start <= 0
     ):
         return None
     return ColumnChunk(
-        path,
-        start,
-        column.total_compressed_size,
-        column.num_values,
-        _CODECS[column.compression],
+        footer.path,
+        chunk.start,
+        chunk.bytes,
+        chunk.values,
+        _CODECS[chunk.codec],
         levels.max_definition_level > 0,
     )
-
-
-def _is_known_to_have_nulls(column: Any) -> bool:
-    """Whether the statistics of a chunk count nulls. A file without statistics may still have some."""
-    if not column.is_stats_set:
-        return False
-    statistics = column.statistics
-    return bool(statistics.has_null_count and statistics.null_count > 0)
 
 
 class _Scratch(threading.local):
@@ -140,15 +128,14 @@ class Pages:
     chunk : ColumnChunk
     data : uint8[]
         The chunk as in the file; for codecs other than Snappy, its decompressed pages.
-    table : int64[k, 7]
-        One row per page: kind, start in `data`, compressed size, size, number of values, encoding, and whether it
-        is compressed.
+    table : int64[k, PAGE_COLUMNS]
+        One row per page, see the columns in `kernels.constants`.
 
     Attributes
     ----------
-    dictionary : int64[1 or 0, 7]
+    dictionary : int64[1 or 0, PAGE_COLUMNS]
         The row of `table` of the dictionary page, if there is one.
-    data_pages : int64[k, 7]
+    data_pages : int64[k, PAGE_COLUMNS]
         The other rows of `table`.
     """
 
@@ -197,6 +184,8 @@ class Pages:
             In memory that the next call in this thread overwrites. None if a row is null or a page is damaged.
         """
         first_rows = np.concatenate([[0], np.cumsum(self.data_pages[:, _VALUES])])
+        if stop > first_rows[-1] or len(self.dictionary) == 0:
+            return None
         low = int(np.searchsorted(first_rows, first, side="right")) - 1
         high = int(np.searchsorted(first_rows, stop, side="left"))
         n_rows = int(first_rows[high] - first_rows[low])
@@ -281,13 +270,20 @@ def read_pages(chunk: ColumnChunk, name: str) -> Pages | None:
     -------
     Pages or None
         None if the file is too short, or a page is damaged or not supported.
+
+    Raises
+    ------
+    pyarrow.ArrowInvalid
+        If a page does not have the checksum in its header.
     """
     data = _scratch.take(f"chunk of {name}", chunk.size + kernels.SLACK, np.uint8)
     if not _read_into(data, chunk):
         return None
     table = _find_pages(data, chunk)
-    if table is None or int(table[:, _SIZE].max(initial=0)) > MAX_PAGE_BYTES:
+    # A damaged page header may claim more bytes than the footer, which `supported_chunk` has looked at.
+    if table is None or int(table[:, _SIZE].sum()) > MAX_CHUNK_BYTES:
         return None
+    _verify_checksums(data, table)
     if chunk.codec not in ("", "snappy"):  # the kernels decompress nothing but Snappy
         decompressed = _decompress(chunk.codec, data, table)
         if decompressed is None:
@@ -313,12 +309,21 @@ def _find_pages(data: NDArray[np.uint8], chunk: ColumnChunk) -> NDArray[np.int64
     """The page table of a chunk (see `Pages`); None if a page is damaged or not supported."""
     fields = _scratch.take("fields", _HEADER_FIELDS, np.int64)[:_HEADER_FIELDS]
     max_pages = _FIRST_PAGES
-    while True:
-        table = np.empty((max_pages, _PAGE_COLUMNS), np.int64)
-        count = kernels.scan_pages(data, chunk.size, chunk.rows, fields, table)
+    while max_pages <= MAX_PAGES:
+        table = np.empty((max_pages, kernels.PAGE_COLUMNS), np.int64)
+        count = kernels.scan_pages(data, chunk.size, chunk.rows, chunk.nullable, fields, table)
         if count != _TABLE_TOO_SHORT:
             return table[:count] if count >= 0 else None
         max_pages *= 4
+    return None
+
+
+def _verify_checksums(data: NDArray[np.uint8], table: NDArray[np.int64]) -> None:
+    """Raise ArrowInvalid if a page has a checksum and its bytes have another one."""
+    for page in table[table[:, _CHECKSUM] != kernels.NO_CHECKSUM]:
+        start, stop = int(page[_BODY]), int(page[_START] + page[_COMPRESSED_SIZE])
+        if zlib.crc32(data.data[start:stop]) != page[_CHECKSUM]:
+            raise pa.ArrowInvalid("a page is damaged: its checksum is wrong")
 
 
 def _decompress(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:

@@ -6,6 +6,7 @@ pyarrow decodes the members. The member ids and codes of diagnoses are read from
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from hccore.base.errors import InputError
+from hccore.files.parquet_metadata import DELTA_ENCODINGS, ChunkMetadata, Footer
 from hccore.files.parquet_pages import Pages, read_pages, supported_chunk
 from hccore.files.source import (
     BATCH_ROWS,
@@ -26,6 +28,7 @@ from hccore.files.source import (
     Source,
     decoded_codes,
     file_fingerprint,
+    message_without_data,
 )
 
 CODE_BATCH_ROWS = 1 << 18  # few enough rows for their arrays to stay in the processor's cache
@@ -33,6 +36,7 @@ _MAX_GROUPS_TO_SPLIT = 4  # with so few row groups, one thread might get most of
 # A column with fewer bytes per value is stored mostly as a dictionary: the rows of a member are adjacent.
 _MAX_DICTIONARY_BYTES_PER_VALUE = 6
 _HAS_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20  # ParquetFile takes the argument `binary_type`
+_BUFFER_BYTES = 1 << 23  # that pyarrow reads at once, so that it never holds a whole column chunk
 _LENGTH_BYTES = 4  # before each text of a dictionary page
 
 
@@ -70,7 +74,9 @@ class ParquetSource(Source):
             encoded = [
                 name for name in dictionary_columns if self.is_text(name) and not group.is_delta_encoded(name)
             ]
-            yield from group.batches(list(columns), {"read_dictionary": encoded} if encoded else {})
+            options = {"read_dictionary": encoded} if encoded else {}
+            with self._naming(group.path):
+                yield from group.batches(list(columns), options)
 
         for group in self._row_groups():
             yield functools.partial(load, group)
@@ -80,21 +86,34 @@ class ParquetSource(Source):
 
         def load(group: RowGroup, number: int, n_slices: int) -> Iterator[DecodedCodes]:
             # In the thread of the loader, because pages are kept in memory that belongs to a thread.
-            yield from _CodeReader(self, group, ids, codes, others).batches(number, n_slices)
+            with self._naming(group.path):
+                yield from _CodeReader(self, group, ids, codes, others).batches(number, n_slices)
 
         for group in self._row_groups():
-            total_groups = len(self.files) * group.metadata.num_row_groups
+            total_groups = len(self.files) * len(group.footer.rows)
             n_slices = 2 if total_groups <= _MAX_GROUPS_TO_SPLIT else 1
             for number in range(n_slices):
                 yield functools.partial(load, group, number, n_slices)
 
     def _row_groups(self) -> Iterator[RowGroup]:
-        import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
-
         for path in self.files:
-            metadata = parquet.read_metadata(path)
-            for number in range(metadata.num_row_groups):
-                yield RowGroup(path, metadata, number)
+            with self._naming(path):
+                footer = Footer(path)
+            for number in range(len(footer.rows)):
+                yield RowGroup(footer, number)
+
+    @contextlib.contextmanager
+    def _naming(self, path: Path) -> Iterator[None]:
+        """Name the file in errors of decoding, if the source has several files."""
+        try:
+            yield
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            failure = self.failure(error)
+            if len(self.files) > 1 and isinstance(failure, InputError):
+                failure = InputError(
+                    f"{self.name}: {path.name} cannot be read: {message_without_data(error)}"
+                )
+            raise failure from None
 
     def is_text(self, name: str) -> bool:
         """Whether a column has text values (not dictionaries or views)."""
@@ -115,36 +134,37 @@ class RowGroup(NamedTuple):
 
     Attributes
     ----------
-    path : Path
-    metadata : pyarrow.parquet.FileMetaData
-        The footer of the file.
+    footer : Footer
+        Of the file.
     number : int
         Position of the row group in the file.
     """
 
-    path: Path
-    metadata: Any
+    footer: Footer
     number: int
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.footer.path
 
     @property
     def rows(self) -> int:
         """Number of rows."""
-        count: int = self.metadata.row_group(self.number).num_rows
-        return count
+        return self.footer.rows[self.number]
 
-    def column(self, name: str) -> Any:
-        """The footer's pyarrow.parquet.ColumnChunkMetaData of one column."""
-        columns = self.metadata.row_group(self.number)
-        numbers = range(columns.num_columns)
-        return columns.column(next(i for i in numbers if columns.column(i).path_in_schema == name))
+    def chunk(self, name: str) -> ChunkMetadata | None:
+        """The footer's description of one column (see `Footer.chunk`)."""
+        return self.footer.chunk(self.number, name)
 
     def is_delta_encoded(self, name: str) -> bool:
-        """Whether a column of texts has a delta encoding, which pyarrow cannot decode as a dictionary."""
-        return any(encoding.startswith("DELTA") for encoding in self.column(name).encodings)
+        """Whether a column of texts may have a delta encoding, which pyarrow cannot decode as a dictionary."""
+        chunk = self.chunk(name)
+        return chunk is None or not DELTA_ENCODINGS.isdisjoint(chunk.encodings)
 
     def pages(self, name: str) -> Pages | None:
         """The pages of a column; None if `parquet_pages` does not support them."""
-        chunk = supported_chunk(self.path, self.metadata, self.number, name)
+        chunk = supported_chunk(self.footer, self.number, name)
         return None if chunk is None else read_pages(chunk, name)
 
     def batches(
@@ -159,14 +179,35 @@ class RowGroup(NamedTuple):
             Further arguments of `pyarrow.parquet.ParquetFile`.
         rows : int, optional
             Most rows of a batch, `BATCH_ROWS` by default.
+
+        Raises
+        ------
+        pyarrow.ArrowException, OSError
+            If the file is damaged.
         """
         import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
-        file = parquet.ParquetFile(self.path, metadata=self.metadata, memory_map=True, **(options or {}))
-        batches: Iterator[pa.RecordBatch] = file.iter_batches(
-            rows or BATCH_ROWS, row_groups=[self.number], columns=names, use_threads=False
+        # No memory map: a file that another program shortens meanwhile would end the process.
+        file = parquet.ParquetFile(
+            self.path,
+            metadata=self.footer.metadata,
+            buffer_size=_BUFFER_BYTES,
+            page_checksum_verification=True,
+            **(options or {}),
         )
-        return batches
+        done = 0
+        for batch in file.iter_batches(
+            rows or BATCH_ROWS, row_groups=[self.number], columns=names, use_threads=False
+        ):
+            batch.validate(
+                full=True
+            )  # pyarrow checks neither UTF-8 nor indices of dictionaries when it reads
+            done += len(batch)
+            yield batch
+        if done != self.rows:
+            raise pa.ArrowInvalid(
+                f"row group {self.number} is damaged: it holds {done:,} rows, and {self.rows:,} by the footer"
+            )
 
 
 class _CodeReader:
@@ -180,6 +221,7 @@ class _CodeReader:
     ) -> None:
         self.group = group
         self.ids, self.codes, self.others = ids, codes, others
+        self.ids_are_text = source.is_text(ids)  # pyarrow may still decode them as bytes, see `_id_options`
         self.id_pages = group.pages(ids) if source.may_read_ids_from_pages(ids) else None
         self.code_pages = group.pages(codes) if source.is_text(codes) else None
         self.distinct = None if self.code_pages is None else _distinct_codes(self.code_pages)
@@ -224,7 +266,7 @@ class _CodeReader:
                 if index is None:  # a null or a damaged page: pyarrow reads this and all further batches
                     self.code_pages = None
                     streams[self.codes] = self._decode(self.codes, number)
-            columns = {name: next(stream) for name, stream in streams.items()}
+            columns = {name: self._next(stream, number) for name, stream in streams.items()}
             ids = columns[self.ids] if self.id_pages is None else self._lazy_ids(self.id_pages, number)
             if index is not None and self.distinct is not None:
                 others = {name: columns[name] for name in self.others}
@@ -236,7 +278,7 @@ class _CodeReader:
         """The ids of a batch, still encoded."""
 
         def decode() -> pa.Array:
-            return next(self._decode(self.ids, number))
+            return self._next(self._decode(self.ids, number), number)
 
         return LazyIds(pages, number * self.batch_rows, self.dictionary_members, decode)
 
@@ -245,6 +287,18 @@ class _CodeReader:
         batches = self.group.batches([name], self.options.get(name), self.batch_rows)
         for batch in itertools.islice(batches, first_batch, None):
             yield batch.column(0)
+
+    def _next(self, arrays: Iterator[pa.Array], number: int) -> pa.Array:
+        """The array of a batch. Raises ArrowInvalid if it does not have the rows of the batch."""
+        array = next(arrays, None)
+        n_rows = min(self.batch_rows, self.group.rows - number * self.batch_rows)
+        if array is None or len(array) != n_rows:
+            raise pa.ArrowInvalid(
+                f"row group {self.group.number} is damaged: a column has more or fewer rows than the footer says"
+            )
+        if pa.types.is_large_binary(array.type) and self.ids_are_text:
+            array.cast(pa.large_string())  # raises if an id is not UTF-8
+        return array
 
 
 def _distinct_codes(pages: Pages) -> DistinctCodes | None:
@@ -267,8 +321,10 @@ def _id_options(source: ParquetSource, group: RowGroup, name: str) -> dict[str, 
     """
     if not source.is_text(name):
         return {}
-    column = group.column(name)
-    is_dictionary = column.total_uncompressed_size < _MAX_DICTIONARY_BYTES_PER_VALUE * column.num_values
+    chunk = group.chunk(name)
+    if chunk is None:
+        return {}
+    is_dictionary = chunk.full_bytes < _MAX_DICTIONARY_BYTES_PER_VALUE * chunk.values
     if is_dictionary and not group.is_delta_encoded(name):
         return {"read_dictionary": [name]}
     return {"binary_type": pa.large_binary()} if _HAS_BINARY_TYPE else {}

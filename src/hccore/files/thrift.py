@@ -16,6 +16,12 @@ TRUE, FALSE, BYTE, I16, I32, I64, DOUBLE, BINARY, LIST, SET, STRUCT = 1, 2, 3, 4
 _INTEGERS = (I16, I32, I64)
 _FIXED_BYTES = {TRUE: 1, FALSE: 1, BYTE: 1, DOUBLE: 8}  # booleans only as elements of lists
 _LONG_LIST = 15  # from this length on, the length of a list follows as a number of its own
+_MAX_DEPTH = 32  # a damaged footer may claim more than Python can recurse
+_MAX_INTEGER_BITS = 70  # ten bytes of seven bits hold a 64-bit number
+
+
+class ThriftError(ValueError):
+    """Bytes that are not a valid structure."""
 
 
 def read_struct(data: bytes, at: int) -> tuple[Struct, int]:
@@ -31,7 +37,21 @@ def read_struct(data: bytes, at: int) -> tuple[Struct, int]:
     -------
     (Struct, int)
         The structure, and the position after it.
+
+    Raises
+    ------
+    ThriftError
+        If the bytes are not a valid structure, which includes one that does not end.
     """
+    try:
+        return _read_struct(data, at, 0)
+    except IndexError:
+        raise ThriftError("a structure does not end") from None
+
+
+def _read_struct(data: bytes, at: int, depth: int) -> tuple[Struct, int]:
+    if depth > _MAX_DEPTH:
+        raise ThriftError(f"structures are nested more than {_MAX_DEPTH} deep")
     fields: Struct = {}
     number = 0
     while True:
@@ -47,46 +67,56 @@ def read_struct(data: bytes, at: int) -> tuple[Struct, int]:
         if kind in (TRUE, FALSE):  # the type of a boolean field is its value
             fields[number] = (kind, None)
         else:
-            value, at = _read_value(data, at, kind)
+            value, at = _read_value(data, at, kind, depth)
             fields[number] = (kind, value)
 
 
-def _read_value(data: bytes, at: int, kind: int) -> tuple[Any, int]:
+def _read_value(data: bytes, at: int, kind: int, depth: int) -> tuple[Any, int]:
     if kind in _INTEGERS:
         return _read_integer(data, at)
     if kind == BINARY:
         length, at = _read_varint(data, at)
-        return data[at : at + length], at + length
+        return _read_bytes(data, at, length)
     if kind == STRUCT:
-        return read_struct(data, at)
+        return _read_struct(data, at, depth + 1)
     if kind in (LIST, SET):
-        return _read_list(data, at)
-    length = _FIXED_BYTES[kind]
+        return _read_list(data, at, depth + 1)
+    if kind not in _FIXED_BYTES:
+        raise ThriftError(f"there is no type {kind}")
+    return _read_bytes(data, at, _FIXED_BYTES[kind])
+
+
+def _read_bytes(data: bytes, at: int, length: int) -> tuple[bytes, int]:
+    if length > len(data) - at:
+        raise ThriftError("a text does not end")
     return data[at : at + length], at + length
 
 
-def _read_list(data: bytes, at: int) -> tuple[tuple[int, list[Any]], int]:
+def _read_list(data: bytes, at: int, depth: int) -> tuple[tuple[int, list[Any]], int]:
+    if depth > _MAX_DEPTH:
+        raise ThriftError(f"lists are nested more than {_MAX_DEPTH} deep")
     head = data[at]
     at += 1
     count = head >> 4
     if count == _LONG_LIST:
         count, at = _read_varint(data, at)
     values = []
-    for _ in range(count):
-        value, at = _read_value(data, at, head & 15)
+    for _ in range(count):  # ends with the data, because every value has at least one byte
+        value, at = _read_value(data, at, head & 15, depth)
         values.append(value)
     return (head & 15, values), at
 
 
 def _read_varint(data: bytes, at: int) -> tuple[int, int]:
     value = shift = 0
-    while True:
+    while shift < _MAX_INTEGER_BITS:
         byte = data[at]
         at += 1
         value |= (byte & 127) << shift
         if byte < 128:
             return value, at
         shift += 7
+    raise ThriftError("a number does not end")
 
 
 def _read_integer(data: bytes, at: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ arguments are in the module that is named below. Numba is imported only if a ker
 May import: `base`.
 """
 
-from hccore.kernels.constants import BLOCK, NOT_SCORED, SLACK
+from hccore.kernels.constants import BLOCK, NO_CHECKSUM, NOT_SCORED, PAGE_COLUMNS, SLACK
 from hccore.kernels.dispatch import Kernel
 
 range_of_ids = Kernel("ids", "range_of_ids")
@@ -29,9 +29,10 @@ decompress_snappy = Kernel("snappy", "decompress_snappy")
 read_page_header = Kernel("page_headers", "read_page_header")
 scan_pages = Kernel("page_headers", "scan_pages")
 
+all_levels_set = Kernel("levels", "all_levels_set")
+unpack_indices = Kernel("levels", "unpack_indices")
+
 open_page = Kernel("pages", "open_page")
-all_levels_set = Kernel("pages", "all_levels_set")
-unpack_indices = Kernel("pages", "unpack_indices")
 find_texts = Kernel("pages", "find_texts")
 read_indices = Kernel("pages", "read_indices")
 find_in_pages = Kernel("pages", "find_in_pages")
@@ -54,6 +55,8 @@ list_levels = Kernel("encoding", "list_levels")
 __all__ = [
     "BLOCK",
     "NOT_SCORED",
+    "NO_CHECKSUM",
+    "PAGE_COLUMNS",
     "SLACK",
     "add_to_keys",
     "all_levels_set",

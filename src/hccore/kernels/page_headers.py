@@ -13,6 +13,9 @@ import numpy as np
 
 from hccore.kernels.compiler import inlined, kernel
 from hccore.kernels.constants import (
+    NO_CHECKSUM,
+    PAGE_BODY,
+    PAGE_CHECKSUM,
     PAGE_COMPRESSED,
     PAGE_ENCODING,
     PAGE_FULL_SIZE,
@@ -21,6 +24,7 @@ from hccore.kernels.constants import (
     PAGE_TYPE,
     PAGE_VALUES,
 )
+from hccore.kernels.levels import all_levels_set
 from hccore.kernels.snappy import read_varint
 
 # Page types (`PageType` of parquet.thrift).
@@ -34,22 +38,28 @@ PLAIN_DICTIONARY = 2
 RLE = 3
 RLE_DICTIONARY = 8
 
+CHECKSUM = 4  # field of the header
+MISSING_CHECKSUM = 1 << 62  # no 32-bit number
+MAX_INT32 = (1 << 31) - 1  # sizes and counts in headers are 32 bits wide
+
 # Where `read_page_header` writes the fields of the structures inside the header: 16 times their field number.
 DATA_HEADER = 5 * 16
 DICTIONARY_HEADER = 7 * 16
 DATA_HEADER_V2 = 8 * 16
+IS_COMPRESSED = DATA_HEADER_V2 + 7  # the only boolean among these fields
 
 # Types of Thrift's compact protocol, in the low four bits of a field's first byte.
 THRIFT_TRUE = 1
 THRIFT_FALSE = 2
-THRIFT_I16 = 4  # 5 and 6 are the longer integers
+THRIFT_I16 = 4
+THRIFT_I32 = 5
 THRIFT_I64 = 6
 THRIFT_BINARY = 8
 THRIFT_STRUCT = 12
 
 
 @kernel
-def scan_pages(data: Any, stop: int, n_values: int, fields: Any, pages: Any) -> int:
+def scan_pages(data: Any, stop: int, n_values: int, nullable: bool, fields: Any, pages: Any) -> int:
     """Find all pages of a column chunk, if these kernels can read them.
 
     Parameters
@@ -57,8 +67,11 @@ def scan_pages(data: Any, stop: int, n_values: int, fields: Any, pages: Any) -> 
     data : uint8[>= stop]        the chunk is data[:stop]
     stop : int
     n_values : int               number of values that the chunk must have
+    nullable : bool              whether the column has definition levels
     fields : int64[144]          scratch
-    pages : int64[n_pages, 7]    written: one row per page, see the columns PAGE_TYPE to PAGE_COMPRESSED
+    pages : int64[n_pages, PAGE_COLUMNS]
+        Written: one row per page. Every page lies in data[:stop], and no size or count is negative or has more
+        than 31 bits.
 
     Returns
     -------
@@ -74,8 +87,11 @@ def scan_pages(data: Any, stop: int, n_values: int, fields: Any, pages: Any) -> 
         if count == pages.shape[0]:
             return -2
         fields[:] = -1
+        fields[CHECKSUM] = MISSING_CHECKSUM
         start = read_page_header(data, position, stop, fields)
         if start < 0 or not describe_page(fields, start, stop, count, pages[count]):
+            return -1
+        if not separate_levels_set(data, pages[count], nullable):
             return -1
         page_type = pages[count, PAGE_TYPE]
         if pages[count, PAGE_ENCODING] == PLAIN_DICTIONARY and pages[0, PAGE_TYPE] != DICTIONARY_PAGE:
@@ -96,7 +112,8 @@ def describe_page(fields: Any, start: int, stop: int, number: int, page: Any) ->
     fields : int64[144]    see `read_page_header`; -1 for missing fields
     start, stop : int      where the header of the page ends, and where the chunk ends
     number : int           number of pages before this one
-    page : int64[7]        written, see the columns PAGE_TYPE to PAGE_COMPRESSED
+    page : int64[PAGE_COLUMNS]
+        Written if the result is True.
 
     Returns
     -------
@@ -104,30 +121,33 @@ def describe_page(fields: Any, start: int, stop: int, number: int, page: Any) ->
         False if these kernels cannot read such a page.
     """
     page_type, full_size, size = fields[1], fields[2], fields[3]
-    if full_size < 0 or size < 0 or start + size > stop:
+    if full_size < 0 or full_size > MAX_INT32 or size < 0 or size > stop - start:
         return False
     level_bytes, compressed = np.int64(0), np.int64(1)
     if page_type == DATA_PAGE:
         values, encoding = fields[DATA_HEADER + 1], fields[DATA_HEADER + 2]
-        if fields[DATA_HEADER + 3] != RLE:  # encoding of the definition levels
+        # Encodings of the definition and repetition levels. No repetition levels exist, but the field must.
+        if fields[DATA_HEADER + 3] != RLE or fields[DATA_HEADER + 4] < 0:
             return False
     elif page_type == DICTIONARY_PAGE:
         values, encoding = fields[DICTIONARY_HEADER + 1], fields[DICTIONARY_HEADER + 2]
-        if number > 0 or (encoding != PLAIN and encoding != PLAIN_DICTIONARY) or 4 * values > full_size:
+        if number > 0 or (encoding != PLAIN and encoding != PLAIN_DICTIONARY) or values > full_size // 4:
             return False
         encoding = np.int64(PLAIN)
     elif page_type == DATA_PAGE_V2:  # its levels precede the values and are never compressed
         values, encoding = fields[DATA_HEADER_V2 + 1], fields[DATA_HEADER_V2 + 4]
         nulls, repetition_bytes = fields[DATA_HEADER_V2 + 2], fields[DATA_HEADER_V2 + 6]
-        level_bytes = fields[DATA_HEADER_V2 + 5]
-        if nulls != 0 or repetition_bytes > 0 or level_bytes < 0 or level_bytes > min(size, full_size):
+        level_bytes, rows = fields[DATA_HEADER_V2 + 5], fields[DATA_HEADER_V2 + 3]
+        if nulls != 0 or repetition_bytes != 0 or rows != values:
             return False
-        compressed = np.int64(fields[DATA_HEADER_V2 + 7] != 0)
+        if level_bytes < 0 or level_bytes > min(size, full_size):
+            return False
+        compressed = np.int64(fields[IS_COMPRESSED] != 0)
     else:
         return False
     if encoding == RLE_DICTIONARY:
         encoding = np.int64(PLAIN_DICTIONARY)
-    if values < 0 or (encoding != PLAIN and encoding != PLAIN_DICTIONARY):
+    if values < 0 or values > MAX_INT32 or (encoding != PLAIN and encoding != PLAIN_DICTIONARY):
         return False
     page[PAGE_TYPE] = page_type
     page[PAGE_START] = start + level_bytes
@@ -136,7 +156,23 @@ def describe_page(fields: Any, start: int, stop: int, number: int, page: Any) ->
     page[PAGE_VALUES] = values
     page[PAGE_ENCODING] = encoding
     page[PAGE_COMPRESSED] = compressed
+    page[PAGE_BODY] = start
+    checksum = fields[CHECKSUM]  # the 32 bits of an unsigned number, read as a signed one
+    page[PAGE_CHECKSUM] = NO_CHECKSUM if checksum == MISSING_CHECKSUM else checksum & 0xFFFFFFFF
     return True
+
+
+@inlined
+def separate_levels_set(data: Any, page: Any, nullable: bool) -> bool:
+    """Whether no value of a page is null, as far as the levels in front of the values tell.
+
+    Only pages of version 2 have such levels. `open_page` looks at the levels of the others.
+    """
+    if page[PAGE_TYPE] != DATA_PAGE_V2:
+        return True
+    if not nullable:
+        return bool(page[PAGE_BODY] == page[PAGE_START])
+    return bool(all_levels_set(data, page[PAGE_BODY], page[PAGE_START], page[PAGE_VALUES]))
 
 
 @kernel
@@ -149,7 +185,7 @@ def read_page_header(data: Any, position: int, stop: int, fields: Any) -> int:
     position, stop : int    where the header begins, and where the data end
     fields : int64[144]
         Written: field n of the header at n, and field n of the structure in header field p at 16 * p + n.
-        Missing fields keep their value.
+        Missing fields, and fields of another type than parquet.thrift gives them, keep their value.
 
     Returns
     -------
@@ -176,7 +212,7 @@ def read_page_header(data: Any, position: int, stop: int, fields: Any) -> int:
         else:
             raw, position = read_varint(data, position, stop)
             number = from_zigzag(raw)
-        if number < 0 or number > 31:
+        if number < 1 or number > 31:
             return -1
         if byte & 15 == THRIFT_STRUCT:
             if depth == 4:
@@ -210,18 +246,24 @@ def read_field(data: Any, position: int, stop: int, field_type: int, index: int,
     Returns
     -------
     int
-        The position behind the value, above `stop` if the value does not end; -1 for types that are not supported.
+        The position behind the value, above `stop` if the value does not end; -1 for a text that does not end, and
+        for types that are not supported.
     """
     if field_type == THRIFT_TRUE or field_type == THRIFT_FALSE:
-        if index >= 0:
+        if index == IS_COMPRESSED:
             fields[index] = np.int64(field_type == THRIFT_TRUE)
     elif field_type >= THRIFT_I16 and field_type <= THRIFT_I64:
         raw, position = read_varint(data, position, stop)
-        if index >= 0:
+        if index >= 0 and index != IS_COMPRESSED and field_type == THRIFT_I32:
             fields[index] = from_zigzag(raw)
     elif field_type == THRIFT_BINARY:
         length, position = read_varint(data, position, stop)
-        position += length
+        if (
+            length > stop - position
+        ):  # also if the length itself does not end: `position` is above `stop` then
+            position = np.int64(-1)
+        else:
+            position += length
     else:
         position = np.int64(-1)
     return position

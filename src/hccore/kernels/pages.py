@@ -1,4 +1,4 @@
-"""Reading the values of Parquet pages: levels, dictionary indices, texts and member ids.
+"""Reading the values of Parquet pages: dictionary indices, texts and member ids.
 
 The pages and what they may contain are described by `page_headers.scan_pages`. Formats:
 https://parquet.apache.org/docs/file-format/data-pages/encodings/. The general reader for files that these kernels
@@ -21,11 +21,14 @@ from hccore.kernels.constants import (
     PAGE_START,
     PAGE_TYPE,
     PAGE_VALUES,
+    SLACK,
 )
 from hccore.kernels.ids import find_members
 from hccore.kernels.intrinsics import load_word
+from hccore.kernels.levels import all_levels_set, unpack_indices
 from hccore.kernels.page_headers import DATA_PAGE, PLAIN_DICTIONARY
-from hccore.kernels.snappy import decompress_snappy, read_varint
+from hccore.kernels.snappy import decompress_snappy
+from hccore.kernels.utf8 import are_utf8
 
 LENGTH_BYTES = 4  # the length before each text of a plain page, and before the levels
 
@@ -46,7 +49,7 @@ def open_page(data: Any, page: Any, snappy: bool, nullable: bool, body: Any) -> 
     Parameters
     ----------
     data : uint8[]                         the column chunk
-    page : int64[7]                        see the columns PAGE_TYPE to PAGE_COMPRESSED
+    page : int64[PAGE_COLUMNS]             a row of the table that `scan_pages` writes
     snappy : bool                          whether compressed pages are Snappy blocks (otherwise as they are)
     nullable : bool                        whether the column has definition levels
     body : uint8[>= full size + SLACK]     written: the decompressed page
@@ -54,9 +57,13 @@ def open_page(data: Any, page: Any, snappy: bool, nullable: bool, body: Any) -> 
     Returns
     -------
     int
-        Where the values begin in `body`; -1 if a value is null or the page is not valid.
+        Where the values begin in `body`; -1 if a value is null, or the page is not valid or outside `data`.
     """
     start, size, full_size = page[PAGE_START], page[PAGE_SIZE], page[PAGE_FULL_SIZE]
+    if start < 0 or size < 0 or full_size < 0:
+        return -1
+    if size > data.shape[0] - start or full_size > body.shape[0] - SLACK:
+        return -1
     if snappy and page[PAGE_COMPRESSED] != 0:
         if not decompress_snappy(data, start, start + size, body, full_size):
             return -1
@@ -69,121 +76,10 @@ def open_page(data: Any, page: Any, snappy: bool, nullable: bool, body: Any) -> 
     if page[PAGE_TYPE] == DATA_PAGE and nullable:
         if full_size < LENGTH_BYTES:
             return -1
-        position = load_int32(body, 0) + LENGTH_BYTES
+        position = load_int32(body, 0) + LENGTH_BYTES  # no overflow: the length has 32 bits
         if position > full_size or not all_levels_set(body, LENGTH_BYTES, position, page[PAGE_VALUES]):
             return -1
     return position
-
-
-@kernel
-def all_levels_set(data: Any, position: int, stop: int, n: int) -> bool:
-    """Whether n definition levels of one bit are all 1, which means that no value is null.
-
-    Parameters
-    ----------
-    data : uint8[>= stop]    levels in Parquet's RLE encoding: repeated values and bit-packed groups of eight
-    position, stop : int     where the levels begin and end
-    n : int
-
-    Returns
-    -------
-    bool
-        False if a level is 0 or the data end early.
-    """
-    done = np.int64(0)
-    while done < n:
-        if position >= stop:
-            return False
-        header, position = read_varint(data, position, stop)
-        if position > stop:
-            return False
-        if header & 1:
-            count = (header >> 1) * 8
-            for i in range(min(count, n - done)):
-                byte = position + (i >> 3)
-                if byte >= stop or not (data[byte] >> np.uint8(i & 7)) & 1:
-                    return False
-            position += header >> 1
-        else:
-            count = header >> 1
-            if position >= stop or data[position] != 1:
-                return False
-            position += 1
-        done += count
-    return True
-
-
-@kernel
-def unpack_indices(data: Any, position: int, stop: int, highest: int, out: Any) -> bool:
-    """Read dictionary indices in Parquet's RLE encoding: repeated values and bit-packed groups of eight.
-
-    Parameters
-    ----------
-    data : uint8[>= stop + SLACK]    the first byte is the number of bits of an index
-    position, stop : int             where the data begin and end
-    highest : int                    the highest index that is allowed
-    out : int32[n]                   written
-
-    Returns
-    -------
-    bool
-        False if the data end early or an index is too high.
-    """
-    n = out.shape[0]
-    if n == 0:
-        return True
-    if position >= stop or data[position] > 31:
-        return False
-    width = np.int64(data[position])
-    position += 1
-    done = np.int64(0)
-    highest_found = np.uint64(0)
-    while done < n:
-        header, position = read_varint(data, position, stop)
-        if position > stop:
-            return False
-        count = header >> 1
-        if header & 1:
-            if count > stop or position + count * width > stop:
-                return False
-            run = min(count * 8, n - done)
-            found = unpack_bits(data, position, width, out[done : done + run])
-            position += count * width
-        else:
-            value_bytes = (width + 7) >> 3
-            if count == 0 or position + value_bytes > stop:
-                return False
-            run = min(count, n - done)
-            found = load_word(data, position) & low_bits(width)
-            for i in range(run):
-                out[done + i] = np.int32(found)
-            position += value_bytes
-        highest_found = max(highest_found, found)
-        done += run
-    return np.int64(highest_found) <= highest
-
-
-@inlined
-def unpack_bits(data: Any, position: int, width: int, out: Any) -> np.uint64:
-    """Read bit-packed numbers of `width` bits into `out` (int32[n]), from a byte position on.
-
-    Returns the highest number, 0 if there is none. `data` (uint8[]) must be SLACK bytes longer than the numbers.
-    """
-    mask = low_bits(width)
-    bit = np.int64(0)
-    highest_found = np.uint64(0)
-    for i in range(out.shape[0]):
-        value = (load_word(data, position + (bit >> 3)) >> np.uint64(bit & 7)) & mask
-        highest_found = max(highest_found, value)
-        out[i] = np.int32(value)
-        bit += width
-    return highest_found
-
-
-@inlined
-def low_bits(width: int) -> np.uint64:
-    """A mask of the lowest `width` bits, below 64."""
-    return (np.uint64(1) << np.uint64(width)) - np.uint64(1)
 
 
 @kernel
@@ -200,21 +96,20 @@ def find_texts(data: Any, position: int, stop: int, n: int, starts: Any) -> bool
     Returns
     -------
     bool
-        False if the n texts do not end at `stop`.
+        False if the n texts do not end at `stop`, or a text is not UTF-8.
     """
-    if n == 0:
-        return position == stop
-    if stop - position < LENGTH_BYTES * n:
+    if position > stop or n < 0 or n > (stop - position) // LENGTH_BYTES or n >= starts.shape[0]:
         return False
-    if find_texts_of_one_length(data, position, stop, n, starts):
-        return True
+    begin = position
+    if n > 0 and find_texts_of_one_length(data, position, stop, n, starts):
+        return are_utf8(data, begin, stop, n, LENGTH_BYTES, starts)
     for i in range(n):
-        if position + LENGTH_BYTES > stop:
+        if LENGTH_BYTES > stop - position:  # the sums below do not overflow: a length has 32 bits
             return False
         starts[i] = position + LENGTH_BYTES
         position += LENGTH_BYTES + load_int32(data, position)
     starts[n] = position + LENGTH_BYTES
-    return position == stop
+    return position == stop and are_utf8(data, begin, stop, n, LENGTH_BYTES, starts)
 
 
 @inlined
@@ -222,7 +117,7 @@ def find_texts_of_one_length(data: Any, position: int, stop: int, n: int, starts
     """Find where the texts of a plain page begin if all have the length of the first one.
 
     Faster than going from text to text, because no position depends on the length before it. The arguments are
-    those of `find_texts`, and n is not 0.
+    those of `find_texts`; n is not 0, and the data have room for n lengths.
 
     Returns
     -------
@@ -231,7 +126,7 @@ def find_texts_of_one_length(data: Any, position: int, stop: int, n: int, starts
     """
     length = load_int32(data, position)
     step = length + LENGTH_BYTES
-    if (stop - position) != n * step:
+    if stop - position != n * step:  # no overflow: n has 29 bits, because the data have room for n lengths
         return False
     differences = np.int64(0)
     for i in range(n):
@@ -254,7 +149,8 @@ def read_indices(
     Parameters
     ----------
     data, snappy, nullable    see `open_page`
-    pages : int64[k, 7]       consecutive data pages
+    pages : int64[k, PAGE_COLUMNS]
+        Consecutive data pages.
     highest : int             the highest index that is allowed
     body : uint8[]            scratch: room for any of the pages, and SLACK bytes more
     out : int32[n_values]     written
@@ -310,7 +206,7 @@ def find_in_pages(
     Returns
     -------
     bool
-        False if a page that has one of the rows cannot be read.
+        False if a page that has one of the rows cannot be read, or the pages have fewer rows.
     """
     first_row = np.int64(0)
     stop = np.int64(0)
@@ -332,7 +228,7 @@ def find_in_pages(
         first_row += page[PAGE_VALUES]
         if stop == row.shape[0]:
             break
-    return True
+    return bool(stop == row.shape[0])
 
 
 @inlined
@@ -352,6 +248,8 @@ def find_indexed(
     value in the chunk. The other arguments and the result are those of `find_in_pages`.
     """
     n = page[PAGE_VALUES]
+    if n > indices.shape[0]:
+        return False
     if not unpack_indices(body, position, page[PAGE_FULL_SIZE], of_dictionary.shape[0] - 1, indices[:n]):
         return False
     for j in range(row.shape[0]):

@@ -1,0 +1,228 @@
+"""A damaged Parquet file is refused with one clear error, or read as pyarrow reads it."""
+
+from __future__ import annotations
+
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import hccore
+from hccore.base.errors import InputError
+from hccore.files import thrift
+
+MODEL = hccore.load_model("cms_hcc_v28", 2026)
+TEXT = pa.string()
+IDS = [f"M{number:06d}" for number in range(60)]
+MEMBERS = {
+    "birth_date": ["1950-02-03"] * 60,
+    "sex": ["F", "M"] * 30,
+    "orec": [0] * 60,
+    "dual_status": ["none"] * 60,
+}
+CODES = ["E1122", "I509", "N1831", "C61", "Z0000", "R05", "M24", "I10"]
+BROKEN = [
+    "1006.parquet",
+    "101328-CRASH_signal_6.parquet",
+    "101349-CRASH_signal_6.parquet",
+    "101434-CRASH_signal_11.parquet",
+    "102998-CRASH_signal_6.parquet",
+    "1105.parquet",
+    "1369.parquet",
+    "1441.parquet",
+    "2077.parquet",
+    "2553.parquet",
+    "2630.parquet",
+    "540-CRASH_signal_6.parquet",
+    "crafted-page-header.parquet",
+]
+
+
+def diagnoses(kind: pa.DataType = TEXT) -> pa.Table:
+    draw = random.Random(5)
+    rows = draw.choices(range(60), k=400)
+    ids: list[Any] = rows if pa.types.is_integer(kind) else [IDS[row] for row in rows]
+    return pa.table({"member_id": pa.array(ids, kind), "icd10": draw.choices(CODES, k=400)})
+
+
+def scores(table: Any, integer: bool = False) -> list[float] | str:
+    """The scores of all members, or the message of the error."""
+    members = pa.table({"member_id": list(range(60)) if integer else IDS, **MEMBERS})
+    try:
+        found: list[float] = pa.table(MODEL.score(members, table, threads=1).scores)["raw_score"].to_pylist()
+    except InputError as error:
+        return str(error)
+    return found
+
+
+def read_by_pyarrow(path: Path) -> pa.Table | None:
+    try:
+        table = pq.ParquetFile(path, page_checksum_verification=True).read(["member_id", "icd10"])
+        table.validate(full=True)
+    except (pa.ArrowException, OSError):
+        return None
+    return table
+
+
+def rewrite_footer(path: Path, change: Any) -> None:
+    """Apply a function to the footer of a file, as `thrift.read_struct` gives it."""
+    data = path.read_bytes()
+    (length,) = struct.unpack("<I", data[-8:-4])
+    footer, _ = thrift.read_struct(data[-8 - length : -8], 0)
+    change(footer)
+    out = bytearray()
+    thrift.write_struct(out, footer)
+    path.write_bytes(data[: -8 - length] + bytes(out) + struct.pack("<I", len(out)) + b"PAR1")
+
+
+@pytest.mark.parametrize("integer", [False, True], ids=["text ids", "integer ids"])
+@pytest.mark.parametrize("name", BROKEN)
+def test_files_that_once_did_harm(shared: Path, name: str, integer: bool):
+    path = shared / "broken" / name
+    found = scores(path, integer)
+    if isinstance(found, str):
+        assert name in found
+        assert len(found.splitlines()) == 1
+    else:
+        assert len(found) == 60
+
+
+def set_codec(footer: Any) -> None:
+    chunk_metadata(footer)[4] = (thrift.I32, 99)
+
+
+def set_number_of_rows(footer: Any) -> None:
+    footer[4][1][1][0][3] = (thrift.I64, 401)
+    footer[3] = (thrift.I64, 401)
+
+
+def set_total_rows(footer: Any) -> None:
+    footer[3] = (thrift.I64, 399)
+
+
+def set_size(footer: Any) -> None:
+    chunk_metadata(footer)[7] = (thrift.I64, 1 << 40)
+
+
+def set_encodings(footer: Any) -> None:
+    chunk_metadata(footer)[2] = (thrift.LIST, (thrift.BINARY, [b"x"]))
+
+
+def set_size_statistics(footer: Any) -> None:
+    histogram = (thrift.LIST, (thrift.I64, [1, 2, 3, 4]))
+    chunk_metadata(footer)[16] = (thrift.STRUCT, {2: histogram, 3: histogram})
+
+
+def chunk_metadata(footer: Any) -> Any:
+    return footer[4][1][1][0][1][1][1][0][3][1]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64()], ids=str)
+@pytest.mark.parametrize(
+    "change",
+    [set_codec, set_number_of_rows, set_total_rows, set_size, set_encodings, set_size_statistics],
+)
+def test_damaged_footers_are_refused(tmp_path: Path, change: Any, kind: pa.DataType):
+    path = tmp_path / "d.parquet"
+    pq.write_table(diagnoses(kind), path)
+    rewrite_footer(path, change)
+    message = scores(path, pa.types.is_integer(kind))
+    assert isinstance(message, str)
+    assert "d.parquet cannot be read" in message
+
+
+def test_a_damaged_file_of_a_folder_is_named(tmp_path: Path):
+    for name in ("a.parquet", "b.parquet"):
+        pq.write_table(diagnoses(), tmp_path / name)
+    rewrite_footer(tmp_path / "b.parquet", set_codec)
+    message = scores(tmp_path)
+    assert (
+        "b.parquet cannot be read: the footer is damaged: column member_id: there is no codec 99" in message
+    )
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x15",
+        b"\x15" + b"\x80" * 30,
+        b"\x18\xff\xff\xff\xff\x7fab",
+        b"\x19\xf7\xff\xff\xff\xff\x7f",
+        b"\x1b\0",
+        b"\x1c" * 5_000,
+        b"\x19" + b"\x19" * 5_000,
+    ],
+    ids=range(8),
+)
+def test_damaged_structures_are_refused(data: bytes):
+    with pytest.raises(thrift.ThriftError):
+        thrift.read_struct(data, 0)
+
+
+@pytest.mark.parametrize("codec", ["none", "snappy", "zstd"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64()], ids=str)
+def test_page_checksums_are_verified(tmp_path: Path, codec: str, version: str, kind: pa.DataType):
+    path = tmp_path / "d.parquet"
+    options = {"compression": codec, "data_page_version": version, "use_dictionary": ["icd10"]}
+    pq.write_table(diagnoses(kind), path, write_page_checksum=True, **options)
+    integer = pa.types.is_integer(kind)
+    assert scores(path, integer) == scores(diagnoses(kind), integer)
+    data = bytearray(path.read_bytes())
+    chunk = pq.read_metadata(path).row_group(0).column(0)
+    data[chunk.data_page_offset + chunk.total_compressed_size - 5] ^= 1  # a digit of an id
+    path.write_bytes(data)
+    message = scores(path, integer)
+    assert isinstance(message, str)
+    assert "d.parquet cannot be read" in message
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_texts_that_are_not_utf8_are_refused(tmp_path: Path, dictionary: bool):
+    path = tmp_path / "d.parquet"
+    table = diagnoses()
+    pq.write_table(table, path, compression="none", use_dictionary=dictionary, write_statistics=False)
+    data = path.read_bytes()
+    for good, bad in ((b"M000007", b"M0000\xff7"), (b"E1122", b"E11\xc02")):
+        path.write_bytes(data.replace(good, bad, 1))
+        assert read_by_pyarrow(path) is None
+        message = scores(path)
+        assert isinstance(message, str)
+        assert "d.parquet cannot be read" in message
+        assert "M0000" not in message
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_files_with_damaged_bytes_are_refused_or_read_as_pyarrow_reads_them(tmp_path: Path, seed: int):
+    draw = random.Random(seed)
+    path = tmp_path / "d.parquet"
+    pq.write_table(
+        diagnoses(),
+        path,
+        compression=("none", "snappy", "gzip")[seed % 3],
+        data_page_version=("1.0", "2.0")[seed % 2],
+        use_dictionary=(True, ["icd10"])[seed // 3],
+        data_page_size=600,
+        row_group_size=170,
+        write_batch_size=64,
+    )
+    good = path.read_bytes()
+    refused = 0
+    for _ in range(60):
+        bad = bytearray(good)
+        for _ in range(draw.choice([1, 1, 3])):
+            at = draw.randrange(4, len(bad))
+            bad[at] = draw.choice([bad[at] ^ 1 << draw.randrange(8), 0, 255, 128, draw.randrange(256)])
+        path.write_bytes(bad)
+        found = scores(path)
+        if isinstance(found, str):
+            refused += 1
+            assert str(path) in found
+        elif (table := read_by_pyarrow(path)) is not None:
+            assert found == scores(table)
+    assert refused

@@ -142,6 +142,12 @@ def test_levels_and_indices(content: bytes, n: int):
         assert out.max(initial=0) <= 5
 
 
+def test_a_repeated_index_may_not_have_more_bits_than_its_width():
+    for value, expected in ((2, True), (50, False)):  # 50 is 2 in its lowest four bits
+        data, _memory = guarded(bytes([4, 10 << 1, value]), SLACK)
+        assert bool(kernels.unpack_indices(data, 0, 3, 15, np.zeros(10, np.int32))) == expected
+
+
 @pytest.mark.parametrize("groups", [2**61 + 4, 2**62 - 1, 2**60, 5])
 def test_a_run_of_levels_may_not_claim_more_bytes_than_there_are(groups: int):
     data, _memory = guarded(varint(groups << 1 | 1) + b"\xff\xff")

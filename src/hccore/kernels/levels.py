@@ -96,7 +96,7 @@ def unpack_indices(data: Any, position: int, stop: int, highest: int, out: Any) 
             if value_bytes > stop - position:
                 return False
             run = min(count, n - done)
-            found = load_word(data, position) & low_bits(width)
+            found = load_word(data, position) & low_bits(8 * value_bytes)  # bits above `width` count too
             for i in range(run):
                 out[done + i] = np.int32(found)
             position += value_bytes

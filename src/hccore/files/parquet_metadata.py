@@ -14,8 +14,7 @@ import struct
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
+from hccore.files.damage import DamagedFileError
 from hccore.files.thrift import I32, I64, LIST, STRUCT, Struct, ThriftError, read_struct
 
 _TAIL_BYTES = 8  # of a file: the length of the footer, and the magic number
@@ -99,7 +98,7 @@ class Footer:
             if any(len(chunks) != len(schema) for chunks in self._chunks):
                 raise ThriftError("a row group does not have the columns of the schema")
         except ThriftError as error:
-            raise pa.ArrowInvalid(f"the footer is damaged: {error}") from None
+            raise DamagedFileError(f"the footer is damaged: {error}") from None
 
     def levels(self, name: str) -> Any:
         """The pyarrow.parquet.ColumnSchema of a column that is not nested."""
@@ -124,7 +123,7 @@ class Footer:
             _check_size_statistics(metadata, self.levels(name))
             return _read_chunk(metadata, self._end_of_chunks)
         except ThriftError as error:
-            raise pa.ArrowInvalid(f"the footer is damaged: column {name}: {error}") from None
+            raise DamagedFileError(f"the footer is damaged: column {name}: {error}") from None
 
 
 def _read_footer(path: Path) -> tuple[bytes, int]:
@@ -136,7 +135,7 @@ def _read_footer(path: Path) -> tuple[bytes, int]:
         (length,) = struct.unpack("<I", tail[:4]) if len(tail) == _TAIL_BYTES else (size,)
         begin = size - _TAIL_BYTES - length
         if begin < 0:
-            raise pa.ArrowInvalid("the footer is damaged: it is longer than the file")
+            raise DamagedFileError("the footer is damaged: it is longer than the file")
         file.seek(begin)
         return file.read(length), begin
 

@@ -24,6 +24,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from hccore import kernels
+from hccore.files.damage import DamagedFileError
 from hccore.files.parquet_metadata import BYTE_ARRAY, Footer
 
 MAX_CHUNK_BYTES = 1 << 27  # each thread keeps a whole chunk in memory, so larger chunks go to pyarrow
@@ -323,7 +324,7 @@ def _verify_checksums(data: NDArray[np.uint8], table: NDArray[np.int64]) -> None
     for page in table[table[:, _CHECKSUM] != kernels.NO_CHECKSUM]:
         start, stop = int(page[_BODY]), int(page[_START] + page[_COMPRESSED_SIZE])
         if zlib.crc32(data.data[start:stop]) != page[_CHECKSUM]:
-            raise pa.ArrowInvalid("a page is damaged: its checksum is wrong")
+            raise DamagedFileError("a page is damaged: its checksum is wrong")
 
 
 def _decompress(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from hccore.base.errors import InputError
+from hccore.files.damage import DamagedFileError
 from hccore.files.parquet_metadata import DELTA_ENCODINGS, ChunkMetadata, Footer
 from hccore.files.parquet_pages import Pages, read_pages, supported_chunk
 from hccore.files.source import (
@@ -205,7 +206,7 @@ class RowGroup(NamedTuple):
             done += len(batch)
             yield batch
         if done != self.rows:
-            raise pa.ArrowInvalid(
+            raise DamagedFileError(
                 f"row group {self.number} is damaged: it holds {done:,} rows, and {self.rows:,} by the footer"
             )
 
@@ -293,7 +294,7 @@ class _CodeReader:
         array = next(arrays, None)
         n_rows = min(self.batch_rows, self.group.rows - number * self.batch_rows)
         if array is None or len(array) != n_rows:
-            raise pa.ArrowInvalid(
+            raise DamagedFileError(
                 f"row group {self.group.number} is damaged: a column has more or fewer rows than the footer says"
             )
         if pa.types.is_large_binary(array.type) and self.ids_are_text:

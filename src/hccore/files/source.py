@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from hccore.base.arrow import numpy_values, string_buffers, valid_mask
 from hccore.base.errors import InputError
+from hccore.files.damage import DamagedFileError
 from hccore.files.parquet_pages import Pages
 
 BATCH_ROWS = 1 << 20
@@ -229,11 +230,11 @@ def _with_absolute_paths(value: Any) -> Any:
 def message_without_data(error: Exception) -> str:
     """What may be said about an error of another library, whose text may quote a row of the file.
 
-    Only texts in `_TEXTS_WITHOUT_DATA` and those of the operating system are repeated. Any other error is
-    described by its class.
+    Only hccore's own texts, those in `_TEXTS_WITHOUT_DATA` and those of the operating system are repeated. Any
+    other error is described by its class.
     """
     text = str(error).strip()
-    if _TEXTS_WITHOUT_DATA.fullmatch(text):
+    if isinstance(error, DamagedFileError) or _TEXTS_WITHOUT_DATA.fullmatch(text):
         return text
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
 from hccore.base.errors import InputError, UnknownModelError
-from hccore.population.options import RunOptions, completed, settings_of, takes_run_options
+from hccore.population.options import RunOptions, settings_of, takes_run_options
 from hccore.tables.folders import available_models
 from hccore.tables.loading import load_tables, read_folder
 from hccore.tables.member_columns import COLUMNS
@@ -270,8 +270,8 @@ def score(
     settings = settings_of(options)
     if settings.payment is not None:
         loaded += _blend_partners(settings.payment, loaded)
-    progress = completed(options)["progress"]
-    return Result(prepare_run([model.compiled for model in loaded], members, given, settings, progress))
+    compiled = [model.compiled for model in loaded]
+    return Result(prepare_run(compiled, members, given, settings, options.get("progress")))
 
 
 def _blend_partners(payment: PaymentRequest, given: Sequence[Model]) -> list[Model]:

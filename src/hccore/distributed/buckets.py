@@ -186,7 +186,7 @@ def prepare(
     rows_of_nulls = {name: _row_of_nulls(schema) for name, schema in schemas.items()}
     try:
         result = score(**rows_of_nulls, models=loaded, on_invalid="null", threads=1, **chosen)
-    except pa.ArrowException as error:
+    except pa.ArrowException as error:  # whose text can quote no data: the only row is of nulls
         raise InputError(f"a column cannot be read: {str(error).splitlines()[0]}") from None
     about = {key: result.report[key] for key in ("created", "threads", "options", "models", "inputs")}
     about["options"] = {**about["options"], "on_invalid": on_invalid}

@@ -1,7 +1,8 @@
 """The claim-line table: the one form into which every claims reader writes.
 
 One row per claim line. What holds for the whole claim (dates, bill type, diagnoses) is repeated on each of its
-lines. A claim without lines is one row whose `claim_line` is null. What a source does not say is null, never guessed.
+lines. A claim without lines is one row whose `claim_line` is null. What a source does not say is null, never
+guessed.
 """
 
 from __future__ import annotations

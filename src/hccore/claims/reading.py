@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Claims:
         Claim lines passed on so far.
     enrollment : pyarrow.Table
         What beneficiary files among the inputs say, of the schema `hccore.claims.ENROLLMENT`.
+    on_batch : function of a batch, optional
+        Called with every batch of claim lines, for example to write it to a file.
     """
 
     schema = LINES
@@ -38,6 +40,7 @@ class Claims:
         self._enrollment: list[pa.RecordBatch] = []
         self._started = False
         self.lines = 0
+        self.on_batch: Callable[[pa.RecordBatch], None] | None = None
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Batches of claim lines.
@@ -58,6 +61,8 @@ class Claims:
                     self._enrollment.append(batch)
                 else:
                     self.lines += batch.num_rows
+                    if self.on_batch is not None:
+                        self.on_batch(batch)
                     yield batch
 
     def to_table(self) -> pa.Table:
@@ -67,6 +72,11 @@ class Claims:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """The claim lines as an Arrow stream."""
         return pa.RecordBatchReader.from_batches(LINES, iter(self)).__arrow_c_stream__(requested_schema)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats of the files."""
+        return tuple(self._groups)
 
     @property
     def enrollment(self) -> pa.Table:
@@ -95,7 +105,7 @@ def read(
     *,
     column_map: Mapping[str, str] | None = None,
     strict: bool = False,
-    keep_set_aside: Any = None,
+    keep_set_aside: Callable[[BadRecord], None] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Claims:
     """Read claim files.
@@ -126,8 +136,7 @@ def read(
         If a path does not exist, or the format of a file is not known.
     """
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
-    keep: Any = keep_set_aside
-    context = ReadContext(SetAside(strict, keep), column_map or {}, dict(options or {}))
+    context = ReadContext(SetAside(strict, keep_set_aside), column_map or {}, dict(options or {}))
     groups: dict[str, list[Path]] = {}
     for file in _files(Path(path) for path in given):
         groups.setdefault(format or recognise(file), []).append(file)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hccore.population.options import add_flag
@@ -55,10 +55,15 @@ def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser
 
 def assumed_columns(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
     """The columns and values of --assume."""
-    assumed: dict[str, object] = {}
-    for text in arguments.assume:
+    return dict(pairs_of(arguments.assume, "--assume", "COLUMN=VALUE", parser))
+
+
+def pairs_of(texts: Sequence[str], flag: str, shape: str, parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The names and values of a flag that is repeated, each `NAME=VALUE`."""
+    pairs: dict[str, str] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            parser.error(f"--assume needs COLUMN=VALUE, not {text!r}")
-        assumed[name.strip()] = value.strip()
-    return assumed
+            parser.error(f"{flag} needs {shape}, not {text!r}")
+        pairs[name.strip()] = value.strip()
+    return pairs

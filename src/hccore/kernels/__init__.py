@@ -52,6 +52,8 @@ plain_texts = Kernel("encoding", "plain_texts")
 find_min_max = Kernel("encoding", "find_min_max")
 list_levels = Kernel("encoding", "list_levels")
 
+merge_diagnoses = Kernel("diagnoses", "merge_diagnoses")
+
 __all__ = [
     "BLOCK",
     "NOT_SCORED",
@@ -78,6 +80,7 @@ __all__ = [
     "look_up_texts",
     "mark_icd10",
     "mark_keys",
+    "merge_diagnoses",
     "number_keys",
     "open_page",
     "pack_bits",

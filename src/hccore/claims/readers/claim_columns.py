@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from hccore.base.arrow import number_array, numpy_values, string_array
+from hccore.claims.bill_types import institutional_claim_type
 from hccore.claims.lines import VERSIONS
-from hccore.claims.readers.cells import CellColumns
+from hccore.claims.readers.cells import CellColumns, map_codes
 from hccore.claims.readers.code_lists import code_lists
-from hccore.claims.readers.layouts import denials_of, versions_of
+from hccore.claims.readers.layouts import denials_of, layout_table, versions_of
 
 _DENIED = ("unknown", "no", "yes")
 _LIST = "list"
@@ -99,3 +100,35 @@ def denied(cells: CellColumns, form: str) -> pa.Array:
             known = given
         np.maximum(answer, np.where(said, 2, known.astype(np.int8)).astype(np.int8), out=answer)
     return string_array(_DENIED).take(number_array(answer))
+
+
+def bill_types(cells: CellColumns, columns: Iterable[str]) -> pa.Array:
+    """Facility type, classification and frequency code as one code; null if one of the first two is blank."""
+    facility, classification, frequency = (cells.code(name) for name in columns)
+    return pc.binary_join_element_wise(facility, classification, frequency.fill_null(""), "")
+
+
+def claim_types(cells: CellColumns, column: str, default: str, bill_type: pa.Array) -> pa.Array:
+    """The claim type of each row, by CMS's claim type code; institutional claims by their bill type.
+
+    Parameters
+    ----------
+    column : str
+        Column of the claim type code.
+    default : str
+        For rows without a code that `layouts/claim_types.csv` knows: a claim type, or `institutional`.
+    bill_type : pyarrow.StringArray
+    """
+    by_code = {row["code"]: row["claim_type"] for row in layout_table("claim_types")}
+    named = cells.mapped(column, by_code.get, pa.string()).fill_null(default)
+    institutional = pc.equal(named, "institutional")
+    if not pc.any(institutional).as_py():
+        return named
+    by_bill = map_codes(bill_type, institutional_claim_type, pa.string()).fill_null("other")
+    return pc.if_else(institutional, by_bill, named)
+
+
+def record_batch(found: Mapping[str, pa.Array], schema: pa.Schema, rows: int) -> pa.RecordBatch:
+    """Columns by name as a batch of a schema. Columns that are not given are null, others are left out."""
+    arrays = [found.get(field.name, pa.nulls(rows, field.type)) for field in schema]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)

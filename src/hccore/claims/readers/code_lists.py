@@ -68,6 +68,13 @@ def code_lists(columns: Sequence[pa.Array]) -> pa.ListArray:
     )
 
 
+def icd_versions(cells: pa.Array | None, rows: int) -> pa.Array:
+    """ICD versions (10, 9 or null) of a column of CMS's indicators; all null without the column."""
+    if cells is None:
+        return pa.nulls(rows, pa.int8())
+    return _versions([cells], rows, np.arange(rows))
+
+
 def diagnosis_lists(positions: Sequence[Position], rows: int) -> pa.ListArray:
     """The diagnoses of each row, in the order of the positions.
 

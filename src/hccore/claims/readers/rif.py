@@ -19,11 +19,18 @@ import pyarrow.compute as pc
 from hccore.base.arrow import number_array, numpy_values
 from hccore.base.errors import InputError
 from hccore.base.threads import available_threads, map_in_order
-from hccore.claims.bill_types import institutional_claim_type
 from hccore.claims.lines import LINES
 from hccore.claims.readers import ReadContext
-from hccore.claims.readers.cells import CellColumns, map_codes
-from hccore.claims.readers.claim_columns import add_list, convert, denied, version_of
+from hccore.claims.readers.cells import CellColumns
+from hccore.claims.readers.claim_columns import (
+    add_list,
+    bill_types,
+    claim_types,
+    convert,
+    denied,
+    record_batch,
+    version_of,
+)
 from hccore.claims.readers.code_lists import Position, diagnosis_lists
 from hccore.claims.readers.delimited import Dialect, dialect_of, parse
 from hccore.claims.readers.file_bytes import open_bytes
@@ -157,13 +164,13 @@ def _claim_lines(cells: CellColumns, kind: FileKind, source: str, source_row: pa
         if name not in found:
             found[name] = pa.nulls(cells.rows, pa.string())
         cells.mark(reason, ~numpy_values(found[name].is_valid()).astype(np.bool_))
-    bill_type = _bill_type(cells)
+    bill_type = bill_types(cells, _BILL_TYPE)
     found |= {
         "source": pa.repeat(pa.scalar(source), cells.rows),
         "source_row": source_row,
         "form": pa.repeat(pa.scalar("rif"), cells.rows),
         "bill_type": bill_type,
-        "claim_type": _claim_types(cells, kind, bill_type),
+        "claim_type": claim_types(cells, "NCH_CLM_TYPE_CD", kind.claim_type, bill_type),
         "version": version_of(cells, "rif"),
         "denied": denied(cells, "rif"),
     }
@@ -171,25 +178,7 @@ def _claim_lines(cells: CellColumns, kind: FileKind, source: str, source_row: pa
     positions = _positions(cells)
     if positions:
         found["diagnoses"] = diagnosis_lists(positions, cells.rows)
-    return pa.RecordBatch.from_arrays(
-        [found.get(field.name, pa.nulls(cells.rows, field.type)) for field in LINES], schema=LINES
-    )
-
-
-def _bill_type(cells: CellColumns) -> pa.Array:
-    """Facility type, classification and frequency code as one code; null if one of the first two is blank."""
-    facility, classification, frequency = (cells.code(name) for name in _BILL_TYPE)
-    return pc.binary_join_element_wise(facility, classification, frequency.fill_null(""), "")
-
-
-def _claim_types(cells: CellColumns, kind: FileKind, bill_type: pa.Array) -> pa.Array:
-    """The claim type of each row: by its claim type code, else by the kind of the file."""
-    by_code = {row["code"]: row["claim_type"] for row in layout_table("rif/claim_types")}
-    named = cells.mapped("NCH_CLM_TYPE_CD", by_code.get, pa.string()).fill_null(kind.claim_type)
-    if not pc.any(pc.equal(named, "institutional")).as_py():
-        return named
-    by_bill = map_codes(bill_type, institutional_claim_type, pa.string()).fill_null("other")
-    return pc.if_else(pc.equal(named, "institutional"), by_bill, named)
+    return record_batch(found, LINES, cells.rows)
 
 
 def _diagnosis_columns() -> list[tuple[str, str, str, Mapping[str, str]]]:

@@ -17,7 +17,7 @@ from hccore.base.arrow import number_array, numpy_values
 from hccore.base.dates import EPOCH
 from hccore.claims.lines import ENROLLMENT
 from hccore.claims.readers.cells import CellColumns, clean_code
-from hccore.claims.readers.claim_columns import convert
+from hccore.claims.readers.claim_columns import convert, record_batch
 from hccore.claims.readers.enrollment_codes import code_meaning, two_digits, yes_no
 from hccore.claims.readers.layouts import layout_table
 
@@ -99,9 +99,7 @@ def enrollment_batch(cells: CellColumns, source: str, source_row: pa.Array) -> p
         "start_date": _days(year[row], first),
         "end_date": _days(year[row], last + 1, -1),
     }
-    return pa.RecordBatch.from_arrays(
-        [columns.get(field.name, pa.nulls(len(row), field.type)) for field in ENROLLMENT], schema=ENROLLMENT
-    )
+    return record_batch(columns, ENROLLMENT, len(row))
 
 
 def _month_cells(cells: CellColumns, forms: list[list[str]]) -> pa.Array | None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 from hccore.base.errors import InputError
+from hccore.base.threads import available_threads
 
 if TYPE_CHECKING:
     import argparse
@@ -151,11 +152,7 @@ class RunSettings:
     @property
     def workers(self) -> int:
         """Number of threads to use."""
-        if self.threads:
-            return self.threads
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return self.threads or available_threads()
 
 
 def settings_of(options: Mapping[str, Any]) -> RunSettings:

@@ -67,7 +67,7 @@ _NEEDS_A_CLAIM = frozenset({"HI", "CL1", "LX", "SV1", "SV2", "SV3"})
 
 
 def kind_of_guide(text: str) -> str:
-    """Kind of claims (professional or institutional) by the name of an implementation guide (ST03, GS08); else empty."""
+    """The kind of claims (professional, institutional) of a guide by its name (ST03, GS08); else empty."""
     return next((kind for part, kind in _KIND_OF_GUIDE.items() if part in text.upper()), "")
 
 

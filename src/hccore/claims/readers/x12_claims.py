@@ -23,14 +23,14 @@ from typing import Any
 
 from hccore.claims.bill_types import institutional_claim_type, version_of_frequency
 from hccore.claims.line_builder import RowBuilder
-from hccore.claims.readers.x12_envelope import Segment
-from hccore.claims.readers.x12_values import (
+from hccore.claims.readers.text_values import (
     BadValueError,
     checked,
     parse_cents,
     parse_dates,
     parse_number,
 )
+from hccore.claims.readers.x12_envelope import Segment
 from hccore.claims.set_aside import MAX_KEPT_BYTES, SetAside
 
 # HI qualifiers: role and ICD version.

@@ -24,8 +24,8 @@ from typing import Any
 
 from hccore.base.errors import InputError
 from hccore.claims.line_builder import RowBuilder
+from hccore.claims.readers.text_values import BadValueError, checked, parse_dates
 from hccore.claims.readers.x12_envelope import Segment
-from hccore.claims.readers.x12_values import BadValueError, checked, parse_dates
 from hccore.claims.set_aside import MAX_KEPT_BYTES, SetAside
 
 _PARTS = {"A": (True, False), "B": (False, True), "C": (True, True), "E": (False, False)}  # INS06-1

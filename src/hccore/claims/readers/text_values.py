@@ -1,4 +1,4 @@
-"""Values of X12 elements: dates, amounts, quantities."""
+"""Values that X12 and EDGE files write as texts: dates, amounts, quantities."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class BadValueError(ValueError):
 
 
 def parse_dates(text: str) -> tuple[datetime.date, datetime.date]:
-    """First and last day of a date (D8, DT) or of a range of dates (RD8). A time of day is left out.
+    """First and last day of an X12 date (D8, DT) or range of dates (RD8). A time of day is left out.
 
     The shape of the text decides, because files often name the wrong format qualifier.
 

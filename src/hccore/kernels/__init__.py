@@ -52,6 +52,11 @@ plain_texts = Kernel("encoding", "plain_texts")
 find_min_max = Kernel("encoding", "find_min_max")
 list_levels = Kernel("encoding", "list_levels")
 
+split_x12 = Kernel("x12", "split_x12")
+next_block = Kernel("x12", "next_block")
+read_x12 = Kernel("x12", "read_x12")
+gather_texts = Kernel("x12", "gather_texts")
+
 __all__ = [
     "BLOCK",
     "NOT_SCORED",
@@ -69,6 +74,7 @@ __all__ = [
     "find_members",
     "find_min_max",
     "find_texts",
+    "gather_texts",
     "group_updates",
     "index_keys",
     "index_numbers",
@@ -78,6 +84,7 @@ __all__ = [
     "look_up_texts",
     "mark_icd10",
     "mark_keys",
+    "next_block",
     "number_keys",
     "open_page",
     "pack_bits",
@@ -86,10 +93,12 @@ __all__ = [
     "range_of_ids",
     "read_indices",
     "read_page_header",
+    "read_x12",
     "scan_pages",
     "score_members",
     "select_codes",
     "set_codes",
+    "split_x12",
     "unpack_indices",
     "variables_of_members",
 ]

@@ -17,16 +17,9 @@ from hccore.claims.line_builder import RowBuilder
 from hccore.claims.lines import ENROLLMENT, LINES
 from hccore.claims.readers import ReadContext
 from hccore.claims.readers.file_bytes import open_bytes
-from hccore.claims.readers.x12_claims import ClaimReader
-from hccore.claims.readers.x12_enrollment import EnrollmentReader
-from hccore.claims.readers.x12_envelope import (
-    EnvelopeCheck,
-    Piece,
-    Segment,
-    read_delimiters,
-    read_pieces,
-    split_segments,
-)
+from hccore.claims.readers.x12_envelope import Piece, read_delimiters, read_pieces
+from hccore.claims.readers.x12_fast import FastReader
+from hccore.claims.readers.x12_segments import SegmentReader
 
 
 def recognises(head: bytes, path: Path) -> bool:  # noqa: ARG001 - all readers have both
@@ -49,102 +42,42 @@ def read(files: Sequence[Path], context: ReadContext) -> Iterator[pa.RecordBatch
     pyarrow.RecordBatch
         Of the schema `LINES` or `ENROLLMENT`.
     """
-    lines, enrollment = RowBuilder(LINES), RowBuilder(ENROLLMENT)
+    yield from read_pieces_of(files, context, FastReader)
+
+
+def read_plain(files: Sequence[Path], context: ReadContext) -> Iterator[pa.RecordBatch]:
+    """The same without kernels: what tests compare with."""
+    yield from read_pieces_of(files, context, PlainReader)
+
+
+class PlainReader:
+    """Reads pieces with the plain reader alone."""
+
+    def __init__(self, plain: SegmentReader) -> None:
+        self.plain = plain
+
+    def read_piece(self, piece: Piece) -> Iterator[pa.RecordBatch]:
+        """Read a piece. Its rows are in the builders of the plain reader."""
+        self.plain.read_piece(piece)
+        yield from ()
+
+    def finish(self) -> Iterator[pa.RecordBatch]:
+        """Nothing is waiting."""
+        yield from ()
+
+
+def read_pieces_of(
+    files: Sequence[Path], context: ReadContext, kind: type[FastReader] | type[PlainReader]
+) -> Iterator[pa.RecordBatch]:
+    """Read files piece by piece."""
+    builders = RowBuilder(LINES), RowBuilder(ENROLLMENT)
     for path in files:
-        reader = _FileReader(path.name, context, lines, enrollment)
+        plain = SegmentReader(path.name, context, *builders)
+        reader = kind(plain)
         with open_bytes(path) as stream:
             for piece in read_pieces(stream):
-                for _ in reader.read_piece(piece):
-                    for rows in (lines, enrollment):
-                        if rows.full:
-                            yield rows.flush()
-        reader.finish()
-    for rows in (lines, enrollment):
-        if rows.rows:
-            yield rows.flush()
-
-
-class _FileReader:
-    """Deals the segments of one file out to the readers of their transactions."""
-
-    def __init__(self, source: str, context: ReadContext, lines: RowBuilder, enrollment: RowBuilder) -> None:
-        self.source = source
-        self.set_aside = context.set_aside
-        self.number = 1  # of the next segment
-        self.envelope = EnvelopeCheck(source, context.set_aside)
-        self.claims = ClaimReader(source, context.set_aside, lines)
-        self.members = EnrollmentReader(source, context.set_aside, enrollment, context.options)
-        self.active: ClaimReader | EnrollmentReader | None = None
-        self.in_transaction = False
-        self.gs08 = ""
-        self.last_problem = ""
-
-    def read_piece(self, piece: Piece) -> Iterator[None]:
-        """Read the segments of a piece. Yields after each."""
-        if piece.problem or piece.delimiters is None:
-            self._take_unusable(piece)
-            return
-        self.last_problem = ""
-        component, repetition, terminator = (text.decode("latin-1") for text in piece.delimiters[1:])
-        for reader in (self.claims, self.members):
-            reader.separators = (component, repetition, terminator)
-        for segment in split_segments(piece, self.number):
-            self.number = segment.number + 1
-            self._take(segment)
-            yield
-
-    def _take_unusable(self, piece: Piece) -> None:
-        if piece.problem == self.last_problem == "outside_interchange":
-            return  # further bytes of the same run
-        self.last_problem = piece.problem
-        segment = Segment(self.number, ["?"], piece.data, piece.problem)
-        self.number += 1
-        if self.active is not None:
-            self.active.take(segment)
-        else:
-            self._set_aside(segment, piece.problem)
-
-    def _take(self, segment: Segment) -> None:
-        name = segment.elements[0].strip()
-        self.envelope.take(segment)
-        if name in ("ISA", "GS", "ST", "GE", "IEA", "SE") and not segment.problem:
-            self._end_transaction(cut_off=name == "ISA")
-            if name == "GS":
-                self.gs08 = segment.text(8)
-            elif name == "ST":
-                self._begin_transaction(segment)
-        elif self.active is not None:
-            self.active.take(segment)
-        elif segment.problem:
-            self._set_aside(segment, segment.problem)
-        elif not self.in_transaction and name != "TA1":  # TA1 acknowledges an interchange
-            self._set_aside(segment, "outside_transaction")
-
-    def _begin_transaction(self, segment: Segment) -> None:
-        self.in_transaction = True
-        kind = segment.text(1)
-        if kind == "837":
-            self.active = self.claims
-        elif kind == "834":
-            self.active = self.members
-        else:
-            shown = kind if len(kind) == 3 and kind.isascii() and kind.isdecimal() else "of an unknown kind"
-            self.set_aside.notice(
-                self.source, f"transaction {shown} holds neither claims (837) nor enrollment (834): not read"
-            )
-            return
-        self.active.begin(segment.text(3), self.gs08)
-
-    def _end_transaction(self, cut_off: bool) -> None:
-        if self.active is not None:
-            self.active.close(cut_off)
-        self.active = None
-        self.in_transaction = False
-
-    def finish(self) -> None:
-        """End of the file. A claim that is still open may lack segments, so it is set aside."""
-        self._end_transaction(cut_off=True)
-        self.envelope.finish()
-
-    def _set_aside(self, segment: Segment, reason: str) -> None:
-        self.set_aside.add(self.source, segment.number, reason, segment.raw, "segment")
+                yield from reader.read_piece(piece)
+                yield from (rows.flush() for rows in builders if rows.full)
+        yield from reader.finish()
+        plain.finish()
+    yield from (rows.flush() for rows in builders if rows.rows)

@@ -46,6 +46,10 @@ QUALIFIERS = {
     "PR": ("reason_for_visit", 9),
     "BN": ("external_cause", 9),
 }
+# Notices.
+OTHER_GUIDE = "ST03 and GS08 name different implementation guides; the claims themselves decide"
+NO_LX = "service lines without LX: numbered in their order"
+NO_TARGET = "diagnosis pointers that point to no diagnosis: left out"
 MAX_LINES = 10_000  # of a claim; the guides allow 50 and 999
 MAX_DIAGNOSES = 500  # the guides allow 12 and about 40
 _KIND_OF_LINE = {"SV1": "professional", "SV2": "institutional", "SV3": "other"}
@@ -131,7 +135,7 @@ class ClaimReader:
         self.close()
         self.guide = kind_of_guide(st03) or kind_of_guide(gs08)
         if kind_of_guide(st03) and kind_of_guide(gs08) and kind_of_guide(st03) != kind_of_guide(gs08):
-            self._notice("ST03 and GS08 name different implementation guides; the claims themselves decide")
+            self._notice(OTHER_GUIDE)
         self.effective_date: datetime.date | None = None
         self.distrusted = False
         self._forget_names()
@@ -313,7 +317,7 @@ class ClaimReader:
             self._begin_line(claim, int(text) if text.isdecimal() and len(text) < 7 else 0)
         elif name in _KIND_OF_LINE:
             if not claim.lines or claim.lines[-1].kind:
-                self._notice("service lines without LX: numbered in their order")
+                self._notice(NO_LX)
                 self._begin_line(claim, 0)
             self._take_service(name, segment, claim.lines[-1])
         elif name == "DTP":
@@ -384,7 +388,7 @@ class ClaimReader:
             pointed = {int(text) for text in line.pointers if text.isdecimal()}
             listed = sum(role in ("principal", "other") for _, role, _, _ in claim.diagnoses)
             if len(pointed) < len(set(line.pointers)) or any(not 1 <= number <= listed for number in pointed):
-                self._notice("diagnosis pointers that point to no diagnosis: left out")
+                self._notice(NO_TARGET)
         row = claim.values | {name: value for name, value in line.values.items() if value is not None}
         row["claim_line"] = line.number
         row["denied"] = _denied(line)

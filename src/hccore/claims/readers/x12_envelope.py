@@ -14,7 +14,7 @@ from typing import IO, NamedTuple
 
 from hccore.claims.set_aside import SetAside
 
-CHUNK_BYTES = 1 << 22
+CHUNK_BYTES = 1 << 23
 MAX_SEGMENT_BYTES = 1 << 20  # no segment of a claim has more than a few hundred
 _MAX_ISA_BYTES = 300  # 106 as the standard has it
 _ISA_PLACES = (3, 6, 17, 20, 31, 34, 50, 53, 69, 76, 81, 83, 89, 99, 101, 103)  # of its element separators
@@ -50,11 +50,14 @@ class Piece(NamedTuple):
         None: the bytes are in no interchange.
     problem : str
         Why the bytes cannot be used, e.g. `segment_too_long`; else empty.
+    opens : bool
+        The piece begins with an ISA segment.
     """
 
     data: bytes
     delimiters: Delimiters | None
     problem: str = ""
+    opens: bool = False
 
 
 def read_delimiters(data: bytes, start: int) -> Delimiters | None:
@@ -105,12 +108,12 @@ def read_pieces(stream: IO[bytes]) -> Iterator[Piece]:
         limit = len(buffer) if ended else max(len(buffer) - _MAX_ISA_BYTES, 0)
         start, terminator = 0, delimiters.terminator if delimiters else b""
         while 0 <= (stop := _next_interchange(buffer, start + at_isa, terminator)) < limit:
-            yield from _piece(buffer[start:stop], delimiters)
+            yield from _piece(buffer[start:stop], delimiters, at_isa > 0)
             start, delimiters, at_isa = stop, read_delimiters(buffer, stop), 3
             terminator = delimiters.terminator if delimiters else b""
         whole = buffer.rfind(terminator, start, limit) + 1 if terminator and not ended else limit
         if whole > start:
-            yield from _piece(buffer[start:whole], delimiters)
+            yield from _piece(buffer[start:whole], delimiters, at_isa > 0)
             start, at_isa = whole, 0
         buffer = buffer[start:]
         if len(buffer) > MAX_SEGMENT_BYTES + CHUNK_BYTES:
@@ -118,10 +121,10 @@ def read_pieces(stream: IO[bytes]) -> Iterator[Piece]:
             buffer, at_isa = _after_terminator(buffer, stream, terminator), 0
 
 
-def _piece(data: bytes, delimiters: Delimiters | None) -> Iterator[Piece]:
+def _piece(data: bytes, delimiters: Delimiters | None, opens: bool) -> Iterator[Piece]:
     """The bytes as a piece, unless they are blank."""
     if data.strip(_BLANK + _BYTE_ORDER_MARK):
-        yield Piece(data, delimiters, "" if delimiters else "outside_interchange")
+        yield Piece(data, delimiters, "" if delimiters else "outside_interchange", opens)
 
 
 def _after_terminator(buffer: bytes, stream: IO[bytes], terminator: bytes) -> bytes:

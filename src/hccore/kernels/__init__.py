@@ -55,7 +55,9 @@ list_levels = Kernel("encoding", "list_levels")
 split_x12 = Kernel("x12", "split_x12")
 next_block = Kernel("x12", "next_block")
 read_x12 = Kernel("x12", "read_x12")
-gather_texts = Kernel("x12", "gather_texts")
+measure_texts = Kernel("x12_texts", "measure_texts")
+copy_texts = Kernel("x12_texts", "copy_texts")
+list_diagnoses = Kernel("x12_texts", "list_diagnoses")
 
 __all__ = [
     "BLOCK",
@@ -66,6 +68,7 @@ __all__ = [
     "add_to_keys",
     "all_levels_set",
     "apply_updates",
+    "copy_texts",
     "count_empty",
     "decompress_snappy",
     "divide_half_away",
@@ -74,16 +77,17 @@ __all__ = [
     "find_members",
     "find_min_max",
     "find_texts",
-    "gather_texts",
     "group_updates",
     "index_keys",
     "index_numbers",
     "keep_texts",
     "list_bits",
+    "list_diagnoses",
     "list_levels",
     "look_up_texts",
     "mark_icd10",
     "mark_keys",
+    "measure_texts",
     "next_block",
     "number_keys",
     "open_page",

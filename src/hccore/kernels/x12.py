@@ -49,17 +49,21 @@ def is_blank(byte: int) -> bool:
 
 
 @kernel
-def split_x12(data: Any, stop: int, element: int, terminator: int, segments: Any) -> int:
+def split_x12(
+    data: Any, stop: int, element: int, component: int, terminator: int, segments: Any, counts: Any
+) -> int:
     """Find the segments in data[:stop]. White space around them is left out, and empty ones.
 
     Parameters
     ----------
     data : uint8[]
     stop : int
-    element, terminator : int
+    element, component, terminator : int
     segments : int64[n_terminators + 1, SEGMENT_COLUMNS]
         Written: start, end, and the packed id. The id is -1 if the segment is not plain: no id, control characters
         or other than ASCII, or too long.
+    counts : int64[COUNTS]
+        Written: segments that begin claims, and lines, components, and the last segment that begins a block.
 
     Returns
     -------
@@ -68,6 +72,9 @@ def split_x12(data: Any, stop: int, element: int, terminator: int, segments: Any
     """
     count = 0
     at = 0
+    for place in range(col.COUNTS):
+        counts[place] = 0
+    counts[col.LAST_BLOCK] = -1
     while at < stop:
         end = at
         while end < stop and data[end] != terminator:
@@ -80,7 +87,18 @@ def split_x12(data: Any, stop: int, element: int, terminator: int, segments: Any
         if last > first:
             segments[count, 0] = first
             segments[count, 1] = last
-            segments[count, 2] = segment_id(data, first, last, element)
+            name = segment_id(data, first, last, element)
+            segments[count, 2] = name
+            if name == HI:
+                for i in range(first, last):
+                    counts[col.N_COMPONENTS] += data[i] == component
+            elif name == CLM:
+                counts[col.N_CLAIMS] += 1
+                counts[col.N_LINES] += 1
+            elif name == LX or name == SV1 or name == SV2:
+                counts[col.N_LINES] += 1
+            elif starts_block(name):
+                counts[col.LAST_BLOCK] = count
             count += 1
         at = end + 1
     return count
@@ -502,15 +520,36 @@ def close_claim(work: Any) -> bool:
     if claim[col.C_TAXONOMY + 1] == 0:
         claim[col.C_TAXONOMY] = state[col.TAXONOMY]
         claim[col.C_TAXONOMY + 1] = state[col.TAXONOMY + 1]
+    for number in range(first_line, last_line):
+        inherit(claim, work.lines[number], kind)
     if first_line == last_line:
         line = work.lines[last_line]
         for place in range(col.LINE_COLUMNS):
             line[place] = 0
         line[col.L_NUMBER] = line[col.L_FROM] = line[col.L_THRU] = line[col.L_PAID] = col.MISSING
         line[col.L_CLAIM] = state[col.CLAIMS]
+        inherit(claim, line, kind)
         state[col.LINES] += 1
     state[col.CLAIMS] += 1
     return True
+
+
+@inlined
+def inherit(claim: Any, line: Any, kind: int) -> None:
+    """Give a line what it has not itself, but its claim has: place of service, and rendering provider."""
+    if line[col.L_NPI + 1] == 0:
+        keep_pair(line, col.L_NPI, claim, col.C_NPI)
+    if line[col.L_TAXONOMY + 1] == 0:
+        keep_pair(line, col.L_TAXONOMY, claim, col.C_TAXONOMY)
+    if line[col.L_PLACE + 1] == 0 and kind != col.INSTITUTIONAL:
+        keep_pair(line, col.L_PLACE, claim, col.C_FACILITY)
+
+
+@inlined
+def keep_pair(row: Any, place: int, other: Any, there: int) -> None:
+    """Copy a text from one row to another."""
+    row[place] = other[there]
+    row[place + 1] = other[there + 1]
 
 
 @inlined
@@ -686,39 +725,3 @@ def take_adjustments(work: Any, line: Any, count: int) -> bool:
                 return False
             line[col.L_ADJUSTED] += amount
     return True
-
-
-# -------------------------------------------------------------------- texts
-
-
-@kernel
-def gather_texts(data: Any, starts: Any, lengths: Any, change: int, offsets: Any, out: Any) -> int:
-    """Copy texts one after the other.
-
-    Parameters
-    ----------
-    data : uint8[]
-    starts, lengths : int64[n]
-    change : int
-        0: as they are; 1: in capitals; 2: in capitals and without points.
-    offsets : int32[n + 1]
-        Written: where each text begins in `out`.
-    out : uint8[>= sum of lengths]
-
-    Returns
-    -------
-    int
-        Bytes written.
-    """
-    at = 0
-    for i in range(starts.shape[0]):
-        offsets[i] = at
-        for j in range(starts[i], starts[i] + lengths[i]):
-            byte = data[j]
-            if change > 0 and byte >= 97 and byte <= 122:
-                byte -= np.uint8(32)
-            if change < 2 or byte != POINT:
-                out[at] = byte
-                at += 1
-    offsets[starts.shape[0]] = at
-    return at

@@ -109,6 +109,15 @@ MAX_SEGMENT_BYTES = 1 << 20
 MAX_KERNEL_LINES = 10_000
 MAX_KERNEL_DIAGNOSES = 60  # pointers are bits
 MAX_ELEMENTS = 26
+USED = MAX_ELEMENTS  # this row of the elements holds how many were written last
+
+# What `split_x12` counts.
+N_CLAIMS, N_LINES, N_COMPONENTS, LAST_BLOCK = 0, 1, 2, 3
+COUNTS = 4
+
+# What `list_diagnoses` writes for each diagnosis of each line.
+E_QUALIFIER, E_POINTED, E_KNOWN = 0, 1, 2
+LISTED_COLUMNS = 3
 
 
 class X12Work(NamedTuple):
@@ -122,7 +131,7 @@ class X12Work(NamedTuple):
     separators : int64[3]
         Element, component, repetition (0: none).
     state : int64[STATE_COLUMNS + KEPT]
-    elements, parts : int64[MAX_ELEMENTS, 2]
+    elements, parts : int64[MAX_ELEMENTS + 1, 2]
         Scratch: the elements of one segment, and the components of one element.
     claims : int64[, CLAIM_COLUMNS]
     lines : int64[, LINE_COLUMNS]

@@ -40,8 +40,9 @@ def split_elements(data: Any, start: int, end: int, separator: int, elements: An
     data : uint8[]
     start, end : int
     separator : int
-    elements : int64[MAX_ELEMENTS, 2]
-        Start and length of each part. Parts that are not there get the length 0.
+    elements : int64[MAX_ELEMENTS + 1, 2]
+        Start and length of each part. Parts that are not there have the length 0. The last row says how many parts
+        were written, so that only these are cleared the next time.
 
     Returns
     -------
@@ -53,6 +54,7 @@ def split_elements(data: Any, start: int, end: int, separator: int, elements: An
     for i in range(start, end + 1):
         if i == end or data[i] == separator:
             if count == col.MAX_ELEMENTS:
+                elements[col.USED, 0] = count
                 return col.MAX_ELEMENTS + 1
             first, last = at, i
             while first < last and data[first] == SPACE:
@@ -63,9 +65,9 @@ def split_elements(data: Any, start: int, end: int, separator: int, elements: An
             elements[count, 1] = last - first
             count += 1
             at = i + 1
-    for i in range(count, col.MAX_ELEMENTS):
-        elements[i, 0] = 0
+    for i in range(count, elements[col.USED, 0]):
         elements[i, 1] = 0
+    elements[col.USED, 0] = count
     return count
 
 

@@ -12,33 +12,38 @@ from hccore import kernels
 from hccore.claims.bill_types import institutional_claim_type, version_of_frequency
 from hccore.claims.lines import DIAGNOSIS, LINES
 from hccore.claims.readers.x12_claims import QUALIFIERS
-from hccore.kernels import x12_columns as col
+from hccore.kernels import SLACK, x12_columns as col
 
 AS_IT_IS, CAPITALS, CAPITALS_WITHOUT_POINTS = 0, 1, 2
 _ROLES = [QUALIFIERS[name][0] for name in col.QUALIFIERS]
 _VERSIONS = np.array([QUALIFIERS[name][1] for name in col.QUALIFIERS], np.int8)
 
 
-def texts(data: Any, starts: Any, lengths: Any, change: int = AS_IT_IS) -> pa.Array:
+def texts(data: Any, rows: Any, place: int, index: Any, change: int = AS_IT_IS) -> pa.Array:
     """Texts of the file as an Arrow array; those of length 0 are null.
 
     Parameters
     ----------
     data : uint8[]
-    starts, lengths : int64[n]
+    rows : int64[n, k]
+        Columns `place` and `place + 1` are start and length of a text.
+    place : int
+    index : int64[m]
+        Which rows, in which order.
     change : int
+        AS_IT_IS, CAPITALS or CAPITALS_WITHOUT_POINTS.
     """
-    starts, lengths = np.ascontiguousarray(starts), np.ascontiguousarray(lengths)
-    offsets = np.empty(len(starts) + 1, np.int32)
-    out = np.empty(max(int(lengths.sum()), 1), np.uint8)
-    kernels.gather_texts(data, starts, lengths, change, offsets, out)
-    null = lengths == 0
-    mask = None
-    if null.any():
-        mask = pa.array(~null).buffers()[1]
-    return pa.StringArray.from_buffers(
-        len(starts), pa.py_buffer(offsets), pa.py_buffer(out), mask, int(null.sum())
-    )
+    n = len(index)
+    valid = np.empty(n, np.bool_)
+    size = kernels.measure_texts(rows, place, index, valid)
+    if size == 0:
+        return pa.nulls(n, pa.string())
+    offsets = np.empty(n + 1, np.int32)
+    out = np.empty(size + SLACK, np.uint8)
+    kernels.copy_texts(data, rows, place, index, change, offsets, out)
+    n_null = n - int(np.count_nonzero(valid))
+    mask = pa.py_buffer(np.packbits(valid, bitorder="little")) if n_null else None
+    return pa.StringArray.from_buffers(n, pa.py_buffer(offsets), pa.py_buffer(out), mask, n_null)
 
 
 def dates(days: Any) -> pa.Array:
@@ -56,30 +61,21 @@ class _Rows:
 
     def __init__(self, data: Any, claims: Any, lines: Any, diagnoses: Any) -> None:
         self.data, self.claims, self.lines, self.diagnoses = data, claims, lines, diagnoses
-        self.claim_of = lines[:, col.L_CLAIM]
+        self.claim_of = np.ascontiguousarray(lines[:, col.L_CLAIM])
+        self.all_claims, self.all_lines = np.arange(len(claims)), np.arange(len(lines))
         self.no_line = lines[:, col.L_NUMBER] == col.MISSING
 
-    def claim_texts(self, column: int, change: int = AS_IT_IS) -> pa.Array:
+    def claim_texts(self, column: int) -> pa.Array:
         """A text of each claim."""
-        return texts(self.data, self.claims[:, column], self.claims[:, column + 1], change)
+        return texts(self.data, self.claims, column, self.all_claims)
 
     def claim_lines(self, column: int) -> pa.Array:
         """A text of the claim of each line."""
-        found = self.claims[:, column : column + 2][self.claim_of]
-        return texts(self.data, found[:, 0], found[:, 1])
+        return texts(self.data, self.claims, column, self.claim_of)
 
     def line_texts(self, column: int, change: int = AS_IT_IS) -> pa.Array:
         """A text of each line."""
-        return texts(self.data, self.lines[:, column], self.lines[:, column + 1], change)
-
-    def either(self, of_line: int, of_claim: int, claims: Any = None) -> pa.Array:
-        """A text of each line; if the line has none, that of its claim (of those marked in `claims`)."""
-        found = self.lines[:, of_line : of_line + 2].copy()
-        empty = found[:, 1] == 0
-        if claims is not None:
-            empty &= claims[self.claim_of]
-        found[empty] = self.claims[:, of_claim : of_claim + 2][self.claim_of[empty]]
-        return texts(self.data, found[:, 0], found[:, 1])
+        return texts(self.data, self.lines, column, self.all_lines, change)
 
     def claim_dates(self, column: int) -> pa.Array:
         """A date of the claim of each line."""
@@ -128,9 +124,9 @@ def _claim_columns(rows: _Rows, source: str) -> dict[str, pa.Array]:
     found["from_date"] = rows.claim_dates(col.C_FROM)
     found["thru_date"] = rows.claim_dates(col.C_THRU)
     found["admission_date"] = rows.claim_dates(col.C_ADMISSION)
-    found["place_of_service"] = rows.either(col.L_PLACE, col.C_FACILITY, ~institutional)
-    found["rendering_npi"] = rows.either(col.L_NPI, col.C_NPI)
-    found["taxonomy"] = rows.either(col.L_TAXONOMY, col.C_TAXONOMY)
+    found["place_of_service"] = rows.line_texts(col.L_PLACE)
+    found["rendering_npi"] = rows.line_texts(col.L_NPI)
+    found["taxonomy"] = rows.line_texts(col.L_TAXONOMY)
     return found
 
 
@@ -172,35 +168,30 @@ def _line_columns(rows: _Rows) -> dict[str, pa.Array]:
 
 
 def _modifiers(rows: _Rows, no_service: Any) -> pa.Array:
-    spans = rows.lines[:, col.L_MODIFIERS : col.L_MODIFIERS + 8].reshape(-1, 4, 2)
-    there = spans[:, :, 1] > 0
-    offsets = np.zeros(len(spans) + 1, np.int32)
-    np.cumsum(there.sum(axis=1), out=offsets[1:])
-    kept = spans[there]
-    values = texts(rows.data, kept[:, 0], kept[:, 1], CAPITALS)
+    pairs = np.ascontiguousarray(rows.lines[:, col.L_MODIFIERS : col.L_MODIFIERS + 8]).reshape(-1, 2)
+    there = pairs[:, 1] > 0
+    offsets = np.zeros(len(rows.lines) + 1, np.int32)
+    np.cumsum(there.reshape(-1, 4).sum(axis=1), out=offsets[1:])
+    values = texts(rows.data, pairs, 0, np.flatnonzero(there), CAPITALS)
     return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(no_service))
 
 
 def _diagnoses(rows: _Rows) -> pa.Array:
     """The diagnoses of each line's claim, with the line's pointers."""
     claims, lines, diagnoses = rows.claims, rows.lines, rows.diagnoses
-    counts = claims[:, col.C_DIAGNOSES][rows.claim_of]
     offsets = np.zeros(len(lines) + 1, np.int32)
-    np.cumsum(counts, out=offsets[1:])
-    starts = claims[:, col.C_FIRST_DIAGNOSIS][rows.claim_of]
-    line_of = np.repeat(np.arange(len(lines)), counts)
-    index = np.arange(len(line_of)) - offsets[:-1].astype(np.int64)[line_of] + starts[line_of]
-    found = np.ascontiguousarray(diagnoses[index])
-    qualifiers = found[:, col.D_QUALIFIER]
-    ordinal = found[:, col.D_ORDINAL]
-    pointed = ((lines[:, col.L_POINTED][line_of] >> ordinal) & 1).astype(bool) & (ordinal > 0)
+    np.cumsum(claims[:, col.C_DIAGNOSES][rows.claim_of], out=offsets[1:])
+    index = np.empty(offsets[-1], np.int64)
+    listed = np.empty((col.LISTED_COLUMNS, offsets[-1]), np.int8)
+    kernels.list_diagnoses(claims, lines, diagnoses, offsets, index, listed)
+    qualifiers = listed[col.E_QUALIFIER]
     struct = pa.StructArray.from_arrays(
         [
-            texts(rows.data, found[:, col.D_CODE], found[:, col.D_CODE + 1], CAPITALS_WITHOUT_POINTS),
+            texts(rows.data, diagnoses, col.D_CODE, index, CAPITALS_WITHOUT_POINTS),
             pa.array(_VERSIONS[qualifiers]),
             chosen(_ROLES, qualifiers),
-            texts(rows.data, found[:, col.D_PRESENT], found[:, col.D_PRESENT + 1], CAPITALS),
-            pa.array(pointed, mask=(lines[:, col.L_POINTERS] == 0)[line_of]),
+            texts(rows.data, diagnoses, col.D_PRESENT, index, CAPITALS),
+            pa.array(listed[col.E_POINTED].view(np.bool_), mask=listed[col.E_KNOWN] == 0),
         ],
         fields=list(DIAGNOSIS),
     )

@@ -14,8 +14,10 @@ import numpy as np
 
 from hccore.kernels import x12_columns as col
 from hccore.kernels.compiler import inlined, kernel
+from hccore.kernels.intrinsics import load_word, lowest_bit
 from hccore.kernels.x12_values import (
     POINT,
+    SPACE,
     digits,
     pack,
     packed,
@@ -56,7 +58,7 @@ def split_x12(
 
     Parameters
     ----------
-    data : uint8[]
+    data : uint8[>= stop + SLACK]
     stop : int
     element, component, terminator : int
     segments : int64[n_terminators + 1, SEGMENT_COLUMNS]
@@ -76,18 +78,17 @@ def split_x12(
         counts[place] = 0
     counts[col.LAST_BLOCK] = -1
     while at < stop:
-        end = at
-        while end < stop and data[end] != terminator:
-            end += 1
+        end, plain = find_terminator(data, at, stop, terminator)
         first, last = at, end
         while first < last and is_blank(data[first]):
             first += 1
         while last > first and is_blank(data[last - 1]):
             last -= 1
         if last > first:
+            # A line break after the last terminator is outside of the segment, so it has to be looked for again.
+            name = segment_id(data, first, last, element) if plain or is_plain(data, first, last) else -1
             segments[count, 0] = first
             segments[count, 1] = last
-            name = segment_id(data, first, last, element)
             segments[count, 2] = name
             if name == HI:
                 for i in range(first, last):
@@ -105,11 +106,41 @@ def split_x12(
 
 
 @inlined
-def segment_id(data: Any, first: int, last: int, element: int) -> int:
-    """The packed id of a segment, or -1."""
+def find_terminator(data: Any, at: int, stop: int, terminator: int) -> tuple[int, bool]:
+    """The first terminator from `at` on, and whether all bytes before it are plain: ASCII, no control characters.
+
+    Eight bytes at a time (https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord, HasLessInWord).
+    """
+    ones, tops = np.uint64(0x0101010101010101), np.uint64(0x8080808080808080)
+    wanted = ones * np.uint64(terminator)
+    unusual = np.uint64(0)
+    while at < stop:
+        word = load_word(data, at)
+        other = word ^ wanted
+        found = (other - ones) & ~other & tops
+        strange = (word | (word - ones * np.uint64(32))) & tops
+        if found != 0:
+            place = lowest_bit(found) & ~7  # the first bit of the byte
+            unusual |= strange & ((np.uint64(1) << np.uint64(place)) - np.uint64(1))
+            at += place >> 3
+            break
+        unusual |= strange
+        at += 8
+    return min(at, stop), unusual == 0
+
+
+@kernel
+def is_plain(data: Any, first: int, last: int) -> bool:
+    """Whether bytes are ASCII without control characters."""
     unusual = False
     for i in range(first, last):
-        unusual |= (data[i] < 32) | (data[i] > 126)
+        unusual |= (data[i] < 32) | (data[i] > 127)
+    return not unusual
+
+
+@inlined
+def segment_id(data: Any, first: int, last: int, element: int) -> int:
+    """The packed id of a segment, or -1."""
     length = 0
     while first + length < last and length < 4 and data[first + length] != element:
         byte = data[first + length]
@@ -117,7 +148,7 @@ def segment_id(data: Any, first: int, last: int, element: int) -> int:
         if not (letter or (length > 0 and byte >= 48 and byte <= 57)):
             return -1
         length += 1
-    if unusual or length < 2 or length > 3 or last - first > col.MAX_SEGMENT_BYTES:
+    if length < 2 or length > 3 or last - first > col.MAX_SEGMENT_BYTES:
         return -1
     return pack(data, first, length)
 
@@ -150,6 +181,18 @@ def split_segment(work: Any, at: int) -> int:
 def code(work: Any, place: int) -> int:
     """Element at a place as a packed text."""
     return pack(work.data, work.elements[place, 0], work.elements[place, 1])
+
+
+@kernel
+def peek(work: Any, at: int) -> int:
+    """The first element of a segment with an id of three characters, packed; -2 if there are spaces around it."""
+    start, stop = work.segments[at, 0] + 4, work.segments[at, 1]
+    end = start
+    while end < stop and work.data[end] != work.separators[0]:
+        end += 1
+    if end > start and (work.data[start] == SPACE or work.data[end - 1] == SPACE):
+        return -2
+    return pack(work.data, start, max(end - start, 0))
 
 
 @inlined
@@ -279,11 +322,11 @@ def take_header(work: Any, at: int, before_levels: bool) -> bool:
     state, elements = work.state, work.elements
     name = work.segments[at, 2]
     if name == NM1:
-        if split_segment(work, at) > col.MAX_ELEMENTS:
+        entity = peek(work, at)
+        if entity == -2:
             return False
-        entity = code(work, 1)
         if entity == IL or entity == QC or entity == N85:
-            if before_levels:
+            if before_levels or split_segment(work, at) > col.MAX_ELEMENTS:
                 return False
             if entity == IL:
                 keep(state, col.SUBSCRIBER, elements, 9)
@@ -386,6 +429,9 @@ def take_in_claim(work: Any, at: int, name: int) -> bool:
             return False
         if name != NM1 and name != PRV and name != DTP and name != LIN and name != SVD and name != CAS:
             return True
+        first = peek(work, at)
+        if first == -2 or (name == DTP and first != N472):
+            return first != -2
         count = split_segment(work, at)
         return count <= col.MAX_ELEMENTS and take_of_line(work, name, count)
     if name == SBR:
@@ -394,6 +440,11 @@ def take_in_claim(work: Any, at: int, name: int) -> bool:
     if claim[col.C_OTHER_PAYER] == 1:
         return True
     if name != NM1 and name != PRV and name != DTP and name != REF and name != PWK and name != CL1:
+        return True
+    first = peek(work, at)
+    if first == -2 or (name == NM1 and first != N82):
+        return first != -2
+    if name == REF and first != F8 and first != D9 and first != EA:
         return True
     return split_segment(work, at) <= col.MAX_ELEMENTS and take_of_claim(work, claim, name)
 

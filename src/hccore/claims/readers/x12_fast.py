@@ -100,7 +100,7 @@ class _Run:
         array = np.empty(len(data) + _TAIL_BYTES, np.uint8)
         array[: len(data)] = np.frombuffer(data, np.uint8)
         element, component, repetition, terminator = (part[0] if part else 0 for part in delimiters)
-        n = data.count(delimiters.terminator) + 1
+        n = int(np.count_nonzero(array[: len(data)] == terminator)) + 1
         segments = np.empty((n, col.SEGMENT_COLUMNS), np.int64)
         counts = np.empty(col.COUNTS, np.int64)
         self.count = kernels.split_x12(array, len(data), element, component, terminator, segments, counts)

@@ -40,6 +40,7 @@ LINES = pa.schema(
         ("version", pa.string()),  # one of VERSIONS
         ("replaces", pa.string()),  # claim id or control number of the claim that this one replaces or voids
         ("effective_date", pa.date32()),  # when this version was made; decides between versions
+        ("effective_order", pa.int64()),  # order of versions of the same effective date; larger is later
         # Columns that tie the records of a claim together (see `claims.versions`):
         ("record", pa.string()),  # tells records apart that share a claim id, e.g. X12 claims by their dates
         ("control_number", pa.string()),  # a second name of the claim, to which `replaces` may refer

@@ -7,7 +7,7 @@ import contextlib
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from hccore.claims.eligibility import Eligible
     from hccore.claims.reading import Claims
+    from hccore.model import Model
 
 
 def add_command(commands: Commands) -> None:
@@ -50,7 +51,6 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Read the claims, decide what counts, and write all files or none."""
     from hccore.claims.eligibility import eligible  # saves start-up: imports pyarrow
-    from hccore.claims.enrollment import member_facts
     from hccore.files.output import atomic_files
 
     start = time.perf_counter()
@@ -61,12 +61,14 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     with atomic_files(outs.values()) as paths:
         temporary = dict(zip(outs, paths, strict=True))
         with _lines_written(claims, temporary["lines"], outs["lines"]) as lines:
-            result = eligible(lines, year=arguments.year, model=arguments.model, **rules)
-        _write(result.diagnoses, temporary["out"], outs["out"])
-        _write(result.rejected, temporary["rejected"], outs["rejected"])
+            result = eligible(lines, year=arguments.year, model=_model(arguments), **rules)
+        _write(result, result.schema, temporary["out"], outs["out"])
+        _write(result.rejected_batches(), result.schema, temporary["rejected"], outs["rejected"])
         if outs["members"] is not None:
+            from hccore.claims.enrollment import member_facts  # saves start-up: not asked for by most runs
+
             facts = member_facts(claims.enrollment, arguments.year)
-            _write(facts.members, temporary["members"], outs["members"])
+            _write(facts.members.to_batches(), facts.members.schema, temporary["members"], outs["members"])
         set_aside.write(temporary["set_aside"])
         report = {"reading": claims.report, **result.report}
         if outs["report"] is not None:
@@ -75,6 +77,12 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         for line in claim_notes(report):
             print(f"note: {line}", file=sys.stderr)
         print(f"{_summary(result)} in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+
+
+def _model(arguments: argparse.Namespace) -> Model | None:
+    from hccore.model import load_model  # saves start-up: --help loads no tables
+
+    return None if arguments.model is None else load_model(arguments.model, arguments.year)
 
 
 def _checked_outputs(arguments: argparse.Namespace) -> dict[str, Path | None]:
@@ -105,17 +113,18 @@ def _lines_written(claims: Claims, path: Path, out: Path | None) -> Iterator[Cla
         yield claims
 
 
-def _write(table: pa.Table, path: Path, out: Path | None) -> None:
+def _write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, out: Path | None) -> None:
     from hccore.files.batch_writer import BatchWriter  # saves start-up: imports pyarrow
 
     if out is not None:
-        with BatchWriter(path, out, table.schema) as writer:
-            writer.write_table(table)
+        with BatchWriter(path, out, schema) as writer:
+            for batch in batches:
+                writer.write(batch)
 
 
 def _summary(result: Eligible) -> str:
     """How many diagnoses count, of how many."""
-    counted, rejected = len(result.diagnoses), len(result.rejected)
+    counted, rejected = result.rows, result.rows_rejected
     return f"{counted + rejected:,} diagnoses, {counted:,} counted, {rejected:,} rejected"
 
 

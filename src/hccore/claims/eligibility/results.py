@@ -54,6 +54,11 @@ class Eligible:
         return self._counted.rows
 
     @property
+    def rows_rejected(self) -> int:
+        """Number of rejected diagnoses."""
+        return self._rejected.rows
+
+    @property
     def diagnoses(self) -> pa.Table:
         """The counted diagnoses: one row for each record and code."""
         return self._counted.table()

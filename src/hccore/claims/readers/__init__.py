@@ -69,17 +69,15 @@ def reader_of(format_name: str) -> Reader:
 def recognise(path: Path) -> str:
     """The format of a file, from its first bytes and its name.
 
+    The formats are tried in the order of `FORMATS`, because a delimited CMS file could also be read as a table.
+
     Raises
     ------
     InputError
-        If no reader, or more than one, takes the file.
+        If no reader takes the file.
     """
     head = first_bytes(path)
-    found = [name for name in FORMATS if reader_of(name).recognises(head, path)]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise InputError(
-            f"{path}: the format of this file is not known. Name it: --format {'|'.join(FORMATS)}"
-        )
-    raise InputError(f"{path}: the file may be {' or '.join(found)}. Name its format with --format.")
+    for name in FORMATS:
+        if reader_of(name).recognises(head, path):
+            return name
+    raise InputError(f"{path}: the format of this file is not known. Name it: --format {'|'.join(FORMATS)}")

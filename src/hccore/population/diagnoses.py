@@ -45,10 +45,10 @@ class CodeCounts:
     In wide form, a row is a cell that is not blank, of the columns named in `code_headers`.
     """
 
-    code_headers: tuple[str, ...] = ()
     rows: int = 0
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(OUTCOMES), np.int64))
     age_at_diagnosis_decides: int = 0
+    code_headers: tuple[str, ...] = ()
 
     def as_report(self) -> dict[str, int | str]:
         """The counts for the run report."""
@@ -180,7 +180,8 @@ class _CodeReader:
         progress: Callable[[int], None] | None,
         by_code: bool,
     ) -> None:
-        self.total = CodeCounts(source.code_headers)
+        self.total = CodeCounts()
+        self.total.code_headers = source.code_headers
         self._name = source.name
         self._codes = codes
         self._index = index

@@ -145,7 +145,7 @@ def _set_categories(
             code, date = (row, None) if isinstance(row, str) else row
             if system == "icd10cm" and tables.dated:
                 if date is None:
-                    raise InputError(f"{tables.model} needs the service date of diagnosis {code}")
+                    raise InputError(f"{tables.model} needs the service date of every diagnosis")
                 if tables.service_year and date_number(date) // 10000 != tables.year:
                     _add_once(trace.outside, code)
                     continue

@@ -190,7 +190,7 @@ def _check_codes(*given: object) -> None:
     """Reject one text in place of a list of codes: each of its letters would be read as a code."""
     for codes in given:
         if codes.__class__ is str:
-            raise InputError(f"codes must be a list, such as [{codes!r}]")
+            raise InputError('codes must be a list, such as ["E119"], not one text')
 
 
 def load_model(model: str, year: int, *, tables: str | Path | None = None) -> Model:

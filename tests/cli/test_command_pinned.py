@@ -90,7 +90,10 @@ OPTIONS = {
         ("--full", "StoreTrue", "full", None, False, False, {}),
         ("--csv", "Store", "csv", "FILE", None, False, {}),
     ],
-    "hccore demo": [HELP],
+    "hccore demo": [
+        HELP,
+        ("--model", "Store", "model", None, "cms_hcc_v28", False, {"choices": ["cms_hcc_v28", "hhs_hcc"]}),
+    ],
     "hccore warmup": [HELP],
 }
 

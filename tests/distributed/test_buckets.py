@@ -110,7 +110,7 @@ def test_invalid_values_of_all_buckets_are_one_error() -> None:
 
 def test_counts_of_unlisted_values_end_in_or_more() -> None:
     case = sample(on_invalid="null")
-    values = [letter * 2 for letter in "ABCDEFGH"] * 25
+    values = [*"ABCDEGHJ"] * 25
     members = case.tables["members"].set_column(2, "sex", pa.array(values))
     _, report = in_buckets(Case({**case.tables, "members": members}, V28, {"on_invalid": "null"}), 2)
     (problem,) = report["members"]["problems"]
@@ -120,7 +120,7 @@ def test_counts_of_unlisted_values_end_in_or_more() -> None:
         Case({**case.tables, "members": members.slice(0, 40)}, V28, {"on_invalid": "null"}), 30
     )
     (problem,) = report["members"]["problems"]
-    assert "'AA' (5), 'BB' (5), 'CC' (5), 'DD' (5), 'EE' (5) and 3 more values" in problem["problem"]
+    assert "'A' (5), 'B' (5), 'C' (5), 'D' (5), 'E' (5) and 3 more values" in problem["problem"]
 
 
 def test_missing_factors_of_all_buckets_are_one_error() -> None:

@@ -850,6 +850,22 @@ def test_output_of_demo(capsys: pytest.CaptureFixture[str]):
     assert re.sub(r", \d+\.\d\d s \(", ", # s (", capsys.readouterr().out) == DEMO
 
 
+def test_output_of_demo_of_hhs(capsys: pytest.CaptureFixture[str]):
+    assert main(["demo", "--model", "hhs_hcc"]) == 0
+    shown = capsys.readouterr().out
+    counts = """\
+200 members, 1,579 diagnosis rows, 752 ndc rows, 505 hcpcs rows, # s (compiling included)
+  diagnoses: 334 rows carry a code of the model, 1,241 another code; 1 belong to no member, 0 are no ICD-10-CM code, \
+3 are outside the year
+  ndc: 94 rows carry a code of the model, 657 another code; 1 belong to no member
+  hcpcs: 14 rows carry a code of the model, 490 another code; 1 belong to no member
+"""
+    assert counts in re.sub(r", \d+\.\d\d s \(", ", # s (", shown)
+    assert "all members            200       3.841        0.203    3.638" in shown
+    assert "\nmember H0010 explained\nhhs_hcc 2026: 7.286 (ADULT_PLATINUM" in shown
+    assert "Next: hccore score MEMBERS DIAGNOSES --ndc NDC --hcpcs HCPCS --model hhs_hcc --year 2026" in shown
+
+
 def test_output_of_explain(sample: list[Path], capsys: pytest.CaptureFixture[str]):
     arguments = ["--model", "cms_hcc_v28", "--year", "2026", "--member", "S0005"]
     assert main(["explain", *map(str, sample), *arguments]) == 0

@@ -12,6 +12,7 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hccore.base.counted import counted
 from hccore.cli.arguments import Commands, add_inputs, assumed_columns, chosen_models, new_command
 from hccore.population.options import add_flag
 
@@ -162,9 +163,9 @@ def _scored(result: Result) -> str:
     """How many members (or member-months) were scored and how many were not: "2 members scored, 1 not scored"."""
     members, scored = result.report["members"], result.rows_scored
     what = "member-month" if result.has_months else "member"
-    text = f"{scored:,} {what}{'' if scored == 1 else 's'} scored"
+    text = f"{counted(scored, what)} scored"
     if result.has_months:
-        text = f"{members['members']:,} member{'' if members['members'] == 1 else 's'}, {text}"
+        text = f"{counted(members['members'], 'member')}, {text}"
     not_scored = members["rows"] - scored
     return f"{text}, {not_scored:,} not scored" if not_scored else text
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from hccore.base.errors import HccoreError, InputError
 from hccore.distributed.reports import bucket_report, combine_reports, error_report
-from hccore.files.column_names import ALIASES
+from hccore.files.column_names import ALIASES, numbered_column
 from hccore.model import Model, load_model, score
 from hccore.payment.factors import Factors
 from hccore.population.options import RunOptions, check_on_invalid, completed, takes_run_options
@@ -216,7 +216,7 @@ def may_be_read(name: str, frailty: object = None) -> bool:
         The option `frailty`, which may name a member column.
     """
     key = name.strip().lower()
-    return key in _READ_COLUMNS or key == str(frailty).lower()
+    return key in _READ_COLUMNS or key == str(frailty).lower() or numbered_column(name) is not None
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ from hccore.base.errors import InputError
 from hccore.tables.conditions import Condition
 from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
 from hccore.tables.schema import ModelTables, Segment, conditions_in_run
+from hccore.tables.shown_values import shown_value
 
 BIRTH_COLUMNS = ("birth_date", "dob", "date_of_birth")
 
@@ -139,7 +140,8 @@ def _given_segment(tables: ModelTables, row: Mapping[str, object]) -> Segment | 
         if segment.name.upper() == name:
             return segment
     expected = ", ".join(segment.name for segment in tables.segments)
-    raise InputError(f"segment {row['segment']!r} is unknown; expected one of {expected}")
+    shown = shown_value(row["segment"], [segment.name for segment in tables.segments])
+    raise InputError(f"segment {shown} is unknown; expected one of {expected}")
 
 
 def _code_of(tables: ModelTables, row: Mapping[str, object], name: str) -> int | None:
@@ -168,7 +170,9 @@ def _fact(column: Column, row: Mapping[str, object]) -> int | None:
         if name in row:
             code = column.code(row[name])
             if code is None:
-                raise InputError(f"{name} {row[name]!r} is not valid; expected one of {column.expects()}")
+                raise InputError(
+                    f"{name} {shown_value(row[name])} is not valid; expected one of {column.expects()}"
+                )
             return code
     yes_no = [(name, code) for name, code in column.yes_no_columns.items() if name in row]
     if not yes_no:

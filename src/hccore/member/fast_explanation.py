@@ -77,7 +77,7 @@ class FastExplainer:
 
         def record_cleared(bits: int, rule: Rule) -> None:
             for name in self.tables.members_of(rule.clears):
-                if bits & model.bit_of[name] and name in found.codes_by_category:
+                if bits & model.bit_of[name] & model.categories and name in found.codes_by_category:
                     dropped[name] = rule.variable or rule_in_words(rule)
 
         bits = run_stage(profile.before, profile.bits | found.bits, record_cleared)
@@ -87,6 +87,7 @@ class FastExplainer:
         terms += [
             dropped_category(self.tables, name, found.codes_by_category.get(name, ()), dropper)
             for name, dropper in dropped.items()
+            if not bits & model.bit_of[name]
         ]
         return self._explanation(profile, found, terms, score, self._hccs(remaining), bits)
 

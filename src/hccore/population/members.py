@@ -355,7 +355,7 @@ class _ColumnChecks:
     def check_segments(self, names: Sequence[str]) -> None:
         """Check the segments that are given with the members, against the names of all segments."""
         coded = self._joined("segment", codes=False)
-        add_invalid_values(self.problems, "segment", coded, one_of(names[1:]))
+        add_invalid_values(self.problems, "segment", coded, one_of(names[1:]), known=names)
         self._exclude(coded.invalid)
 
     def check_frailty(self, header: str) -> NDArray[np.int32]:

@@ -163,7 +163,7 @@ def _read_all_codes(
     ages: MemberAges,
     settings: RunSettings,
     progress: Progress | None,
-) -> dict[str, dict[str, int]]:
+) -> dict[str, dict[str, int | str]]:
     """Stream every table of codes into the member bits; returns the outcome of their rows by table."""
     counts = {}
     report_rows: Callable[[int], None] | None = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hccore.base.counted import counted
 from hccore.base.errors import InputError
 from hccore.base.threads import map_in_order
 from hccore.base.version import __version__
@@ -49,11 +50,10 @@ class Result:
     def __repr__(self) -> str:
         all_tables = [assignment.model.tables for assignment in self._run.assignments]
         models = ", ".join(f"{tables.model} {tables.year}" for tables in all_tables)
-        size = f"{len(self._run.ids):,}"
-        if self._run.months is not None:
-            size = f"{len(self._run.months.first):,} members ({size} months)"
-        else:
-            size += " members"
+        n_rows, months = len(self._run.ids), self._run.months
+        size = counted(n_rows, "member")
+        if months is not None:
+            size = f"{counted(len(months.first), 'member')} ({counted(n_rows, 'month')})"
         return f"<hccore result: {size}, {models}>"
 
     @property

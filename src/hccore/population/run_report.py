@@ -65,7 +65,7 @@ def started_report(
     assignments: Sequence[ModelAssignment],
     payments: Sequence[ModelPayment],
     inputs: Mapping[str, Any],
-    codes: Mapping[str, Mapping[str, int]],
+    codes: Mapping[str, Mapping[str, int | str]],
 ) -> dict[str, Any]:
     """The parts of the report that are known before scoring.
 

@@ -12,7 +12,20 @@ from hccore.tables.loading import load_tables
 
 DAY = datetime.date(2025, 3, 5)
 SUBMITTED = datetime.date(2025, 6, 1)
-AGES = ("0_34", "35_44", "45_54", "55_59", "60_64", "65_69", "70_74", "75_79", "80_84", "85_89", "90_94", "95_GT")
+AGES = (
+    "0_34",
+    "35_44",
+    "45_54",
+    "55_59",
+    "60_64",
+    "65_69",
+    "70_74",
+    "75_79",
+    "80_84",
+    "85_89",
+    "90_94",
+    "95_GT",
+)
 
 
 class Record:
@@ -56,7 +69,9 @@ class Encounter:
 
 
 def mao004_record(one: Encounter, contract: str = "H1234") -> bytes:
-    record = Record(500).put(1, "1").put(3, "MAO-004").put(11, contract).put(17, one.mbi, 12).put(30, one.icn, 20)
+    record = (
+        Record(500).put(1, "1").put(3, "MAO-004").put(11, contract).put(17, one.mbi, 12).put(30, one.icn, 20)
+    )
     record.put(51, one.kind).put(53, one.linked, 20).put(74, "A" if one.linked else " ")
     record.put(76, ymd(one.submitted)).put(85, ymd(one.thru)).put(94, ymd(one.thru)).put(103, one.service)
     record.put(105, one.allowed or " ").put(107, one.reason or " ").put(109, "0")
@@ -76,7 +91,9 @@ def write_mao004(
 ) -> Path:
     records = [mao004_record(one, contract) for one in encounters]
     header = Record(500).put(1, "0*MAO-004*").put(11, contract).put(16, "*20250701*")
-    header.put(26, "Encounter Data Diagnosis Eligible for Risk Adjustment", 53).put(79, "*").put(110, "*PROD*3*3*")
+    header.put(26, "Encounter Data Diagnosis Eligible for Risk Adjustment", 53).put(79, "*").put(
+        110, "*PROD*3*3*"
+    )
     trailer = Record(500).put(1, "9*MAO-004*").put(11, contract).put(16, "*")
     trailer.put(17, f"{len(records) if count is None else count:018}").put(35, "*")
     path.write_bytes(b"".join(line + b"\n" for line in (bytes(header), *records, bytes(trailer))))
@@ -120,7 +137,9 @@ def mor_flags(kind: str) -> list[str]:
 
 
 def mor_record(one: MorMember) -> bytes:
-    record = Record(200).put(1, one.kind).put(2, one.mbi, 12).put(14, "DOE", 12).put(26, "JANE", 7).put(33, "Q")
+    record = (
+        Record(200).put(1, one.kind).put(2, one.mbi, 12).put(14, "DOE", 12).put(26, "JANE", 7).put(33, "Q")
+    )
     record.put(34, ymd(one.birth)).put(42, "2" if one.sex == "F" else "1")
     names = mor_flags(one.kind)
     assert set(one.flags) <= set(names)
@@ -131,7 +150,12 @@ def mor_record(one: MorMember) -> bytes:
 
 
 def write_mor(
-    path: Path, members: Iterable[MorMember], *, month: str = "202601", run: str = "20260110", count: int | None = None
+    path: Path,
+    members: Iterable[MorMember],
+    *,
+    month: str = "202601",
+    run: str = "20260110",
+    count: int | None = None,
 ) -> Path:
     records = [mor_record(one) for one in members]
     header = Record(200).put(1, "1").put(2, "H1234").put(7, run).put(15, month)

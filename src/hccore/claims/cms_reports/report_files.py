@@ -26,7 +26,6 @@ from hccore.claims.set_aside import SetAside
 DECIMAL = pa.decimal128(18, 4)
 _ARROW_TYPES = {"date": pa.date32(), "decimal": DECIMAL, "flag": pa.int8(), "whole": pa.int32()}
 _MONTH_DAY = "01"  # a month is the date of its first day
-_FLAGS = {"0": 0, "1": 1}
 _BOM = b"\xef\xbb\xbf"
 _MAX_NUMBER = Decimal(10) ** 13
 
@@ -250,8 +249,9 @@ class _Cells(CellColumns):
 
     def __init__(self, layout: RecordLayout, lines: _Lines) -> None:
         records = np.frombuffer(b"".join(lines.records), np.uint8).reshape(len(lines.records), layout.width)
-        texts = {field.name: _text(records, field) for field in layout.fields}
+        texts = {field.name: _text(records, field) for field in layout.fields if field.form != "flag"}
         super().__init__(texts, len(records))
+        self._records = records
 
     def column(self, field: ReportField) -> pa.Array:
         """One field."""
@@ -265,15 +265,21 @@ class _Cells(CellColumns):
             case "decimal":
                 return self._decimal(field.name)
             case "flag":
-                values = map_codes(self.code(field.name), lambda text: _FLAGS.get(text, -1), pa.int8())
-                self.mark("bad_flag", numpy_values(values.fill_null(0)) < 0)
-                return values
+                return self._flag(field)
             case "diagnosis":
                 return clean_code(self.columns[field.name], dots=False)
             case "code":
                 return self.code(field.name)
             case _:
                 return self.text(field.name)
+
+    def _flag(self, field: ReportField) -> pa.Array:
+        """A field of one byte as 0 or 1; null if blank."""
+        cells = self._records[:, field.start - 1]
+        given = cells != ord(" ")
+        values = np.where(given, cells - np.uint8(ord("0")), 0)
+        self.mark("bad_flag", values > 1)
+        return number_array(values.astype(np.int8), given)
 
     def _decimal(self, name: str) -> pa.Array:
         texts = self.text(name)

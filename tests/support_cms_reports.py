@@ -1,4 +1,4 @@
-"""Writes small MAO-004, MOR and MMR files at the positions of the public descriptions, not from our field lists."""
+"""Writes small MAO-004, MOR and MMR files at positions of the public descriptions, not from our field lists."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class MorMember:
 def mor_flags(kind: str) -> list[str]:
     """Names of the flags of a record type, from position 43."""
     tables = load_tables(*MOR_MODELS[kind])
-    names = [name for name in tables.categories]
+    names = list(tables.categories)
     part_d = kind in "67"
     interactions = [name for name, one in tables.variables.items() if one.kind == "interaction"]
     disabled = ["F65OD", "M65OD"] if part_d else ["OriginallyDisabled_Female", "OriginallyDisabled_Male"]

@@ -1,4 +1,4 @@
-"""`hccore reconcile`: CMS's reports against our diagnoses and scores, with a likely reason for every difference."""
+"""`hccore reconcile`: CMS's reports against our diagnoses and scores, with a likely reason per difference."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class MorRecord(NamedTuple):
     payment_month: datetime.date | None
     birth_date: datetime.date | None
     sex: str | None
-    count: str | None
+    hcc_count: str | None
     flags: tuple[str, ...]
 
 
@@ -152,7 +152,7 @@ class _Member:
         differs = ours != theirs
         self._compare_interactions(record, model, ours, segment, differs)
         count = len(ours)
-        digits = record.count if record.count and record.count.isdigit() else None
+        digits = record.hcc_count if (record.hcc_count or "").isdigit() else None
         if digits is None or count > _MAX_COUNT:
             return
         if int(digits) == count:

@@ -73,7 +73,7 @@ class SortedTable:
     @property
     def has_rows(self) -> bool:
         """Whether there is any row with a member id."""
-        return self._table.num_rows > 0
+        return bool(self._table.num_rows)
 
     def members(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         """Each member with its rows, in the order of member ids."""

@@ -94,7 +94,8 @@ class KnownModel:
         Returns
         -------
         str or None
-            A member column, `more_than_one_fact` if no single change does, or None if these facts lead to the segment.
+            A member column, `more_than_one_fact` if no single change does, or None if these facts lead to the
+            segment.
         """
         chosen = choose_segment(self.tables, facts)
         if chosen is not None and chosen.name == segment:
@@ -108,7 +109,10 @@ class KnownModel:
     def fact_behind_score(
         self, segment: str, facts: Mapping[str, int], categories: Iterable[str], raw: int
     ) -> str | None:
-        """The one fact of CMS whose change gives our raw score. None if the facts give it, or no single change does."""
+        """The one fact of CMS whose change gives our raw score.
+
+        None if CMS's facts give our raw score, or no single change does.
+        """
         remaining = set(categories)
         if self.raw_score(facts, remaining, segment) == raw:
             return None
@@ -131,7 +135,7 @@ class KnownModel:
         dict or None
             None if sex or birth date are missing.
         """
-        if birth_date is None:
+        if birth_date is None or self.tables.age_as_of is None:
             return None
         month, day = self.tables.age_as_of
         age = age_on((birth_date - EPOCH).days, self.tables.year, month, day)

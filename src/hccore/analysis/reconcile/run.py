@@ -111,8 +111,13 @@ class Reconciliation:
     def _compare(self, member: str, rows: Rows) -> None:
         """All comparisons of one member."""
         reports = MemberReports(ReportedDiagnosis(*row) for row in rows.get("mao004", ()))
-        ours = [OurDiagnosis(*row[:3], COUNTED, None) for row in rows.get("counted", ())]
-        ours += [OurDiagnosis(*row[:3], REJECTED, row[3]) for row in rows.get("rejected", ())]
+        ours = [
+            OurDiagnosis(code, day, claim, COUNTED, None) for code, day, claim, _ in rows.get("counted", ())
+        ]
+        ours += [
+            OurDiagnosis(code, day, claim, REJECTED, reason)
+            for code, day, claim, reason in rows.get("rejected", ())
+        ]
         scores = [score_of_row(row) for row in rows.get("scores", ())]
         if "diagnoses" in self._areas:
             compare_diagnoses(
@@ -120,7 +125,7 @@ class Reconciliation:
             )
         differ = False
         if "hccs" in self._areas:
-            records = [MorRecord(*row[:-1], tuple(row[-1] or ())) for row in rows.get("mor", ())]
+            records = [MorRecord(*row)._replace(flags=tuple(row[-1] or ())) for row in rows.get("mor", ())]
             evidence = Evidence(
                 reports.diagnoses if "mao004" in self._tables else None,
                 ours if "counted" in self._tables else None,
@@ -227,7 +232,7 @@ def _mor_table(records: dict[str, pa.Table]) -> SortedTable:
         columns = {
             "record_type": pa.array([kind] * table.num_rows, pa.string()),
             **{name: table[name] for name in MorRecord._fields[1:-2]},
-            "count": table[count] if has_count else pa.nulls(table.num_rows, pa.string()),
+            "hcc_count": table[count] if has_count else pa.nulls(table.num_rows, pa.string()),
             "flags": set_flags(table, names),
             "mbi": table["mbi"],
         }

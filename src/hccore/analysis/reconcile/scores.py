@@ -269,7 +269,7 @@ class _Member:
         return "lagged_data" if record.lag_indicator == "Y" else UNEXPLAINED
 
     def _facts(self, record: MmrRecord, model: KnownModel) -> dict[str, int] | None:
-        """The facts of the member as the MMR has them. It says nothing of plan type and time since a transplant."""
+        """The facts of the member in the MMR, which says nothing of plan type and time since a transplant."""
         known = factor_types(self.part.part).get(getattr(record, self.part.type_field) or "")
         yes = ("Y", "1")
         given = {

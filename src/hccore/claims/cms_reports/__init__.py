@@ -1,4 +1,4 @@
-"""Reads the reports in which CMS answers a plan: MAO-004, Model Output Report (MOR), Monthly Membership Report (MMR).
+"""Reads the reports in which CMS answers a plan: MAO-004, Model Output Report, Monthly Membership Report.
 
 In: files of fixed width, plain or gzip. Out: Arrow tables whose columns are the fields of the layout, and records
 that could not be used (`claims.set_aside`). Fields, record types, lengths and codes are data in

@@ -9,10 +9,17 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hccore.cli.arguments import Commands, new_command
-from hccore.cli.claim_arguments import SetAsideFile, add_reading, add_rules, read_claims, rules_of
+from hccore.cli.claim_arguments import (
+    SetAsideFile,
+    add_reading,
+    add_rules,
+    claim_notes,
+    read_claims,
+    rules_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -74,7 +81,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         if outs["report"] is not None:
             temporary["report"].write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if not arguments.quiet:
-        for line in claim_notes(report):
+        for line in claim_notes(report["reading"]):
             print(f"note: {line}", file=sys.stderr)
         print(f"{_summary(result)} in {time.perf_counter() - start:.2f} s", file=sys.stderr)
 
@@ -126,13 +133,3 @@ def _summary(result: Eligible) -> str:
     """How many diagnoses count, of how many."""
     counted, rejected = result.rows, result.rows_rejected
     return f"{counted + rejected:,} diagnoses, {counted:,} counted, {rejected:,} rejected"
-
-
-def claim_notes(report: dict[str, Any]) -> list[str]:
-    """What the user should know about the claim files and the rules, one line each."""
-    reading = report["reading"]
-    return [
-        f"{item['source']}: {item['records']:,} records set aside: {item['reason'].replace('_', ' ')} "
-        f"(first at {item['first']:,})"
-        for item in reading["set_aside"]
-    ] + [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hccore.base.counted import counted
+from hccore.cli import score_claims
 from hccore.cli.arguments import Commands, add_inputs, assumed_columns, chosen_models, new_command
+from hccore.cli.claim_arguments import claim_notes
 from hccore.population.options import add_flag
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ _NOTED_OUTCOMES = (
 def add_command(commands: Commands) -> None:
     """Add the command and its arguments."""
     parser = new_command(commands, "score", run, "Score a population from files to a file.")
-    add_inputs(parser)
+    add_inputs(parser, optional=True)
     parser.add_argument("--out", required=True, metavar="FILE", help=".parquet, .csv, .csv.gz or .arrow")
     add_flag(parser, "all_segments")
     parser.add_argument("--columns", metavar="A,B,C", help="columns to write (default: all)")
@@ -57,6 +59,7 @@ def add_command(commands: Commands) -> None:
     for name in ("on_invalid", "program", "factors", "frailty", "threads"):
         add_flag(parser, name)
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    score_claims.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -65,12 +68,18 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from hccore.model import score  # saves start-up: --help needs no engine
 
     start = time.perf_counter()
+    score_claims.check_inputs(arguments, parser)
     _check_arguments(arguments, parser)
+    models = chosen_models(arguments, parser)
+    members, diagnoses, found = arguments.members, arguments.diagnoses, None
+    if arguments.claims:
+        found = score_claims.find_diagnoses(arguments, parser, models)
+        members, diagnoses = found.members, found.eligible
     with _Progress(arguments.quiet) as progress:
         result = score(
-            arguments.members,
-            arguments.diagnoses,
-            models=chosen_models(arguments, parser),
+            members,
+            diagnoses,
+            models=models,
             ndc=arguments.ndc,
             hcpcs=arguments.hcpcs,
             all_segments=arguments.all_segments,
@@ -84,6 +93,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             factors=arguments.factors,
             frailty=arguments.frailty,
         )
+    if found is not None and arguments.report is not None:
+        result.add_to_report("claims", score_claims.claims_report(found, result))
     result.write(
         arguments.out,
         columns=arguments.columns.split(",") if arguments.columns else None,
@@ -92,6 +103,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         report=arguments.report,
     )
     if not arguments.quiet:
+        for line in [] if found is None else claim_notes(found.claims.report):
+            print(f"note: {line}", file=sys.stderr)
         for line in _notes(result):
             print(f"note: {line}", file=sys.stderr)
         print(f"{_scored(result)} in {time.perf_counter() - start:.2f} s", file=sys.stderr)
@@ -108,8 +121,8 @@ def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPar
         check_output(arguments.report, endings=(".json",))
     inputs = (arguments.members, arguments.diagnoses, arguments.ndc, arguments.hcpcs, arguments.factors)
     check_replaces_no_input(
-        (arguments.out, arguments.contributions, arguments.averages, arguments.report),
-        [path for path in inputs if path is not None],
+        (arguments.out, arguments.contributions, arguments.averages, arguments.report, arguments.set_aside),
+        [path for path in (*inputs, *(arguments.claims or ()), arguments.cpt_list) if path is not None],
     )
     if arguments.all_segments and arguments.contributions:
         parser.error("--contributions belong to one segment: leave out --all-segments")

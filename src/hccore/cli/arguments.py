@@ -38,6 +38,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "exact_codes")
     add_flag(parser, "encoding")
     add_flag(parser, "assume")
+    add_flag(parser, "assume_blank")
 
 
 def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Model]:
@@ -55,10 +56,19 @@ def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser
 
 def assumed_columns(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
     """The columns and values of --assume."""
-    assumed: dict[str, object] = {}
-    for text in arguments.assume:
+    return _values_by_column("--assume", arguments.assume, parser)
+
+
+def assumed_blanks(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
+    """The columns and values of --assume-blank."""
+    return _values_by_column("--assume-blank", arguments.assume_blank, parser)
+
+
+def _values_by_column(flag: str, texts: list[str], parser: argparse.ArgumentParser) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            parser.error(f"--assume needs COLUMN=VALUE, not {text!r}")
-        assumed[name.strip()] = value.strip()
-    return assumed
+            parser.error(f"{flag} needs COLUMN=VALUE, not {text!r}")
+        values[name.strip()] = value.strip()
+    return values

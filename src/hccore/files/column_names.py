@@ -7,17 +7,15 @@ import difflib
 from hccore.base.errors import InputError
 from hccore.files.source import Source
 from hccore.tables.member_columns import COLUMNS
+from hccore.tables.member_headers import ALIASES as MEMBER_ALIASES
 
 ID_COLUMN = "member_id"
 ALIASES: dict[str, tuple[str, ...]] = {
-    ID_COLUMN: ("id", "person_id", "beneficiary_id", "bene_id", "mbi"),
-    "birth_date": ("dob", "date_of_birth"),
-    "segment": (),
+    **MEMBER_ALIASES,
     "service_date": ("diagnosis_service_date", "date_of_service", "dos"),
-    "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code"),
+    "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code", "normalized_code"),
     "ndc": ("ndc_code",),
     "hcpcs": ("hcpcs_code",),
-    **{name: column.aliases for name, column in COLUMNS.items()},
 }
 _KNOWN_NAMES = frozenset(
     name

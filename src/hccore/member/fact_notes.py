@@ -85,8 +85,6 @@ def _contradictions(
     """The columns that contradict a value. Other member columns count only if they would change the score."""
     for derivation in DERIVATIONS.get(name, ()):
         source = source_column(derivation.source)
-        if not has_value(source, row):
-            continue
         said = valid_code(source, row)
         if said is None or not derivation.contradicts(said, facts[name]):
             continue

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hccore.population.coded_columns import ALL_VALID, CodedColumn, ColumnCoder, look_up
 from hccore.population.problems import Bools
-from hccore.tables.derived_columns import Derivation, source_column
+from hccore.tables.derived_columns import SOURCE_COLUMNS, Derivation, source_column
 from hccore.tables.member_columns import Column, is_blank
 
 _BLANK = -1  # code of a blank until it is filled
@@ -31,7 +31,8 @@ class FilledRows(NamedTuple):
     assumed : Counter of label
         Number of rows that took the value of the option `assume_blank`.
     contradicted : Counter of source
-        Number of rows whose value another column contradicts.
+        Number of rows whose value one of `SOURCE_COLUMNS` contradicts. Contradictions between member columns are
+        counted by profile (`run_report`).
     unclear : dict of (source, problem) to bool[n]
         Rows that another column leaves unclear.
     needed : dict of source to bool[n]
@@ -80,7 +81,7 @@ def fill_blanks(
     filled = FilledRows({}, Counter(), Counter(), {}, {})
     blank = codes == _BLANK
     for derivation, source in sources:
-        if own is not None:
+        if own is not None and derivation.source in SOURCE_COLUMNS:
             filled.contradicted[derivation.source] = _contradictions(derivation, source, own, column)
         if blank.any():
             filled.needed[derivation.source] = blank

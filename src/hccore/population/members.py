@@ -401,7 +401,9 @@ class _ColumnChecks:
     def check_columns(self, plan: MemberPlan) -> None:
         """Check the member columns, and those that are given as several yes/no columns."""
         for name in dict.fromkeys([*plan.columns, *plan.derived]):
-            self._check_column(name, COLUMNS[name])
+            sources = ", ".join(one.source for one in plan.derived.get(name, ()))
+            shown = name if name in plan.columns else f"{name} (from {sources})"
+            self._check_column(name, COLUMNS[name], shown)
         for name in plan.sources:
             self._check_column(name, SOURCE_COLUMNS[name])
         self._check_unclear(plan)
@@ -412,9 +414,9 @@ class _ColumnChecks:
             self.problems.add(name, f"has both {' and '.join(indicators)} set", both_set)
             self._exclude(both_set)
 
-    def _check_column(self, name: str, column: Column) -> None:
+    def _check_column(self, name: str, column: Column, shown: str = "") -> None:
         coded = self._joined(name, codes=False)
-        add_invalid_values(self.problems, name, coded, _expected(column, coded))
+        add_invalid_values(self.problems, shown or name, coded, _expected(column, coded))
         if coded.blank_rows:
             self.blanks[name] = coded.blank_rows
         self._exclude(coded.invalid)
@@ -480,6 +482,6 @@ def _expected(column: Column, coded: CodedColumn) -> str:
     if column.blank_not_zero is None or not any(is_blank(value) for value in coded.invalid_values):
         return expected
     return (
-        f"{expected}; --assume-blank {column.name}={READ_AS_CMS} reads a blank as CMS's programs do: as not 0, so "
-        "disabled if under 65"
+        f"{expected}. The option --assume-blank {column.name}={READ_AS_CMS} reads a blank as CMS's programs do: "
+        "as not 0, so disabled if under 65"
     )

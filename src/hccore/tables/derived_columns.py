@@ -43,7 +43,7 @@ class Derivation(NamedTuple):
 
 
 _NEW, _CONTINUING, _INSTITUTIONAL = range(3)
-_OTHER_PLAN, _C_SNP, _D_SNP, _I_SNP = range(4)
+_OTHER_PLAN, _C_SNP, _D_SNP, _I_SNP, _NO_PLAN = range(5)
 _SOURCE_COLUMNS = [
     # The names and values of `enrollment_status`, `snp_type` and `medicare_status_code` are those of the Tuva
     # input layer (tables eligibility and cms_hcc).
@@ -70,7 +70,7 @@ _SOURCE_COLUMNS = [
             "nonsnp": _OTHER_PLAN,
             "non-snp": _OTHER_PLAN,
         },
-        blank=_OTHER_PLAN,
+        blank=_NO_PLAN,  # most members are in no special needs plan
     ),
     # CMS's Medicare status code: 10 aged, 11 aged with ESRD, 20 disabled, 21 disabled with ESRD, 31 ESRD only.
     Column(
@@ -95,7 +95,13 @@ DERIVATIONS: Mapping[str, tuple[Derivation, ...]] = MappingProxyType(
         "new_enrollee": (Derivation("enrollment_status", {_NEW: 1, _CONTINUING: 0, _INSTITUTIONAL: 0}),),
         # A new enrollee may be in an institution, so "new" says nothing about that.
         "institutional": (Derivation("enrollment_status", {_CONTINUING: 0, _INSTITUTIONAL: 1}),),
-        "c_snp": (Derivation("snp_type", {_OTHER_PLAN: 0, _C_SNP: 1, _D_SNP: 0, _I_SNP: 0}),),
+        "c_snp": (
+            Derivation(
+                "snp_type",
+                {_NO_PLAN: 0, _OTHER_PLAN: 0, _C_SNP: 1, _D_SNP: 0, _I_SNP: 0},
+                agrees={_OTHER_PLAN: (0,), _C_SNP: (1,), _D_SNP: (0,), _I_SNP: (0,)},
+            ),
+        ),
         # [U] The current entitlement stands in for the original one. The two may differ, because an aged member
         # may once have been disabled. So they never contradict each other.
         "orec": (Derivation("medicare_status_code", {10: 0, 11: 0, 20: 1, 21: 1, 31: 2}, agrees={}),),

@@ -19,6 +19,7 @@ from hccore.tables.member_columns import Column, is_blank
 
 _BLANK = -1  # code of a blank until it is filled
 _UNCLEAR = -2  # code of a blank that another column leaves unclear
+_NOT_ASKED = -3  # what another column says in rows that have a value
 
 
 class FilledRows(NamedTuple):
@@ -111,20 +112,24 @@ def _filled_from(
 ) -> tuple[NDArray[Any], Bools]:
     """Fill blanks from one source. Returns the codes, and the rows that are still blank."""
     said = look_up(_codes_said(derivation), source.codes)
-    if len(source.invalid):  # such rows are a problem of the source
-        said = np.where(source.invalid, np.int16(0), said)
-    counts = np.bincount((said[blank] - _UNCLEAR).astype(np.intp), minlength=-_UNCLEAR)[-_UNCLEAR:]
-    if len(source.invalid):
-        counts[:1] -= np.count_nonzero(blank & source.invalid)
-    if by_label := Counter({column.in_words(code): int(n) for code, n in enumerate(counts) if n}):
+    all_blank = bool(blank.all())
+    if not all_blank:
+        said = np.where(blank, said, np.int16(_NOT_ASKED))
+    counted = said if not len(source.invalid) else np.where(source.invalid, np.int16(_NOT_ASKED), said)
+    counts = {code: int(np.count_nonzero(counted == code)) for code in sorted({*derivation.codes.values()})}
+    if by_label := Counter({column.in_words(code): n for code, n in counts.items() if n}):
         filled.derived[derivation.source] = by_label
+    if len(source.invalid):  # such rows are a problem of the source
+        said = np.where(source.invalid & (said != _NOT_ASKED), np.int16(0), said)
     for said_code, problem in derivation.unclear.items():
-        rows = blank & (source.codes == said_code)
+        rows = (said == _UNCLEAR) & (source.codes == said_code)
         if rows.any():
             key = derivation.source, problem
             filled.unclear[key] = filled.unclear[key] | rows if key in filled.unclear else rows
-    said = np.where(said == _UNCLEAR, np.int16(0), said)
-    return np.where(blank, said, codes), blank & (said == _BLANK)
+    if derivation.unclear:
+        said = np.where(said == _UNCLEAR, np.int16(0), said)
+    filled_codes = said if all_blank else np.where(said == _NOT_ASKED, codes, said)
+    return filled_codes, said == _BLANK
 
 
 def _codes_said(derivation: Derivation) -> NDArray[np.int16]:

@@ -20,7 +20,7 @@ from hccore.member.facts import (
 from hccore.member.reference import coefficient_of, member_variables
 from hccore.tables.derived_columns import DERIVATIONS, source_column
 from hccore.tables.member_columns import COLUMNS
-from hccore.tables.member_headers import is_member_column, similar_columns
+from hccore.tables.member_headers import is_member_column, shown_header, similar_columns
 from hccore.tables.schema import ModelTables
 
 
@@ -68,13 +68,13 @@ def notes_on_facts(
 
 def ignored_columns(columns: Iterable[str]) -> tuple[str, ...]:
     """The columns of a member without a known name."""
-    return tuple(str(name) for name in columns if not is_member_column(name))
+    return tuple(shown_header(name) for name in columns if not is_member_column(name))
 
 
 def notes_on_columns(columns: Iterable[str]) -> list[str]:
     """The ignored columns of a member that may be misspelled."""
     return [
-        f"column {header} is no name that hccore knows, so it is ignored; did you mean {known}?"
+        f"column {shown_header(header)} is no name that hccore knows, so it is ignored; did you mean {known}?"
         for header, known in similar_columns(columns).items()
     ]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import InvalidOperation
@@ -18,11 +17,11 @@ from hccore.population.coded_columns import ColumnCoder
 from hccore.population.derived_values import blank_coder
 from hccore.population.member_dates import DateCoder
 from hccore.population.member_table import Day, UnreadColumns, age_on_day
-from hccore.population.problems import MAX_SHOWN_DIGITS, expected_values
+from hccore.population.problems import expected_values
 from hccore.population.profiles import chooses_segments, columns_of
 from hccore.tables.derived_columns import DERIVATIONS, SOURCE_COLUMNS, Derivation, source_column
 from hccore.tables.member_columns import COLUMNS, YES_NO, Column, blank_codes, check_known
-from hccore.tables.member_headers import is_member_column, similar_columns
+from hccore.tables.member_headers import is_member_column, shown_header, similar_columns
 from hccore.tables.schema import ModelTables, conditions_in_run
 
 _HINTS = {
@@ -308,16 +307,10 @@ def unread_columns(source: Source, plan: MemberPlan) -> UnreadColumns:
     ignored = [header for header in unread if not is_member_column(header)]
     similar = similar_columns(source.schema.names) if ignored else {}
     return UnreadColumns(
-        tuple(map(_shown_header, ignored)),
-        {_shown_header(header): known for header, known in similar.items() if header in ignored},
+        tuple(map(shown_header, ignored)),
+        {shown_header(header): known for header, known in similar.items() if header in ignored},
         tuple(header for header in unread if is_member_column(header)),
     )
-
-
-def _shown_header(header: str) -> str:
-    """A header as the run report shows it. In a damaged file a header may hold data of a member."""
-    digits = sum(map(str.isdigit, header))
-    return header if digits <= MAX_SHOWN_DIGITS else re.sub(r"\d", "9", header)
 
 
 def yes_no_column(name: str) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
@@ -26,6 +27,7 @@ for _name, _aliases in ALIASES.items():
         _COLUMNS_OF.setdefault(_header, set()).add(_name)
 _OTHER_PLANS = frozenset(SOURCE_COLUMNS["snp_type"].spellings)  # a column isnp is no misspelled csnp
 _SIMILARITY = 0.75  # of 1: "oerc" is as close to "orec" as this
+_MAX_DIGITS = 4  # of a header that is shown as it is; longer numbers may be an id or a date
 _MAX_COMPARED = 200  # unknown headers
 
 
@@ -59,6 +61,12 @@ def similar_columns(headers: Iterable[str]) -> dict[str, str]:
         if close and _key(header) not in _OTHER_PLANS:
             found[header] = close[0]
     return found
+
+
+def shown_header(header: object) -> str:
+    """A header as reports and explanations show it. In a damaged file a header may hold data of a member."""
+    text = str(header)
+    return text if sum(map(str.isdigit, text)) <= _MAX_DIGITS else re.sub(r"\d", "9", text)
 
 
 def _key(header: str) -> str:

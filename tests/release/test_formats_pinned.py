@@ -476,10 +476,6 @@ members / blanks
 members / assumed_blanks
 members / derived
 members / contradictions
-members / contradictions / medicaid
-members / contradictions / medicaid / dual_status
-members / contradictions / new_enrollee_medicaid
-members / contradictions / new_enrollee_medicaid / dual_status
 members / problems
 members / counted
 members / by_segment

@@ -32,6 +32,7 @@ INPUTS = [
     ("--exact-codes", "StoreTrue", "exact_codes", None, False, False, {}),
     ("--encoding", "Store", "encoding", "NAME", "utf-8", False, {}),
     ("--assume", "Append", "assume", "COLUMN=VALUE", [], False, {}),
+    ("--assume-blank", "Append", "assume_blank", "COLUMN=VALUE", [], False, {}),
 ]
 OPTIONS = {
     "hccore": [

@@ -48,6 +48,7 @@ def add_inputs(parser: argparse.ArgumentParser, *, optional: bool = False) -> No
     add_flag(parser, "exact_codes")
     add_flag(parser, "encoding")
     add_flag(parser, "assume")
+    add_flag(parser, "assume_blank")
 
 
 def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Model]:
@@ -66,6 +67,11 @@ def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser
 def assumed_columns(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
     """The columns and values of --assume."""
     return dict(pairs_of(arguments.assume, "--assume", "COLUMN=VALUE", parser))
+
+
+def assumed_blanks(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
+    """The columns and values of --assume-blank."""
+    return dict(pairs_of(arguments.assume_blank, "--assume-blank", "COLUMN=VALUE", parser))
 
 
 def pairs_of(texts: Sequence[str], flag: str, shape: str, parser: argparse.ArgumentParser) -> dict[str, str]:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from hccore.base.counted import counted
 from hccore.cli import score_claims
-from hccore.cli.arguments import Commands, add_inputs, assumed_columns, chosen_models, new_command
+from hccore.cli.arguments import (
+    Commands,
+    add_inputs,
+    assumed_blanks,
+    assumed_columns,
+    chosen_models,
+    new_command,
+)
 from hccore.cli.claim_arguments import claim_notes
 from hccore.population.options import add_flag
 
@@ -88,6 +95,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             exact_codes=arguments.exact_codes,
             encoding=arguments.encoding,
             assume=assumed_columns(arguments, parser),
+            assume_blank=assumed_blanks(arguments, parser),
             progress=progress.update,
             program=arguments.program,
             factors=arguments.factors,
@@ -188,6 +196,11 @@ def _notes(result: Result) -> list[str]:
     report = result.report
     members = report["members"]
     lines = [f"column {name}: {value}" for name, value in members["assumed"].items()]
+    lines += _filled_notes(members)
+    lines += [
+        f"column {header} is no name that hccore knows, so it is ignored. Did you mean {known}?"
+        for header, known in report["member_columns"]["similar"].items()
+    ]
     what = "member-month" if result.has_months else "member"
     lines += [
         f"{item['rows']:,} {what}{'s' if item['rows'] > 1 else ''} not scored: {item['column']} {item['problem']}"
@@ -203,6 +216,24 @@ def _notes(result: Result) -> list[str]:
     for name, counts in report["codes"].items():
         lines += _code_notes(name, counts)
     return lines + _payment_notes(report.get("payment", {}))
+
+
+def _filled_notes(members: dict[str, Any]) -> list[str]:
+    """How blanks of member columns were filled, and which columns contradict each other."""
+    lines = []
+    for name, by_source in members["derived"].items():
+        for source, counts in by_source.items():
+            listed = ", ".join(f"{value} ({rows:,})" for value, rows in counts.items())
+            lines.append(f"column {name}: where it has no value, the value follows from {source}: {listed}")
+    for name, counts in members["assumed_blanks"].items():
+        listed = ", ".join(f"{value} ({rows:,})" for value, rows in counts.items())
+        lines.append(f"column {name}: blanks are read as requested: {listed}")
+    for name, by_source in members["contradictions"].items():
+        lines += [
+            f"column {name}: in {rows:,} row{'s' if rows > 1 else ''} {source} contradicts it, and {name} counts"
+            for source, rows in by_source.items()
+        ]
+    return lines
 
 
 def _code_notes(name: str, counts: dict[str, int]) -> list[str]:

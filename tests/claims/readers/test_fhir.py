@@ -13,7 +13,7 @@ import pytest
 
 from hccore.base.errors import InputError
 from hccore.claims.lines import ENROLLMENT, LINES
-from hccore.claims.readers import ReadContext, fhir
+from hccore.claims.readers import ReadContext, fhir, fhir_files, fhir_workers
 from hccore.claims.readers.file_bytes import first_bytes
 from hccore.claims.set_aside import BadRecord, SetAside
 from tests.support_claims import Claim, Line
@@ -530,3 +530,31 @@ def test_batches_have_the_schema_also_without_diagnoses(tmp_path: Path) -> None:
     (batch,) = fhir.read([path], ReadContext())
     assert pa.Table.from_batches([batch]).schema == LINES
     assert batch.column("diagnoses").to_pylist() == [[]]
+
+
+def test_processes_give_the_rows_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fhir_files, "MIN_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(fhir_files, "CHUNK_BYTES", 3000)
+    monkeypatch.setattr(fhir_files, "_BLOCK_BYTES", 5000)
+    claims = [
+        Claim("M1", f"C{number}", "professional", DAY, DAY, (("E119", "other"),)) for number in range(40)
+    ]
+    path = write_fhir(tmp_path / "eob.ndjson", claims)
+    data = path.read_bytes().replace(b'"C7"', b'"C7').replace(b'"id": "C9", ', b"")
+    path.write_bytes(data + b"\n\n" + b'{"resourceType": "Patient", "id": "M1"}')
+    found = {}
+    for processes in (1, 2):
+        context = ReadContext(options={"processes": processes})
+        found[processes] = (*read(path, context=context), context.set_aside.counts, context.set_aside.notices)
+    assert found[1] == found[2]
+    assert len(found[1][0]) == 39
+    with pytest.raises(InputError, match="resource 8 cannot be used"):
+        read(path, context=ReadContext(SetAside(strict=True), options={"processes": 2}))
+
+
+def test_process_that_ends_early_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fhir_files, "MIN_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(fhir_workers, "_COMMAND", "raise SystemExit(3)")
+    path = write_fhir(tmp_path / "eob.ndjson", [OFFICE_VISIT])
+    with pytest.raises(InputError, match="ended early"):
+        read(path, context=ReadContext(options={"processes": 2}))

@@ -16,6 +16,12 @@ from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables
 
 GOLDEN = Path(__file__).parent / "golden"
+PYARROW = int(pa.__version__.split(".")[0])  # the major version
+
+
+def is_writable(kind: pa.DataType) -> bool:
+    """Whether pyarrow can write this type to Parquet. It can write text views from release 21 on."""
+    return PYARROW >= 21 or not pa.types.is_string_view(kind)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ import pytest
 import hccore
 from hccore.base.errors import InputError
 from hccore.files import thrift
+from tests.support import PYARROW
 
 MODEL = hccore.load_model("cms_hcc_v28", 2026)
 TEXT = pa.string()
@@ -130,6 +131,8 @@ def test_damaged_footers_are_refused(tmp_path: Path, change: Any, kind: pa.DataT
     path = tmp_path / "d.parquet"
     pq.write_table(diagnoses(kind), path)
     rewrite_footer(path, change)
+    if change is set_size_statistics and PYARROW < 19:
+        pytest.skip("this pyarrow does not read size statistics")
     message = scores(path, pa.types.is_integer(kind))
     assert isinstance(message, str)
     assert "d.parquet cannot be read" in message

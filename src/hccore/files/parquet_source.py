@@ -36,7 +36,7 @@ CODE_BATCH_ROWS = 1 << 18  # few enough rows for their arrays to stay in the pro
 _MAX_GROUPS_TO_SPLIT = 4  # with so few row groups, one thread might get most of the work
 # A column with fewer bytes per value is stored mostly as a dictionary: the rows of a member are adjacent.
 _MAX_DICTIONARY_BYTES_PER_VALUE = 6
-_HAS_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20  # ParquetFile takes the argument `binary_type`
+_HAS_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 21  # ParquetFile takes the argument `binary_type`
 _BUFFER_BYTES = 1 << 23  # that pyarrow reads at once, so that it never holds a whole column chunk
 _LENGTH_BYTES = 4  # before each text of a dictionary page
 

@@ -65,7 +65,8 @@ def enrollment_batch(cells: CellColumns, source: str, source_row: pa.Array) -> p
     yearly = [row for row in layout_table("rif/beneficiaries") if row["form"] != "month"]
     found = convert(cells, yearly)
     cells.mark("no_member_id", ~numpy_values(found["member_id"].is_valid()).astype(np.bool_))
-    year = numpy_values(found.pop("year"), 0)
+    # `beneficiary_history` has no year of its own: its rows hold for all times.
+    year = numpy_values(found.pop("year"), 0) if "year" in found else np.zeros(cells.rows, np.int64)
     cells.mark("impossible_date", (year != 0) & ((year < _FIRST_YEAR) | (year > _LAST_YEAR)))
     year = np.where((year < _FIRST_YEAR) | (year > _LAST_YEAR), 0, year)
     monthly = {

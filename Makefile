@@ -6,12 +6,13 @@ VENV   ?= .venv
 ARGS   ?=
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint bench bench-short clean
+.PHONY: help demo test fuzz lint bench bench-short clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo         install into $(VENV) and score the sample population"
 	@echo "make test         run the tests"
+	@echo "make fuzz         feed damaged files for 5 minutes; ARGS=\"--minutes 60\", ARGS=\"--replay .fuzz/CASE\""
 	@echo "make lint         ruff, mypy and the layers of the packages"
 	@echo "make bench        measure, and write benchmarks/results.md and results.json"
 	@echo "make bench-short  the same on 20,000 members; fails only on a wrong answer"
@@ -22,6 +23,9 @@ demo: $(VENV)/.base
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -8,13 +8,14 @@ ARGS   ?=
 BIN    := $(VENV)/bin
 LOWEST := $(VENV)-lowest
 
-.PHONY: help demo test test-lowest lint bench bench-short clean
+.PHONY: help demo test test-lowest fuzz lint bench bench-short clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo         install into $(VENV) and score the sample population"
 	@echo "make test         run the tests"
 	@echo "make test-lowest  run the tests, without the slow ones, with the lowest versions that pyproject.toml allows"
+	@echo "make fuzz         feed damaged files for 5 minutes; ARGS=\"--minutes 60\", ARGS=\"--replay .fuzz/CASE\""
 	@echo "make lint         ruff, mypy and the layers of the packages"
 	@echo "make bench        measure, and write benchmarks/results.md and results.json"
 	@echo "make bench-short  the same on 20,000 members; fails only on a wrong answer"
@@ -28,6 +29,9 @@ test: $(VENV)/.test
 
 test-lowest: $(LOWEST)/.lowest
 	$(LOWEST)/bin/python -m pytest -m "not slow" $(ARGS)
+
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -215,6 +215,8 @@ def test_pages_with_fewer_rows_than_are_looked_up_are_refused():
             False,
             False,
             row,
+            0,
+            5,
             np.zeros(0, np.int32),
             body,
             starts,

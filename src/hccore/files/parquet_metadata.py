@@ -73,6 +73,8 @@ class Footer:
         The same footer, for pyarrow's readers.
     rows : list of int
         Number of rows of each row group.
+    checked_pages : set of (int, str)
+        Row groups and columns whose page headers have been checked (see `page_sizes`).
 
     Raises
     ------
@@ -84,6 +86,7 @@ class Footer:
         import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
         self.path = path
+        self.checked_pages: set[tuple[int, str]] = set()
         self.metadata = parquet.read_metadata(path)
         schema = self.metadata.schema
         self._numbers = {schema.column(number).path: number for number in range(len(schema))}

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from hccore.base.errors import InputError
 from hccore.files.damage import DamagedFileError
+from hccore.files.page_sizes import check_page_sizes
 from hccore.files.parquet_metadata import DELTA_ENCODINGS, ChunkMetadata, Footer
 from hccore.files.parquet_pages import Pages, read_pages, supported_chunk
 from hccore.files.source import (
@@ -188,6 +189,7 @@ class RowGroup(NamedTuple):
         """
         import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
+        check_page_sizes(self.footer, self.number, names)
         # No memory map: a file that another program shortens meanwhile would end the process.
         file = parquet.ParquetFile(
             self.path,
@@ -281,7 +283,9 @@ class _CodeReader:
         def decode() -> pa.Array:
             return self._next(self._decode(self.ids, number), number)
 
-        return LazyIds(pages, number * self.batch_rows, self.dictionary_members, decode)
+        first = number * self.batch_rows
+        stop = min(first + self.batch_rows, self.group.rows)
+        return LazyIds(pages, first, stop, self.dictionary_members, decode)
 
     def _decode(self, name: str, first_batch: int) -> Iterator[pa.Array]:
         """Decode a column with pyarrow, batch by batch, from a batch on."""

@@ -98,8 +98,8 @@ class LazyIds(NamedTuple):
     ----------
     pages : Pages
         The pages of the whole column chunk.
-    first_row : int
-        The row of the chunk at which the batch begins.
+    first_row, stop_row : int
+        The rows of the chunk at which the batch begins and ends.
     cache : dict
         Shared by all batches of a chunk. `MemberIndex` keeps the member rows of the chunk's dictionary in it.
     decode : function that returns a pyarrow.Array
@@ -108,6 +108,7 @@ class LazyIds(NamedTuple):
 
     pages: Pages
     first_row: int
+    stop_row: int
     cache: dict[str, Any]
     decode: Callable[[], pa.Array]
 

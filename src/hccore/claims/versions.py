@@ -14,7 +14,8 @@ Rules, in plain words:
 - Records with a chain and without `replaces` are decided by the chain: the latest effective date, then the largest
   claim id; if that one is a void, nothing of the chain remains (CCLF Information Packet 5.3).
 - `final_action` False is not final. Records with `final_action` True are not compared with others of their chain.
-- A void, replacement or deletion that names no record present is held. A void alone in its chain is held too.
+- A void, replacement or deletion that names no record present is held, unless it is a replacement that the source
+  calls final (`final_action` True). A void alone in its chain is held too.
 Source: `hcc_mappings/eligibility/README.md`, section "Versions".
 """
 
@@ -258,7 +259,12 @@ def _states_of_family(member: _Member, family: list[int], hold_replacements: boo
     states[final] = ""
     if _is_voided(member, family, final):
         states[final] = "voided"
-    elif hold_replacements and final in targets and not targets[final]:
+    elif (
+        hold_replacements
+        and final in targets
+        and not targets[final]
+        and records[final].final_action is not True  # the source itself says that nothing later replaces it
+    ):
         states[final] = "held"
     return states
 

@@ -78,7 +78,9 @@ def random_claim(chance: random.Random, claim_id: str) -> Claim:
         thru_date=last,
         diagnoses=diagnoses,
         lines=lines,
-        bill_type="" if professional else chance.choice(("11", "13", "13", "85", "71", "14", "21", "32", "87")),
+        bill_type=""
+        if professional
+        else chance.choice(("11", "13", "13", "85", "71", "14", "21", "32", "87")),
         effective_date=last + 10 * DAY,
     )
 

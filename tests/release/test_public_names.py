@@ -108,6 +108,7 @@ MEMBERS: dict[str, tuple[type, dict[str, str]]] = {
     "Result": (
         Result,
         {
+            "add_to_report": "method",
             "average_batches": "method",
             "averages": "value",
             "blocks": "method",

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from hccore.model import Model
 
 _PAIR = ["member_id", "icd10"]
+_PAIR_TYPES = pa.schema(
+    [(name, pa.string()) for name in _PAIR]
+)  # eligible diagnoses may be dictionary arrays
 MEMBERS = pa.schema(
     [
         ("member_id", pa.string()),
@@ -57,7 +60,7 @@ def lost_and_gained(counted: pa.Table, counted_other: pa.Table) -> tuple[pa.Tabl
         Distinct pairs of `member_id` and `icd10`, sorted: in `counted_other` only, and in `counted` only.
     """
     pairs, pairs_other = (
-        table.select(_PAIR).group_by(_PAIR, use_threads=False).aggregate([])
+        table.select(_PAIR).cast(_PAIR_TYPES).group_by(_PAIR, use_threads=False).aggregate([])
         for table in (counted, counted_other)
     )
     lost = pairs_other.join(pairs, _PAIR, join_type="left anti")

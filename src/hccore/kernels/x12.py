@@ -197,6 +197,7 @@ def read_level(work: Any, first: int, stop: int, number: int) -> bool:
         return False
     level = code(work, 3)
     state[col.PATIENT + 1] = 0
+    state[col.PATIENT_LEVEL] = level == N23
     if level == N20:
         state[col.TAXONOMY + 1] = state[col.BILLING + 1] = state[col.SUBSCRIBER + 1] = 0
     elif level != N23:

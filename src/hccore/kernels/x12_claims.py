@@ -112,6 +112,8 @@ def open_claim(work: Any, at: int, position: int) -> bool:
     claim[col.C_EFFECTIVE] = state[col.EFFECTIVE]
     for place in (col.C_FROM, col.C_THRU, col.C_ADMISSION, col.C_STATEMENT_FROM, col.C_SERVICE_FROM):
         claim[place] = col.MISSING
+    if state[col.PATIENT_LEVEL] == 1 and member == col.SUBSCRIBER:
+        state[col.NO_OWN_ID] += 1
     claim[col.C_FIRST_LINE] = state[col.LINES]
     claim[col.C_FIRST_DIAGNOSIS] = state[col.DIAGNOSES]
     return True

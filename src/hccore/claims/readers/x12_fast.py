@@ -16,7 +16,7 @@ import pyarrow as pa
 from hccore import kernels
 from hccore.base.dates import EPOCH
 from hccore.claims.readers.x12_batches import make_batch
-from hccore.claims.readers.x12_claims import NO_LX, NO_TARGET, OTHER_GUIDE, kind_of_guide
+from hccore.claims.readers.x12_claims import NO_LX, NO_OWN_ID, NO_TARGET, OTHER_GUIDE, kind_of_guide
 from hccore.claims.readers.x12_envelope import BLANK, Delimiters, Piece
 from hccore.claims.readers.x12_segments import SegmentReader
 from hccore.kernels import x12_columns as col
@@ -30,7 +30,12 @@ MAX_BLOCK_BYTES = (
 _TAIL_BYTES = 1 << 16  # room after the bytes of the file for texts that the plain reader knows
 _KINDS = {"": col.NO_KIND, "professional": col.PROFESSIONAL, "institutional": col.INSTITUTIONAL}
 _GUIDES = {number: kind for kind, number in _KINDS.items()}
-_NOTICES = {col.NO_LX: NO_LX, col.NO_TARGET: NO_TARGET, col.OTHER_GUIDE: OTHER_GUIDE}
+_NOTICES = {
+    col.NO_LX: NO_LX,
+    col.NO_TARGET: NO_TARGET,
+    col.NO_OWN_ID: NO_OWN_ID,
+    col.OTHER_GUIDE: OTHER_GUIDE,
+}
 
 
 class FastReader:

@@ -8,6 +8,7 @@ codes and code systems mean is in `hcc_mappings/layouts/fhir`. The choices that 
   name either. The chain is the claim group of Blue Button within one claim type.
 - `status` cancelled and entered-in-error void the claim itself. Drafts, and claims whose `outcome` is queued or
   error, are not final. `outcome` partial is final. A claim that another one replaced is not final.
+- A claim whose frequency code is 8 voids itself if neither `related` nor a claim group says what it voids.
 - The same id again with a later `meta.lastUpdated` is a later version.
 - Dates: `billablePeriod`; if it is absent, the first and last date of the items.
 - A diagnosis, service or modifier without a code of a known system is not read, and counted in a notice.

@@ -14,6 +14,7 @@ import contextlib
 import gc
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections import deque
@@ -164,6 +165,7 @@ def work(
         `fhir.rows_of_block`.
     """
     gc.disable()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between the answers
     jobs = sys.stdin.buffer

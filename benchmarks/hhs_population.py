@@ -26,7 +26,9 @@ from benchmarks.population import (
     draw_counts,
     draw_rows,
     member_ids,
+    member_table,
     text_array,
+    write_csv,
     write_population,
 )
 from hccore.tables.loading import load_tables
@@ -164,13 +166,102 @@ def write_hhs_population(population: HhsPopulation, out: Path, *, ids: str = "st
     return paths
 
 
+# ----------------------------------------------------------------- the small sample
+
+# Number of members in data_samples/hhs by group. Adults are grouped by metal level.
+SAMPLE = {
+    "infant": 12,
+    "child": 38,
+    "platinum": 12,
+    "gold": 26,
+    "silver": 70,
+    "bronze": 34,
+    "catastrophic": 8,
+}
+# Newborns have a code for their birth, which draws no category alone, or one for prematurity.
+BIRTH_CODES = ["Z3800", "Z3800", "Z3801", "P0718", "P0737", "P0730"]
+
+
+def write_hhs_sample(out: Path, seed: int = SEED) -> None:
+    """Write the small CSV population of `data_samples/hhs`: members, diagnoses, ndc and hcpcs."""
+    population = make_hhs_population(20_000, seed=seed, made_up=0)
+    facts = population.members
+    metal = np.array(list(METALS))[facts["metal"]]
+    group = np.select([facts["age"] < 2, facts["age"] < 21], ["infant", "child"], metal)
+    chosen = np.sort(np.concatenate([np.flatnonzero(group == name)[:n] for name, n in SAMPLE.items()]))
+    ids = {int(member): f"H{number:04d}" for number, member in enumerate(chosen, 1)}
+    table = member_table(population, member_ids(len(population), "string", seed))
+    people = table.take(pa.array(chosen)).drop_columns("age_last").to_pylist()
+    for person, name in zip(people, ids.values(), strict=True):
+        person["member_id"] = name
+
+    rng = np.random.default_rng([seed, 11])
+    out.mkdir(parents=True, exist_ok=True)
+    write_csv(out / "members.csv", list(people[0]), [list(person.values()) for person in people])
+    lines = _sample_diagnoses(population, ids, rng)
+    lines += [
+        [person["member_id"], str(rng.choice(BIRTH_CODES)), person["birth_date"]]
+        for person in people
+        if person["birth_date"].year == population.year
+    ]
+    unknown = ["E11.9", f"{population.year}-04-11"]
+    _write_shuffled(out / "diagnoses.csv", ["icd10", "service_date"], lines, unknown, rng)
+    for system, drugs in population.drugs.items():
+        rows = np.flatnonzero(np.isin(drugs.member, chosen))
+        lines = [[ids[int(drugs.member[row])], drugs.codes[drugs.code[row]]] for row in rows]
+        _write_shuffled(out / f"{system}.csv", [system], lines, [drugs.codes[0]], rng)
+
+
+def _sample_diagnoses(
+    population: HhsPopulation, ids: dict[int, str], rng: np.random.Generator
+) -> list[list[Any]]:
+    """The diagnosis rows of some members. One in a hundred is of the year before, which does not count.
+
+    Conditions are drawn as for adults, so that children have fewer payment codes here, and infants very few.
+    """
+    rows, age = population.rows, population.members["age"]
+    left_out = np.select([age < 2, age < 21], [0.9, 0.6], 0.0)  # share of the payment codes
+    first = np.datetime64(f"{population.year}-01-01", "D")
+    lines: list[list[Any]] = []
+    for row in np.flatnonzero(np.isin(rows.member, list(ids))):
+        member = int(rows.member[row])
+        code = population.book.codes[rows.code[row]]
+        if rows.code[row] < population.book.paying and rng.random() < left_out[member]:
+            continue
+        if rng.random() < 0.3 and len(code) > 3:
+            code = f"{code[:3]}.{code[3:]}"
+        day = first + rows.claim_day[rows.claim[row]]
+        if rng.random() < 0.01:
+            day -= 365
+        lines.append([ids[member], code, max(day, population.members["birth_date"][member])])
+    return lines
+
+
+def _write_shuffled(
+    path: Path, columns: list[str], lines: list[list[Any]], unknown: list[str], rng: np.random.Generator
+) -> None:
+    """Write rows in random order, a few of them twice, and one (`unknown`) of a member who does not exist."""
+    again = [lines[row] for row in rng.integers(0, len(lines), 6)]
+    every = [*lines, *again, ["H9999", *unknown]]
+    write_csv(path, ["member_id", *columns], [every[row] for row in rng.permutation(len(every))])
+
+
+# ------------------------------------------------------------------- command line
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.hhs_population", description=__doc__)
     parser.add_argument("--members", type=int, default=100_000)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the four Parquet files")
+    parser.add_argument("--out", type=Path, help="folder for the four Parquet files")
+    parser.add_argument("--sample", type=Path, help="write the small CSV sample into this folder instead")
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--year", type=int, default=YEAR)
     args = parser.parse_args(argv)
+    if args.sample:
+        write_hhs_sample(args.sample, args.seed)
+        return 0
+    if not args.out:
+        parser.error("--out or --sample is needed")
     population = make_hhs_population(args.members, seed=args.seed, year=args.year)
     write_hhs_population(population, args.out)
     drugs = ", ".join(f"{len(rows.member):,} {name} rows" for name, rows in population.drugs.items())

@@ -523,7 +523,7 @@ def write_sample(out: Path, seed: int = SEED) -> None:
     people = table.select(names).take(pa.array(chosen)).to_pylist()
     for person, name in zip(people, ids.values(), strict=True):
         person["member_id"] = name
-    _write_csv(out / "members.csv", names, [list(person.values()) for person in people])
+    write_csv(out / "members.csv", names, [list(person.values()) for person in people])
 
     rng = np.random.default_rng([seed, 6])
     rows = population.rows
@@ -537,13 +537,14 @@ def write_sample(out: Path, seed: int = SEED) -> None:
     lines += [lines[row] for row in rng.integers(0, len(lines), 12)]  # repeated rows
     lines.append(["S9999", "E11.9", first + 100])  # unknown member
     shuffled = [lines[row] for row in rng.permutation(len(lines))]
-    _write_csv(out / "diagnoses.csv", ["member_id", "icd10", "service_date"], shuffled)
+    write_csv(out / "diagnoses.csv", ["member_id", "icd10", "service_date"], shuffled)
 
 
 UNUSED_IN_SAMPLE = ("low_income", "esrd_status", "months_since_graft")
 
 
-def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
+def write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> None:
+    """Write a CSV file."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -53,6 +53,9 @@ def facts_of_row(tables: ModelTables, row: Mapping[str, object]) -> dict[str, in
             facts[name] = sum(code for flag, code in column.yes_no_columns.items() if str(given[flag]) == "1")
         elif column.default is not None:
             facts[name] = column.default
+    for name in ("medicaid", "new_enrollee_medicaid"):
+        if "dual_status" in facts and not {name, *COLUMNS[name].aliases} & set(given):
+            facts[name] = int(facts["dual_status"] > 0)
     born = next((given[key] for key in ("birth_date", "dob") if key in given), None)
     if born is not None and tables.age_as_of is not None:
         days = parse_date(born)

@@ -33,6 +33,7 @@ def make_model(random: Random, root: Path) -> tuple[Model, list[str]]:
     kinds = {"K1": "flag", **dict.fromkeys(FLAGS, "flag"), **ALONE}
     kinds |= {name: random.choice(["category", "category", "drug"]) for name in categories} | SCORED
     edges = [(a, b) for a in near for b in near if near.index(a) < near.index(b) and random.random() < 0.3]
+    random.shuffle(edges)  # the order of rows of hierarchy.csv does not matter
     triples = [f"{a} {b} {c}" for a, b in edges for x, c in edges if x == b and (a, c) not in edges]
     codes = {f"A{n:02d}": random.sample(near, random.choice([1, 1, 2])) for n in range(12)}
     codes["B00"] = ["K1"]
@@ -42,8 +43,8 @@ def make_model(random: Random, root: Path) -> tuple[Model, list[str]]:
 
     def rule(stage: str) -> str:
         names = [*FLAGS, "D1", "D2"] if stage == "member" else terms
-        target = random.choice([None, *(["T1", "T2"] if stage == "member" else SCORED)])
-        clears = [] if stage == "member" else some(random, [*near, *SCORED, *groups], 2)
+        target = random.choice([None, *(["T1", "T2"] if stage == "member" else [*SCORED, *near[:2]])])
+        clears = [] if stage == "member" else some(random, [*near, "K1", *SCORED, *groups], 2)
         if target is None and not clears:
             target = "T1" if stage == "member" else "I1"
         count_of = some(random, names, 5) if random.random() < 0.4 else []

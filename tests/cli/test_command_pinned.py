@@ -32,6 +32,7 @@ INPUTS = [
     ("--exact-codes", "StoreTrue", "exact_codes", None, False, False, {}),
     ("--encoding", "Store", "encoding", "NAME", "utf-8", False, {}),
     ("--assume", "Append", "assume", "COLUMN=VALUE", [], False, {}),
+    ("--assume-blank", "Append", "assume_blank", "COLUMN=VALUE", [], False, {}),
 ]
 OPTIONS = {
     "hccore": [
@@ -90,7 +91,10 @@ OPTIONS = {
         ("--full", "StoreTrue", "full", None, False, False, {}),
         ("--csv", "Store", "csv", "FILE", None, False, {}),
     ],
-    "hccore demo": [HELP],
+    "hccore demo": [
+        HELP,
+        ("--model", "Store", "model", None, "cms_hcc_v28", False, {"choices": ["cms_hcc_v28", "hhs_hcc"]}),
+    ],
     "hccore warmup": [HELP],
 }
 

@@ -271,7 +271,13 @@ def test_a_first_line_without_column_names_is_not_quoted(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [("MXQ0001", "AAA9999"), ("1931-01", "9999-99"), ("E11.22", "A99.99"), ("QMB 3", "QMB 3")],
+    [
+        ("MXQ0001", "AAA9999"),
+        ("1931-01", "9999-99"),
+        ("E11.22", "A99.99"),
+        ("QMB 3", "QMB 3"),
+        ("Smith", "AAAAA"),
+    ],
 )
 def test_an_id_or_a_date_in_a_wrong_column_is_shown_by_its_shape(value: str, shown: str, tmp_path: Path):
     (tmp_path / "m.csv").write_bytes(MEMBERS.replace(b",M,", f",{value},".encode()))

@@ -384,10 +384,10 @@ def test_a_given_segment_needs_no_facts_to_choose_one() -> None:
 @pytest.mark.parametrize(
     ("codes", "words"),
     [
-        (["B9735"], r"needs the service date of every diagnosis: .* \('B9735', '2026-03-31'\)"),
-        ([("B9735", "2026-02-30")], "service date of B9735 is not a valid date"),
+        (["B9735"], r"needs the service date of every diagnosis: .* \('E119', '2026-03-31'\)"),
+        ([("B9735", "2026-02-30")], "service date of a diagnosis is not a valid date"),
         ([("B9735", "2026-01-01", 1)], "a code, or a pair"),
-        ("B9735", r"codes must be a list, such as \['B9735'\]"),
+        ("B9735", r'codes must be a list, such as \["E119"\]'),
     ],
 )
 def test_rejected_codes(codes: Any, words: str) -> None:
@@ -407,7 +407,7 @@ def test_rejected_facts() -> None:
         (AGED | {"sex": "X"}, "sex 'X' is not valid; expected one of"),
         ({**AGED, "birth_date": "soon"}, "birth_date is not a valid date"),
         ({**AGED, "birth_date": "2027-01-01"}, "impossible age"),
-        (AGED | {"segment": "NOWHERE"}, "segment 'NOWHERE' is unknown; expected one of COMMUNITY_NA"),
+        (AGED | {"segment": "NOWHERE"}, "segment 'AAAAAAA' is unknown; expected one of COMMUNITY_NA"),
     ):
         for call in (model.explain, model.score_one):
             with pytest.raises(InputError, match=words):

@@ -220,7 +220,7 @@ def test_months_are_returned_as_given(months: list[object]) -> None:
         ),
         (
             [{"month": "2026-01"}, {"month": "soon"}],
-            r"month: 1 row has an invalid month \(first at row 2\): 'soon' \(1\)\. Expected YYYY-MM",
+            r"month: 1 row has an invalid month \(first at row 2\): 'AAAA' \(1\)\. Expected YYYY-MM",
         ),
         ([{"month": "2026-01"}, {"month": "2"}], "month: 1 row has no year, although other rows have one"),
         ([{"month": "2026-01"}, {"month": "2025-12"}], "month: 1 row is not in 2026"),

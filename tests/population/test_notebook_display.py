@@ -75,7 +75,7 @@ def test_scores_that_were_read_are_shown(frame: Callable[[pa.Table], object]) ->
 
 def test_a_result_is_shown_with_months_all_segments_or_nobody_scored() -> None:
     months = members("A", "A").append_column("month", pa.array([1, 2]))
-    assert "1 members, 2 member-months, 2 scored" in V28.score(months, [])._repr_html_()
+    assert "1 member, 2 member-months, 2 scored" in V28.score(months, [])._repr_html_()
     every = V28.score(members("A"), [], all_segments=True)
     assert len(every.scores) == 1
     assert "A" in [row[0] for row in Cells(every._repr_html_()).rows]
@@ -114,3 +114,11 @@ def test_an_explanation_is_a_table_of_its_terms() -> None:
     assert [f"{explanation.adjusted_score:.3f}", "adjusted", "", ""] in cells.rows
     assert cells.tags <= TAGS
     assert "not in the model: &lt;B&gt;&amp;" in explanation._repr_html_()
+
+
+def test_one_member_is_in_the_singular() -> None:
+    months = members("A", "A").append_column("month", pa.array([1, 2]))
+    assert repr(V28.score(members("A"), [])) == "<hccore result: 1 member, cms_hcc_v28 2026>"
+    assert repr(V28.score(members("A", "B"), [])) == "<hccore result: 2 members, cms_hcc_v28 2026>"
+    assert repr(V28.score(months, [])) == "<hccore result: 1 member (2 months), cms_hcc_v28 2026>"
+    assert "hccore result: 1 member, 1 scored" in V28.score(members("A"), [])._repr_html_()

@@ -473,6 +473,9 @@ members / scored / cms_hcc_v28 2026
 members / without_model_codes
 members / assumed
 members / blanks
+members / assumed_blanks
+members / derived
+members / contradictions
 members / problems
 members / counted
 members / by_segment
@@ -486,6 +489,10 @@ members / by_segment / cms_hcc_v28 2026 / COMMUNITY_FBD
 members / by_segment / cms_hcc_v28 2026 / INSTITUTIONAL
 members / by_segment / cms_hcc_v28 2026 / NE
 members / by_segment / cms_hcc_v28 2026 / NE_SNP
+member_columns
+member_columns / ignored
+member_columns / similar
+member_columns / not_needed
 codes
 codes / diagnoses
 codes / diagnoses / rows
@@ -537,11 +544,20 @@ assumed
 assumed / c_snp
 assumed / esrd
 assumed / institutional
-assumed / medicaid
 assumed / months_since_graft
 assumed / new_enrollee
-assumed / new_enrollee_medicaid
 blanks
+assumed_blanks
+derived
+derived / medicaid
+derived / medicaid / dual_status
+derived / medicaid / dual_status / no
+derived / medicaid / dual_status / yes
+derived / new_enrollee_medicaid
+derived / new_enrollee_medicaid / dual_status
+derived / new_enrollee_medicaid / dual_status / no
+derived / new_enrollee_medicaid / dual_status / yes
+contradictions
 problems
 counted
 by_segment
@@ -668,6 +684,7 @@ unmapped
 outside_service_year
 missing_service_date
 notes
+ignored_columns
 """
 FEW = {
     "model": "cms_hcc_v28",
@@ -722,6 +739,7 @@ FEW = {
     "outside_service_year": [],
     "missing_service_date": [],
     "notes": [],
+    "ignored_columns": [],
 }
 
 
@@ -848,6 +866,22 @@ hhs_hcc 2026: 13.448 (ADULT_SILVER: adult (21 or over), silver plan)
 def test_output_of_demo(capsys: pytest.CaptureFixture[str]):
     assert main(["demo"]) == 0
     assert re.sub(r", \d+\.\d\d s \(", ", # s (", capsys.readouterr().out) == DEMO
+
+
+def test_output_of_demo_of_hhs(capsys: pytest.CaptureFixture[str]):
+    assert main(["demo", "--model", "hhs_hcc"]) == 0
+    shown = capsys.readouterr().out
+    counts = """\
+200 members, 1,579 diagnosis rows, 752 ndc rows, 505 hcpcs rows, # s (compiling included)
+  diagnoses: 334 rows carry a code of the model, 1,241 another code; 1 belong to no member, 0 are no ICD-10-CM code, \
+3 are outside the year
+  ndc: 94 rows carry a code of the model, 657 another code; 1 belong to no member
+  hcpcs: 14 rows carry a code of the model, 490 another code; 1 belong to no member
+"""
+    assert counts in re.sub(r", \d+\.\d\d s \(", ", # s (", shown)
+    assert "all members            200       3.841        0.203    3.638" in shown
+    assert "\nmember H0010 explained\nhhs_hcc 2026: 7.286 (ADULT_PLATINUM" in shown
+    assert "Next: hccore score MEMBERS DIAGNOSES --ndc NDC --hcpcs HCPCS --model hhs_hcc --year 2026" in shown
 
 
 def test_output_of_explain(sample: list[Path], capsys: pytest.CaptureFixture[str]):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from hccore.base.errors import TableError
-from hccore.tables.importer import import_package
+from hccore.cli import main
+from hccore.tables.importer import import_all, import_package
 from hccore.tables.loading import read_folder
 from tests.support import read_csv
 from tests.support_cms_releases import (
@@ -38,6 +39,18 @@ def package(tmp_path: Path) -> Path:
 
 def import_v28(source: Path, out: Path, **more: object) -> Path:
     return import_package(source, out, model="cms_hcc_v28", year=2026, **more)  # type: ignore[arg-type]
+
+
+def test_a_tree_without_a_release_is_an_error(
+    package: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], restored_signal_handler: None
+) -> None:
+    """A release itself is such a tree: its folders are not <model>/<year>."""
+    with pytest.raises(TableError, match="there is no release in this tree") as error:
+        import_all(package, tmp_path / "out")
+    assert str(package) in str(error.value)
+    assert main(["tables", "import", str(package), "--all", "--out", str(tmp_path / "out")]) == 1
+    assert "there is no release in this tree" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 # -------------------------------------------------------------------- reading a release

@@ -533,7 +533,7 @@ def test_loader_refuses(case: str, small_folder: Path, tmp_path: Path) -> None:
 def test_dated_model_needs_dates(small_folder: Path) -> None:
     tables = read_folder(small_folder)
     facts = {"age": 30, "sex": 2, "metal": 3, "csr_indicator": 1, "enrollment_months": 12}
-    with pytest.raises(InputError, match="hhs_hcc needs the service date of diagnosis A1"):
+    with pytest.raises(InputError, match="hhs_hcc needs the service date of every diagnosis"):
         trace_member(tables, facts, {"icd10cm": ["A1"]})
     with pytest.raises(InputError, match="needs the member's birth_date"):
         trace_member(tables, facts, {"icd10cm": [("A2", day("20260301"))]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,6 +11,13 @@ from typing import TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 _RANGE_ROWS = 1 << 16  # so few that the columns of a range fit in a processor's cache
+
+
+def available_threads() -> int:
+    """Number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def map_in_threads(items: Sequence[T], threads: int, work: Callable[[T], R]) -> list[R]:

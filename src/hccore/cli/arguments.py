@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hccore.population.options import add_flag
@@ -22,10 +22,20 @@ def new_command(commands: Commands, name: str, run: Run, description: str) -> ar
     return parser
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is scored, and by which models."""
-    parser.add_argument("members", metavar="MEMBERS", help="one row per member")
-    parser.add_argument("diagnoses", metavar="DIAGNOSES", help="member_id and icd10: one row per code")
+def add_inputs(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the arguments that say what is scored, and by which models.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    optional : bool
+        MEMBERS and DIAGNOSES may be absent, because the command also takes claims.
+    """
+    count: dict[str, Any] = {"nargs": "?"} if optional else {}
+    parser.add_argument("members", metavar="MEMBERS", help="one row per member", **count)
+    parser.add_argument(
+        "diagnoses", metavar="DIAGNOSES", help="member_id and icd10: one row per code", **count
+    )
     parser.add_argument("--ndc", metavar="FILE", help="member_id and ndc (HHS models)")
     parser.add_argument("--hcpcs", metavar="FILE", help="member_id and hcpcs (HHS models)")
     parser.add_argument(
@@ -38,6 +48,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "exact_codes")
     add_flag(parser, "encoding")
     add_flag(parser, "assume")
+    add_flag(parser, "assume_blank")
 
 
 def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Model]:
@@ -55,10 +66,20 @@ def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser
 
 def assumed_columns(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
     """The columns and values of --assume."""
-    assumed: dict[str, object] = {}
-    for text in arguments.assume:
+    return dict(pairs_of(arguments.assume, "--assume", "COLUMN=VALUE", parser))
+
+
+def assumed_blanks(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
+    """The columns and values of --assume-blank."""
+    return dict(pairs_of(arguments.assume_blank, "--assume-blank", "COLUMN=VALUE", parser))
+
+
+def pairs_of(texts: Sequence[str], flag: str, shape: str, parser: argparse.ArgumentParser) -> dict[str, str]:
+    """The names and values of a flag that is repeated, each `NAME=VALUE`."""
+    pairs: dict[str, str] = {}
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
-            parser.error(f"--assume needs COLUMN=VALUE, not {text!r}")
-        assumed[name.strip()] = value.strip()
-    return assumed
+            parser.error(f"{flag} needs {shape}, not {text!r}")
+        pairs[name.strip()] = value.strip()
+    return pairs

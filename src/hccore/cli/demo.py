@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hccore.base.packaged import samples_folder
 from hccore.cli.arguments import Commands, new_command
@@ -14,40 +13,83 @@ from hccore.cli.arguments import Commands, new_command
 if TYPE_CHECKING:
     from hccore.model import Model
 
-MODEL, YEAR = "cms_hcc_v28", 2026
+
+class Sample(NamedTuple):
+    """The sample population of one model.
+
+    Attributes
+    ----------
+    year : int
+    folder : str
+        Folder within `data_samples`.
+    drugs : tuple of str
+        Tables of drug and procedure codes, beside `members` and `diagnoses`.
+    """
+
+    year: int
+    folder: str = ""
+    drugs: tuple[str, ...] = ()
+
+    def tables(self) -> dict[str, Any]:
+        """The files by the argument of `Model.score`."""
+        folder = samples_folder() / self.folder
+        return {name: folder / f"{name}.csv" for name in ("members", "diagnoses", *self.drugs)}
+
+
+SAMPLES = {"cms_hcc_v28": Sample(2026), "hhs_hcc": Sample(2026, "hhs", ("ndc", "hcpcs"))}
 
 
 def add_command(commands: Commands) -> None:
-    """Add the command."""
-    new_command(commands, "demo", run, "Score the sample population and show what happened.")
+    """Add the command and its argument."""
+    parser = new_command(commands, "demo", run, "Score the sample population and show what happened.")
+    names = list(SAMPLES)
+    parser.add_argument("--model", choices=names, default=names[0], help=f"{' or '.join(names)} ({names[0]})")
 
 
-def run(_arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
-    """Score the sample with V28 2026 and print a summary: members, mean scores, categories, one member."""
+def run(arguments: argparse.Namespace, _parser: argparse.ArgumentParser) -> None:
+    """Score the sample and print a summary: members, mean scores, categories, one member."""
     from hccore.model import load_model  # saves start-up: --help loads no tables
 
-    folder = samples_folder()
-    members, diagnoses = folder / "members.csv", folder / "diagnoses.csv"
-    model = load_model(MODEL, YEAR)
-    print(f"hccore demo: {model.title}, the made-up population of {folder.name}/\n")
+    sample = SAMPLES[arguments.model]
+    tables = sample.tables()
+    model = load_model(arguments.model, sample.year)
+    folder = "/".join(filter(None, (samples_folder().name, sample.folder)))
+    print(f"hccore demo: {model.title}, the made-up population of {folder}/\n")
     start = time.perf_counter()
-    result = model.score(members, diagnoses)
+    result = model.score(**tables)
     rows = result.scores.to_pylist()
     seconds = time.perf_counter() - start
-    counts = result.report["codes"]["diagnoses"]
-    print(f"{len(rows):,} members, {counts['rows']:,} diagnosis rows, {seconds:.2f} s (compiling included)")
-    print(
-        f"  {counts['used']:,} rows carry a code of the model, {counts['not_in_model']:,} another code; "
-        f"{counts['unknown_member']:,} belong to no member, "
-        f"{counts['malformed_code'] + counts['icd9_code'] + counts['blank_code']:,} are no ICD-10-CM code"
-    )
+    _print_counts(len(rows), result.report["codes"], seconds)
     _print_means(model, rows)
     print("\nmost frequent payment HCCs")
     labels = {v.number: (v.name, v.label) for v in model.tables.variables.values() if v.number}
+    width = max(8, *(len(labels[number][0]) for row in rows for number in row["hccs"]))
     for number, count in Counter(hcc for row in rows for hcc in row["hccs"]).most_common(8):
-        print(f"  {count:>4} members  {labels[number][0]:<8} {labels[number][1]}")
-    _print_one_member(model, rows, members, diagnoses)
-    print("\nNext: hccore score MEMBERS DIAGNOSES --model cms_hcc_v28 --year 2026 --out scores.parquet")
+        print(f"  {count:>4} members  {labels[number][0]:<{width}} {labels[number][1]}")
+    _print_one_member(model, rows, tables)
+    drugs = "".join(f" --{name} {name.upper()}" for name in sample.drugs)
+    chosen = f"--model {model.name} --year {model.year}"
+    print(f"\nNext: hccore score MEMBERS DIAGNOSES{drugs} {chosen} --out scores.parquet")
+
+
+def _print_counts(n_members: int, codes: dict[str, dict[str, int]], seconds: float) -> None:
+    """How many members and codes there are, and what became of the codes."""
+    diagnoses, *drugs = codes.items()
+    kinds = ", ".join(f"{counts['rows']:,} {name} rows" for name, counts in drugs)
+    read = f"{n_members:,} members, {diagnoses[1]['rows']:,} diagnosis rows{', ' if drugs else ''}{kinds}"
+    print(f"{read}, {seconds:.2f} s (compiling included)")
+    for name, counts in codes.items():
+        text = f"  {name}: " if drugs else "  "
+        text += (
+            f"{counts['used']:,} rows carry a code of the model, {counts['not_in_model']:,} another code; "
+        )
+        text += f"{counts['unknown_member']:,} belong to no member"
+        if name == "diagnoses":
+            no_codes = counts["malformed_code"] + counts["icd9_code"] + counts["blank_code"]
+            text += f", {no_codes:,} are no ICD-10-CM code"
+        if counts["outside_service_year"]:
+            text += f", {counts['outside_service_year']:,} are outside the year"
+        print(text)
 
 
 def _print_means(model: Model, rows: list[dict[str, Any]]) -> None:
@@ -65,13 +107,19 @@ def _print_means(model: Model, rows: list[dict[str, Any]]) -> None:
         print(f"{name:<18}{len(chosen):>8}{raw:>12.3f}{demographic:>13.3f}{disease:>9.3f}")
 
 
-def _print_one_member(model: Model, rows: list[dict[str, Any]], members: Path, diagnoses: Path) -> None:
-    """The explanation of a continuing enrollee with about four payment HCCs."""
+def _print_one_member(model: Model, rows: list[dict[str, Any]], tables: dict[str, Any]) -> None:
+    """The explanation of a continuing enrollee, or an adult, with about four payment HCCs."""
     from hccore.files.opening import rows_of_member  # saves start-up: imports pyarrow
 
-    continuing = [row for row in rows if row["segment"] in model.segments[:6]]
-    example = min(continuing, key=lambda row: (abs(row["payment_hcc_count"] - 4), row["member_id"]))
-    member = rows_of_member(members, "members", example["member_id"])[0]
-    codes = rows_of_member(diagnoses, "diagnoses", example["member_id"], "icd10")
+    usual = [row for row in rows if row["segment"] in model.segments[:6]]
+    example = min(usual, key=lambda row: (abs(row["payment_hcc_count"] - 4), row["member_id"]))
+    column: dict[str, str | tuple[str, str]] = {"ndc": "ndc", "hcpcs": "hcpcs"}
+    column["diagnoses"] = ("icd10", "service_date") if model.tables.dated else "icd10"
+    member, *_ = rows_of_member(tables["members"], "members", example["member_id"])
+    codes: dict[str, Any] = {
+        name: rows_of_member(path, name, example["member_id"], column[name])
+        for name, path in tables.items()
+        if name != "members"
+    }
     print(f"\nmember {example['member_id']} explained")
-    print(model.explain(member, codes))
+    print(model.explain(member, **codes))

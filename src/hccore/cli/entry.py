@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from hccore.base.errors import HccoreError
 from hccore.base.version import __version__
-from hccore.cli import demo, explain, models, score, tables, warmup
+from hccore.cli import claims, demo, explain, models, score, tables, warmup
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,6 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"hccore {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for each in (score, explain, models, tables, demo, warmup):
+    for each in (score, explain, claims, models, tables, demo, warmup):
         each.add_command(commands)
     return parser

@@ -207,7 +207,10 @@ def _with_bucket(
     if name != "members":
         # Codes without an id are only counted. Their code decides the bucket, because one bucket for all of them
         # could be too large.
-        key = F.coalesce(key, text("icd10" if name == "diagnoses" else name))
+        headers_of_codes = source.code_headers or [
+            need_column(source, "icd10" if name == "diagnoses" else name)
+        ]
+        key = F.coalesce(key, *(_column(header).cast("string") for header in headers_of_codes))
     columns = [_column(header).alias(f"{name}{number}") for number, header in enumerate(headers)]
     tags = [F.lit(name).alias(_TABLE)] if tagged else []
     return frame.select(F.pmod(F.hash(key), F.lit(buckets)).alias(_BUCKET), *tags, *columns)

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import difflib
+import re
+from typing import NamedTuple
 
 from hccore.base.errors import InputError
 from hccore.files.source import Source
 from hccore.tables.member_columns import COLUMNS
+from hccore.tables.member_headers import ALIASES as MEMBER_ALIASES
 
 ID_COLUMN = "member_id"
 ALIASES: dict[str, tuple[str, ...]] = {
-    ID_COLUMN: ("id", "person_id", "beneficiary_id", "bene_id", "mbi"),
-    "birth_date": ("dob", "date_of_birth"),
-    "segment": (),
+    **MEMBER_ALIASES,
     "service_date": ("diagnosis_service_date", "date_of_service", "dos"),
-    "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code"),
+    "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code", "normalized_code"),
     "ndc": ("ndc_code",),
     "hcpcs": ("hcpcs_code",),
-    **{name: column.aliases for name, column in COLUMNS.items()},
 }
+# Families of numbered columns with the diagnoses of a row, such as dx1, dx_2 or icd_dgns_cd03, by their name
+# without the number. Another family may hold their versions (9: ICD-9). CMS's claims have the names with `dgns`.
+_CODE_FAMILIES = ("icd10", *ALIASES["icd10"], "icd_dgns_cd", "diagnosis", "diag", "diag_code", "dx_code")
+_VERSION_FAMILIES = {
+    "icd_dgns_vrsn_cd": "icd_dgns_cd",
+    **{f"{family}_{ending}": family for family in _CODE_FAMILIES for ending in ("version", "vrsn")},
+}
+_NUMBERED = re.compile(rf"({'|'.join((*_CODE_FAMILIES, *_VERSION_FAMILIES))})_?0*([1-9][0-9]?)")
 _KNOWN_NAMES = frozenset(
     name
     for known, aliases in ALIASES.items()
@@ -26,6 +34,33 @@ _KNOWN_NAMES = frozenset(
 )
 _MAX_ADDED_LETTERS = 2  # of a header that is shown as a misspelled name
 _SIMILARITY = 0.7  # of 1: suggests "oerc" for "orec", but not just any column with a few letters in common
+
+
+class NumberedColumn(NamedTuple):
+    """The header of a column of diagnoses in wide form, or of their versions.
+
+    Attributes
+    ----------
+    stem : str
+        Name of the family of columns of codes.
+    number : int
+        From 1 on.
+    is_version : bool
+        Whether the column holds versions (ICD-9 or ICD-10).
+    """
+
+    stem: str
+    number: int
+    is_version: bool
+
+
+def numbered_column(header: str) -> NumberedColumn | None:
+    """What the header of a numbered column of diagnoses says. None for any other header."""
+    found = _NUMBERED.fullmatch(_key(header))
+    if found is None:
+        return None
+    stem = found[1]
+    return NumberedColumn(_VERSION_FAMILIES.get(stem, stem), int(found[2]), stem in _VERSION_FAMILIES)
 
 
 def find_column(source: Source, name: str) -> str | None:
@@ -92,8 +127,8 @@ def need_column(source: Source, name: str, why: str = "") -> str:
 
 
 def is_known_name(header: str) -> bool:
-    """Whether some column has this name or alias."""
-    return _key(header) in _KNOWN_NAMES
+    """Whether some column has this name or alias, or the name is one of a family of numbered columns."""
+    return _key(header) in _KNOWN_NAMES or numbered_column(header) is not None
 
 
 def _listed_headers(source: Source, accepted: tuple[str, ...]) -> str:

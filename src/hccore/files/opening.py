@@ -18,6 +18,7 @@ from hccore.files.csv_source import DEFAULT_ENCODING, CsvSource, checked_encodin
 from hccore.files.frames import FrameSource, conversion_error, table_of_rows
 from hccore.files.parquet_source import ParquetSource
 from hccore.files.source import Source, message_without_data, run_loaders
+from hccore.files.wide_codes import in_long_form
 
 PARQUET_ENDINGS = (".parquet", ".pq")
 CSV_ENDINGS = (".csv", ".csv.gz", ".txt")
@@ -40,7 +41,8 @@ def open_source(table: object, role: str, encoding: str = DEFAULT_ENCODING) -> S
         Parquet files, a mapping of column names to values, a list of dicts with a dict per row, or any object with
         `__arrow_c_stream__` (pyarrow, pandas, polars, DuckDB). An empty list is a table of codes without rows.
     role : str
-        What the table holds, for messages: `members`, `diagnoses`, ...
+        What the table holds, for messages: `members`, `diagnoses`, ... Diagnoses in wide form are given in long
+        form.
     encoding : str
         Encoding of a CSV file. The other formats do not need it.
 
@@ -49,7 +51,12 @@ def open_source(table: object, role: str, encoding: str = DEFAULT_ENCODING) -> S
     InputError
         If the table is none of these or cannot be read, or the encoding is unknown.
     """
-    encoding = checked_encoding(encoding)
+    source = _open_table(table, role, checked_encoding(encoding))
+    return in_long_form(source) if role == "diagnoses" else source
+
+
+def _open_table(table: object, role: str, encoding: str) -> Source:
+    """Open a file or table, whatever its columns are."""
     if isinstance(table, str | os.PathLike):
         path = Path(table)
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ from hccore.base.errors import OutputError
 from hccore.base.threads import map_in_order
 from hccore.files.parquet_encoding import encode
 from hccore.files.parquet_footers import MAGIC, FooterBuilder
+from hccore.files.temporary_files import temporary_file_beside
 
 ENDINGS = (".parquet", ".csv", ".csv.gz", ".arrow")
 
@@ -24,6 +24,8 @@ MakeBatches = Callable[[], list[pa.RecordBatch]]
 @contextmanager
 def atomic_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
     """Give temporary paths to write to. On success they become the wanted files; on failure they are removed.
+
+    Also removes temporary files that a killed run for the same wanted file has left.
 
     Parameters
     ----------
@@ -37,12 +39,15 @@ def atomic_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
     """
     wanted = [None if out is None else Path(out) for out in outs]
     temporary: list[Path] = []
+    locks: list[int | None] = []
     try:
         for out in wanted:
             if out is None:
                 temporary.append(Path(os.devnull))
             else:
-                temporary.append(_temporary_file_beside(out))
+                path, lock = temporary_file_beside(out)
+                temporary.append(path)
+                locks.append(lock)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
@@ -56,18 +61,9 @@ def atomic_files(outs: Iterable[str | Path | None]) -> Iterator[list[Path]]:
         for path in temporary:
             if path != Path(os.devnull):
                 path.unlink(missing_ok=True)
-
-
-def _temporary_file_beside(out: Path) -> Path:
-    """Create an empty file in the folder of `out`, so that it can be renamed to `out` in one step."""
-    if out.is_dir():
-        raise _folder_error(out)
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror}") from None
-    os.close(handle)
-    return Path(name)
+        for lock in locks:
+            if lock is not None:
+                os.close(lock)
 
 
 def check_output(out: str | Path, endings: Sequence[str] = ENDINGS) -> None:

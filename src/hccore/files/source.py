@@ -147,6 +147,8 @@ class Source:
         The file or folder that is read; empty for in-memory tables.
     header_may_be_data : bool
         Whether the column names may hold data of a member, because a row was taken for the header.
+    code_headers : tuple of str
+        The columns of a table of diagnoses in wide form, which become one column `icd10`; otherwise empty.
     """
 
     name: str
@@ -155,6 +157,7 @@ class Source:
     repeatable = True
     paths: tuple[Path, ...] = ()
     header_may_be_data = False
+    code_headers: tuple[str, ...] = ()
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds. Paths are made absolute, because another process may run in another folder."""

@@ -52,6 +52,14 @@ plain_texts = Kernel("encoding", "plain_texts")
 find_min_max = Kernel("encoding", "find_min_max")
 list_levels = Kernel("encoding", "list_levels")
 
+merge_diagnoses = Kernel("diagnoses", "merge_diagnoses")
+split_x12 = Kernel("x12", "split_x12")
+next_block = Kernel("x12", "next_block")
+read_x12 = Kernel("x12", "read_x12")
+measure_texts = Kernel("x12_texts", "measure_texts")
+copy_texts = Kernel("x12_texts", "copy_texts")
+list_diagnoses = Kernel("x12_texts", "list_diagnoses")
+
 __all__ = [
     "BLOCK",
     "NOT_SCORED",
@@ -61,6 +69,7 @@ __all__ = [
     "add_to_keys",
     "all_levels_set",
     "apply_updates",
+    "copy_texts",
     "count_empty",
     "decompress_snappy",
     "divide_half_away",
@@ -74,10 +83,14 @@ __all__ = [
     "index_numbers",
     "keep_texts",
     "list_bits",
+    "list_diagnoses",
     "list_levels",
     "look_up_texts",
     "mark_icd10",
     "mark_keys",
+    "measure_texts",
+    "merge_diagnoses",
+    "next_block",
     "number_keys",
     "open_page",
     "pack_bits",
@@ -86,10 +99,12 @@ __all__ = [
     "range_of_ids",
     "read_indices",
     "read_page_header",
+    "read_x12",
     "scan_pages",
     "score_members",
     "select_codes",
     "set_codes",
+    "split_x12",
     "unpack_indices",
     "variables_of_members",
 ]

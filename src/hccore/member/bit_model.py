@@ -36,7 +36,7 @@ class BitTarget(NamedTuple):
 
 
 class HierarchyEdge(NamedTuple):
-    """One row of `hierarchy.csv` in the order of application."""
+    """One row of `hierarchy.csv` in the order of application, which is the table order of the parents."""
 
     position: int
     parent_bit: int
@@ -129,9 +129,7 @@ class BitModel:
 
     def _set_hierarchy(self) -> None:
         """Find the children of each parent, and the order of the edges."""
-        edges = list(self.tables.hierarchy)
-        if self.tables.sequential_hierarchy:
-            edges.sort(key=lambda edge: self.bit_of[edge[0]])
+        edges = sorted(self.tables.hierarchy, key=lambda edge: self.bit_of[edge[0]])
         self.drops: dict[int, int] = {}
         self.edges_of: dict[int, list[HierarchyEdge]] = {}
         for position, (parent, child) in enumerate(edges):

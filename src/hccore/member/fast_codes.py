@@ -119,9 +119,9 @@ class CodeReader:
         if dated and not is_pair:
             raise InputError(
                 f"{self.tables.model} {self.tables.year} needs the service date of every diagnosis: give "
-                f"pairs of code and date, such as ({code!r}, '{self.tables.year}-03-31')"
+                f"pairs of code and date, such as ('E119', '{self.tables.year}-03-31')"
             )
-        date = _service_date(code, given_date) if dated else None
+        date = _service_date(given_date) if dated else None
         if dated and date is None:
             return ReadCode(code, date, UNDATED, ())
         if date is not None and self._is_outside_year(date):
@@ -151,14 +151,14 @@ class CodeReader:
         return self.tables.service_year and date_number(date) // 10000 != self.tables.year
 
 
-def _service_date(code: str, date: Any) -> int | None:
+def _service_date(date: Any) -> int | None:
     """A service date in days since 1970-01-01, or None if it is blank."""
     if date is None or date != date or not str(date).strip():
         return None
     days = parse_date(date)
     if days is None:
         raise InputError(
-            f"the service date of {code} is not a valid date; expected YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD"
+            "the service date of a diagnosis is not a valid date; expected YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD"
         )
     return days
 

@@ -77,7 +77,7 @@ class FastExplainer:
 
         def record_cleared(bits: int, rule: Rule) -> None:
             for name in self.tables.members_of(rule.clears):
-                if bits & model.bit_of[name] and name in found.codes_by_category:
+                if bits & model.bit_of[name] & model.categories and name in found.codes_by_category:
                     dropped[name] = rule.variable or rule_in_words(rule)
 
         bits = run_stage(profile.before, profile.bits | found.bits, record_cleared)
@@ -87,19 +87,20 @@ class FastExplainer:
         terms += [
             dropped_category(self.tables, name, found.codes_by_category.get(name, ()), dropper)
             for name, dropper in dropped.items()
+            if not bits & model.bit_of[name]
         ]
-        return self._explanation(profile, found, terms, score, self._hccs(remaining), bits)
+        return self._explanation(member, found, terms, score, self._hccs(remaining), bits)
 
     def _explanation(
         self,
-        profile: Profile,
+        member: Member,
         found: CodeFindings,
         terms: list[Contribution],
         score: int,
         hccs: tuple[str, ...],
         bits: int,
     ) -> Explanation:
-        tables, multiplier = self.tables, profile.multiplier
+        tables, profile, multiplier = self.tables, member.profile, member.profile.multiplier
         return Explanation(
             model=tables.model,
             year=tables.year,
@@ -117,7 +118,11 @@ class FastExplainer:
             adjusted=score if multiplier is None else multiply(score, multiplier),
             outside=tuple(found.not_counted[OUTSIDE]),
             undated=tuple(found.not_counted[UNDATED]),
-            notes=tuple(note for name, note in tables.counted.items() if bits & self.model.bit_of[name]),
+            notes=(
+                *member.notes,
+                *(note for name, note in tables.counted.items() if bits & self.model.bit_of[name]),
+            ),
+            ignored=member.ignored,
         )
 
     # ---------------------------------------------------------------- codes

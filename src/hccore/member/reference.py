@@ -30,7 +30,7 @@ from typing import Any
 
 from hccore.base.dates import EPOCH, age_on, date_number
 from hccore.base.errors import InputError
-from hccore.tables.schema import CodeTarget, ModelTables, Multiplier, Rule, Segment
+from hccore.tables.schema import CODED_KINDS, CodeTarget, ModelTables, Multiplier, Rule, Segment
 
 Coded = str | tuple[str, int]  # a code, or a code with its service date in days since 1970-01-01
 
@@ -51,8 +51,8 @@ class Trace:
         Mappings from a code to a category that did not count because their condition is not met. A mapping is
         not listed if the same code reaches the same category in another way, such as on another service date.
     dropped : dict of str to str
-        Categories that were set and are not any more. The value is the category or variable that dropped
-        them, or the clearing rule in words.
+        Categories that are not set at the end, although codes set them or the hierarchies dropped them. The value
+        is the category or variable that dropped them last, or the clearing rule in words.
     unmapped : list of str
         Codes that are not in the model.
     outside : list of str
@@ -111,11 +111,17 @@ def trace_member(
     """
     trace = Trace(member_variables(tables, facts))
     _set_categories(tables, facts, codes, birth_date, trace)
+    run_steps_after_codes(tables, trace)
+    return trace
+
+
+def run_steps_after_codes(tables: ModelTables, trace: Trace) -> None:
+    """Steps 3 to 5, for a trace with the variables that the member's facts and codes set."""
     _run_rules(tables, "before", trace)
     _apply_hierarchies(tables, trace)
     trace.remaining = trace.variables & set(tables.categories)
     _run_rules(tables, "after", trace)
-    return trace
+    trace.dropped = {name: by for name, by in trace.dropped.items() if name not in trace.variables}
 
 
 def member_variables(tables: ModelTables, facts: Mapping[str, int]) -> set[str]:
@@ -139,7 +145,7 @@ def _set_categories(
             code, date = (row, None) if isinstance(row, str) else row
             if system == "icd10cm" and tables.dated:
                 if date is None:
-                    raise InputError(f"{tables.model} needs the service date of diagnosis {code}")
+                    raise InputError(f"{tables.model} needs the service date of every diagnosis")
                 if tables.service_year and date_number(date) // 10000 != tables.year:
                     _add_once(trace.outside, code)
                     continue
@@ -190,19 +196,16 @@ def _service_facts(columns: Iterable[str], date: int | None, birth_date: int | N
 
 
 def _apply_hierarchies(tables: ModelTables, trace: Trace) -> None:
-    """Step 4: each parent category drops its children.
+    """Step 4: each parent category drops its children. Parents do so in table order (`variables.csv`).
 
     With `sequential_hierarchy` (CMS's SAS programs) a parent drops its children only if the parent itself has
     not been dropped by then. Otherwise (CMS's Python programs) it is enough that the parent was set before any
     hierarchy was applied.
     """
     present = frozenset(trace.variables)
-    edges: Iterable[tuple[str, str]] = tables.hierarchy
-    if tables.sequential_hierarchy:
-        position = {name: number for number, name in enumerate(tables.categories)}
-        edges = sorted(edges, key=lambda edge: position[edge[0]])
-    for parent, child in edges:
-        parents = trace.variables if tables.sequential_hierarchy else present
+    position = {name: number for number, name in enumerate(tables.categories)}
+    parents = trace.variables if tables.sequential_hierarchy else present
+    for parent, child in sorted(tables.hierarchy, key=lambda edge: position[edge[0]]):
         if parent in parents and child in trace.variables:
             trace.variables.discard(child)
             trace.dropped[child] = parent
@@ -215,7 +218,7 @@ def _run_rules(tables: ModelTables, stage: str, trace: Trace) -> None:
             for name in tables.members_of(rule.clears):
                 if name in trace.variables:
                     trace.variables.discard(name)
-                    if name in trace.codes_by_category:
+                    if name in trace.codes_by_category and tables.variables[name].kind in CODED_KINDS:
                         trace.dropped[name] = rule.variable or rule_in_words(rule)
             if rule.variable:
                 trace.variables.add(rule.variable)

@@ -109,7 +109,7 @@ class KernelTables(NamedTuple):
     counted : uint64[state_words]
         Mask of the payment HCCs: the categories except drug classes.
     tallied : int32[n_tallied]
-        Bits of the variables whose members the run report counts.
+        Bits of the variables whose members are counted. If there are any, all variables of every member are found.
     state_width, work_width : tuple
         Have `state_words` and `work_words` entries. The length of a tuple is part of its type, so kernels are
         compiled for it: loops over a fixed number of two or three words are much faster.
@@ -285,11 +285,23 @@ def compile_model(tables: ModelTables) -> CompiledModel:
             coefficients=coefficients,
             divisors=np.array([segment.divisor or 0 for segment in tables.segments], np.int32),
             counted=_mask(payment_hccs, bits, state_words),
-            tallied=np.array([bits[name] for name in tables.counted if name in bits], np.int32),
+            tallied=np.array(_tallied_bits(tables, bits, rules), np.int32),
             state_width=(0,) * state_words,
             work_width=(0,) * work_words,
         ),
     )
+
+
+def _tallied_bits(tables: ModelTables, bits: Mapping[str, int], rules: Sequence[Rule]) -> list[int]:
+    """Bits of the variables whose members are counted: those that the tables name, and categories that rules set.
+
+    No published model has a rule that sets a category. A member without codes might then have categories, so that
+    the kernels must work out the variables of every member, as they do for tallies.
+    """
+    categories = set(tables.categories)
+    set_by_rules = (rule.variable for rule in rules if rule.variable in categories)
+    names = dict.fromkeys([*(name for name in tables.counted if name in bits), *set_by_rules])
+    return [bits[name] for name in names]
 
 
 def _compile_codes(

@@ -18,8 +18,8 @@ from hccore.base.arrow import (
     single_array,
     string_array,
 )
-from hccore.member.reference import rule_in_words
 from hccore.population.assignment import ModelAssignment
+from hccore.population.dropped_categories import DroppedCategories, MemberVariables, set_bits
 from hccore.population.member_codes import CodeEntries, MemberEntries, range_numbers, read_member_codes
 from hccore.population.result_arrays import decimal_array, joined_texts
 from hccore.population.run import Run
@@ -27,7 +27,6 @@ from hccore.population.run import Run
 BATCH_ROWS = 1 << 17  # rows of the members table; each has several contributions
 DIVISOR = "DIVISOR"
 DIVISOR_KIND = "adjustment"
-_ALL_BITS = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
 class _MemberRows(NamedTuple):
@@ -45,24 +44,6 @@ class _MemberRows(NamedTuple):
     rows: slice
     profile: NDArray[np.int32]
     segment: NDArray[np.int64]
-
-
-class _MemberVariables(NamedTuple):
-    """The variables of the members of a batch, as rows of bits.
-
-    Attributes
-    ----------
-    variables : uint64[n, work_words]
-        All variables that are set at the end.
-    found : uint64[n, state_words]
-        The categories to which codes lead.
-    before_hierarchies : uint64[n, state_words]
-        The categories before the hierarchies drop any.
-    """
-
-    variables: NDArray[np.uint64]
-    found: NDArray[np.uint64]
-    before_hierarchies: NDArray[np.uint64]
 
 
 class _Contributions(NamedTuple):
@@ -132,38 +113,14 @@ class _ModelContributions:
             [self.variable_number.get(name, -1) for name in self.model.names], np.int64
         )
         self.bit_start, self.bits = self._bits_by_entry(code_entries)
-        self.dropper_names, self.clearing_rules = self._find_clearing_rules()
+        self.dropped = DroppedCategories(assignment)
 
     def _bits_by_entry(self, entries: CodeEntries) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The model's bits of each code entry: those of entry e are `bits[start[e]:start[e + 1]]`."""
-        entry, bit_of_word = _set_bits(entries.mask.reshape(-1, 1))
+        entry, bit_of_word = set_bits(entries.mask.reshape(-1, 1))
         bit = bit_of_word + entries.word[entry].astype(np.int64) * 64 - self.assignment.first_bit
         of_model = (bit >= 0) & (bit < self.model.state_bits)
         return np.searchsorted(entry[of_model], np.arange(len(entries.word) + 1)), bit[of_model]
-
-    def _find_clearing_rules(self) -> tuple[list[str], dict[int, list[tuple[int, int]]]]:
-        """What can drop a category.
-
-        Returns
-        -------
-        dropper_names : list of str
-            The parents in the hierarchies, in the order of `hierarchy_parent`, and then the rules that clear
-            categories.
-        clearing_rules : dict of bit to list of (bit, position)
-            For each category that rules clear: the bit that a rule sets when it fires (-1: none), and the rule's
-            position in `dropper_names`. The first rule that fires counts.
-        """
-        model = self.model
-        dropper_names = [model.names[bit] for bit in model.kernel.hierarchy_parent]
-        clearing_rules: dict[int, list[tuple[int, int]]] = {}
-        for rule in model.tables.rules:
-            if rule.stage != "member" and rule.clears:
-                rule_bit = model.bits[rule.variable] if rule.variable else -1
-                for name in model.tables.members_of(rule.clears):
-                    rules = clearing_rules.setdefault(model.bits[name], [])
-                    rules.append((rule_bit, len(dropper_names)))
-                dropper_names.append(rule.variable or rule_in_words(rule))
-        return dropper_names, clearing_rules
 
     # ---------------------------------------------------------------- batches
 
@@ -199,7 +156,7 @@ class _ModelContributions:
             "kind": _text_array(variable, [*self.kinds, DIVISOR_KIND]),
             "coefficient": number_array(coefficient / 1000, ~dropped),
             "codes": self._codes(members, member, variable),
-            "dropped_by": _text_array(dropped_by, self.dropper_names, dropped),
+            "dropped_by": _text_array(dropped_by, self.dropped.dropper_names, dropped),
         }
         return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
@@ -209,9 +166,11 @@ class _ModelContributions:
         segment = self.assignment.segment[profile].astype(np.int64)
         return _MemberRows(rows, np.where(scored, profile, np.int32(-1)), segment)
 
-    def _variables(self, rows: slice) -> _MemberVariables:
+    def _variables(self, rows: slice) -> MemberVariables:
         model, n = self.model, rows.stop - rows.start
-        members = _MemberVariables(
+        members = MemberVariables(
+            self.run.bits_of(rows),
+            self.assignment.profile_of_row[rows],
             np.zeros((n, model.work_words), np.uint64),
             np.zeros((n, model.state_words), np.uint64),
             np.zeros((n, model.state_words), np.uint64),
@@ -219,9 +178,9 @@ class _ModelContributions:
         kernels.variables_of_members(
             0,
             n,
-            self.run.bits_of(rows),
+            members.own,
             self.assignment.first_bit,
-            self.assignment.profile_of_row[rows],
+            members.profile,
             self.assignment.profiles.arrays,
             model.kernel,
             members.variables,
@@ -252,29 +211,19 @@ class _ModelContributions:
             _concatenated(member_arrays), _concatenated(variable_arrays), _concatenated(coefficient_arrays)
         )
 
-    def _coded_terms(self, members: _MemberRows, variables: _MemberVariables) -> _Contributions:
+    def _coded_terms(self, members: _MemberRows, variables: MemberVariables) -> _Contributions:
         """Variables with a bit and a coefficient in the member's segment, and all categories that remain."""
         model = self.model
-        member, bit = _set_bits(variables.variables)
+        member, bit = set_bits(variables.variables)
         segment = members.segment[member]
         keep = model.in_segment[bit, segment] | (bit < model.kernel.n_categories)
         member, bit, segment = member[keep], bit[keep], segment[keep]
         coefficient = model.kernel.coefficients[bit, segment].astype(np.int64)
         return _not_dropped(member, self.variable_of_bit[bit], coefficient)
 
-    def _dropped_categories(self, variables: _MemberVariables) -> _Contributions:
-        """Categories to which codes lead, but that are not set at the end."""
-        model = self.model
-        found, before = variables.found, variables.before_hierarchies
-        member, bit = _set_bits(found & ~variables.variables[:, : found.shape[1]])
-        parent = np.full((len(found), model.kernel.n_categories), -1, np.int16)
-        kernels.find_droppers(before, model.kernel, model.scratch(), parent)
-        dropped_by = parent[member, bit].astype(np.int64)
-        for category in np.unique(bit[dropped_by < 0]):
-            cleared = np.flatnonzero((bit == category) & (dropped_by < 0))
-            for rule_bit, position in self.clearing_rules.get(int(category), ()):
-                fired = rule_bit < 0 or _has_bit(variables.variables, member[cleared], rule_bit)
-                dropped_by[cleared[fired & (dropped_by[cleared] < 0)]] = position
+    def _dropped_categories(self, variables: MemberVariables) -> _Contributions:
+        """Categories that were set, but are not set at the end."""
+        member, bit, dropped_by = self.dropped.find(variables)
         return _Contributions(member, self.variable_of_bit[bit], np.zeros(len(member), np.int64), dropped_by)
 
     def _divisor_terms(self, members: _MemberRows, terms: Sequence[_Contributions]) -> _Contributions:
@@ -360,24 +309,6 @@ def _not_dropped(
 
 def _concatenated(arrays: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
     return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
-
-
-def _set_bits(words: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Row and position of every set bit, row by row."""
-    n, n_words = words.shape
-    offsets = np.zeros(n + 1, np.int32)
-    mask = np.full(n_words, _ALL_BITS)
-    total = kernels.list_bits(words, mask, offsets, np.zeros(0, np.int16))
-    bits = np.zeros(total, np.int16)
-    if total:
-        kernels.list_bits(words, mask, offsets, bits)
-    return np.repeat(np.arange(n), np.diff(offsets)), bits.astype(np.int64)
-
-
-def _has_bit(words: NDArray[np.uint64], rows: NDArray[np.int64], bit: int) -> NDArray[np.bool_]:
-    """Whether a bit is set in each of some rows."""
-    is_set: NDArray[np.bool_] = (words[rows, bit >> 6] >> np.uint64(bit & 63)) & np.uint64(1) != 0
-    return is_set
 
 
 def _has_bits(

@@ -40,17 +40,27 @@ OUTCOMES = (
 
 @dataclass
 class CodeCounts:
-    """Outcome of the rows of one table of codes; the outcomes add up to the rows read."""
+    """Outcome of the rows of one table of codes; the outcomes add up to the rows read.
+
+    In wide form, a row is a cell that is not blank, of the columns named in `code_headers`.
+    """
 
     rows: int = 0
     counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(OUTCOMES), np.int64))
     age_at_diagnosis_decides: int = 0
+    code_headers: tuple[str, ...] = ()
 
-    def as_report(self) -> dict[str, int]:
+    def as_report(self) -> dict[str, int | str]:
         """The counts for the run report."""
-        report = {"rows": self.rows, **dict(zip(OUTCOMES, map(int, self.counts), strict=True))}
+        report: dict[str, int | str] = {
+            "rows": self.rows,
+            **dict(zip(OUTCOMES, map(int, self.counts), strict=True)),
+        }
         if self.age_at_diagnosis_decides:
             report["age_at_diagnosis_decides"] = self.age_at_diagnosis_decides
+        if self.code_headers:
+            headers = ", ".join(self.code_headers)
+            report["wide_form"] = f"a row is a cell that is not blank, of the columns {headers}"
         return report
 
 
@@ -126,10 +136,13 @@ def read_codes(
         If a column is missing or of a wrong type, or the file cannot be decoded.
     """
     id_column = need_column(source, ID_COLUMN)
-    code_column = need_column(source, "icd10" if codes.system == "icd10cm" else codes.system)
+    if codes.system == "icd10cm":
+        code_column = need_column(source, "icd10", "and no numbered columns such as dx1, dx2")
+    else:
+        code_column = need_column(source, codes.system)
     _check_text(source, code_column)
     date_column = need_column(source, "service_date") if codes.dated else None
-    reader = _CodeReader(source.name, codes, index, use, ages or MemberAges(), date_column, progress, by_code)
+    reader = _CodeReader(source, codes, index, use, ages or MemberAges(), date_column, progress, by_code)
     others = [] if date_column is None else [date_column]
     run_loaders(source, source.code_loaders(id_column, code_column, others), reader.read, threads)
     return reader.total
@@ -158,7 +171,7 @@ class _CodeReader:
 
     def __init__(
         self,
-        name: str,
+        source: Source,
         codes: CodeTable,
         index: MemberIndex,
         use: Callable[[CodeBatch], None],
@@ -168,7 +181,8 @@ class _CodeReader:
         by_code: bool,
     ) -> None:
         self.total = CodeCounts()
-        self._name = name
+        self.total.code_headers = source.code_headers
+        self._name = source.name
         self._codes = codes
         self._index = index
         self._use = use

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 from hccore.base.errors import InputError
+from hccore.base.threads import available_threads
 
 if TYPE_CHECKING:
     import argparse
@@ -35,6 +36,7 @@ class RunOptions(TypedDict, total=False):
     exact_codes: bool
     encoding: str
     assume: Mapping[str, object] | None
+    assume_blank: Mapping[str, object] | None
     progress: Progress | None
     program: str | Sequence[str] | None
     factors: Factors | str | Path | None
@@ -96,6 +98,13 @@ OPTIONS: Mapping[str, Option] = {
         "A member column that the input lacks, and its value for every member.",
         {"action": "append", "default": [], "metavar": "COLUMN=VALUE"},
     ),
+    "assume_blank": Option(
+        None,
+        "mapping of column to value",
+        "A member column, and the value of its blanks. For orec the value cms reads a blank as CMS's programs do: "
+        "as not 0, so disabled if under 65.",
+        {"action": "append", "default": [], "metavar": "COLUMN=VALUE"},
+    ),
     "progress": Option(
         None,
         "function of (stage, rows)",
@@ -145,17 +154,14 @@ class RunSettings:
     exact_codes: bool = False
     encoding: str = "utf-8"
     assume: Mapping[str, object] = field(default_factory=dict)
+    assume_blank: Mapping[str, object] = field(default_factory=dict)
     payment: PaymentRequest | None = None
     factors_file: Path | None = None
 
     @property
     def workers(self) -> int:
         """Number of threads to use."""
-        if self.threads:
-            return self.threads
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
+        return self.threads or available_threads()
 
 
 def settings_of(options: Mapping[str, Any]) -> RunSettings:
@@ -184,6 +190,7 @@ def settings_of(options: Mapping[str, Any]) -> RunSettings:
     return RunSettings(
         **{name: chosen[name] for name in names},
         assume=chosen["assume"] or {},
+        assume_blank=chosen["assume_blank"] or {},
         payment=payment,
         factors_file=Path(factors).absolute() if isinstance(factors, str | os.PathLike) else None,
     )

@@ -1,13 +1,11 @@
 """Invalid values in the members table, counted by column.
 
-Messages show invalid values and row numbers, but never a member id. In a damaged row, an id or a date may be in
-any column. Therefore dates and values that mix letters with several digits are shown only by their shape, and long
-numbers with every digit as 9.
+Messages show row numbers, and invalid values as `tables/shown_values.py` says: an id, a name or a date is shown by
+its shape, in whatever column it is.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,17 +16,11 @@ from numpy.typing import NDArray
 from hccore.base.errors import InputError
 from hccore.population.coded_columns import CodedColumn
 from hccore.tables.member_columns import Column
+from hccore.tables.shown_values import BLANK, shape_of, shown_value
 
 Bools = NDArray[np.bool_]
 
-BLANK = "blank"  # how messages show a null or an empty text; texts are shown in quotes
 MAX_LISTED_VALUES = 5
-MAX_SHOWN_DIGITS = 4  # longer numbers may be an id or a date
-MAX_DIGITS_WITH_LETTERS = (
-    2  # values with more digits and other characters may be an id, a code or part of a date
-)
-MAX_SHOWN_CHARACTERS = 32
-MAX_SHAPE_CHARACTERS = 24
 DATE_FORMATS = "YYYY-MM-DD, MM/DD/YYYY or YYYYMMDD"
 # The verbs that a problem may start with, in the plural. The others do not change.
 _PLURAL_VERBS = {"is": "are", "has": "have", "differs": "differ", "gives": "give"}
@@ -190,7 +182,12 @@ class Problems:
 
 
 def add_invalid_values(
-    problems: Problems, name: str, coded: CodedColumn, expected: str, problem: str = "has an invalid value"
+    problems: Problems,
+    name: str,
+    coded: CodedColumn,
+    expected: str,
+    problem: str = "has an invalid value",
+    known: Sequence[str] = (),
 ) -> None:
     """Add the invalid values of a coded column to the problems.
 
@@ -203,10 +200,12 @@ def add_invalid_values(
     expected : str
         The accepted values.
     problem : str
+    known : sequence of str
+        Texts whose words a message may repeat (see `shown_value`).
     """
     values = Counter[str]()
     for value, count in coded.invalid_values.items():
-        values[shown_value(value)] += count
+        values[shown_value(value, known)] += count
     problems.add(name, problem, coded.invalid, values, expected)
 
 
@@ -214,27 +213,10 @@ def add_invalid_dates(problems: Problems, name: str, coded: CodedColumn) -> None
     """Add the invalid dates of a coded column to the problems. Only the shapes of the dates are shown."""
     shapes = Counter[str]()
     for text, count in coded.invalid_values.items():
-        shapes[_shape(text)] += count
+        shapes[shape_of(text)] += count
     if not shapes:  # an Arrow date column: only nulls are invalid
         shapes[BLANK] = int(np.count_nonzero(coded.invalid))
     problems.add(name, "has an invalid date", coded.invalid, shapes, DATE_FORMATS)
-
-
-def shown_value(value: str) -> str:
-    """An invalid value as a message shows it: short texts and numbers in full, the others by their shape."""
-    if not value.strip():
-        return BLANK
-    digits = sum(map(str.isdigit, value))
-    if len(value) > MAX_SHOWN_CHARACTERS or (
-        digits > MAX_DIGITS_WITH_LETTERS and not value.strip().isdigit()
-    ):
-        return repr(_shape(value))
-    return repr(re.sub(r"\d", "9", value) if digits > MAX_SHOWN_DIGITS else value)
-
-
-def _shape(text: str) -> str:
-    """The shape of a date: every digit as 9, every letter as A."""
-    return re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", text.strip()))[:MAX_SHAPE_CHARACTERS] or BLANK
 
 
 def expected_values(column: Column) -> str:

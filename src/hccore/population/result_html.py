@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hccore.base.counted import counted
 from hccore.base.html_table import html_lines, html_table
 from hccore.population.assignment import count_scored
 from hccore.population.run import Run
@@ -34,7 +35,9 @@ def result_html(run: Run, scores: Any) -> str:
     months = run.months
     n, scored = len(run.ids), count_scored(run.assignments, run.profiles)
     what = "members" if months is None else "member-months"
-    size = f"{n:,} {what}" if months is None else f"{len(months.first):,} members, {n:,} {what}"
+    size = counted(n, "member")
+    if months is not None:
+        size = f"{counted(len(months.first), 'member')}, {counted(n, 'member-month')}"
     parts = [html_lines([f"hccore result: {size}, {scored:,} scored, {n - scored:,} not scored"])]
     parts.append(html_table(("model", "year", "segment", what, "mean raw score"), _by_segment(run, scores)))
     if scores is None:

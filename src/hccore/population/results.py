@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from hccore.base.counted import counted
 from hccore.base.errors import InputError
 from hccore.base.threads import map_in_order
 from hccore.base.version import __version__
@@ -29,9 +30,10 @@ class Result:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._added: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"version": __version__, "run": self._run}
+        return {"version": __version__, "run": self._run, "added": self._added}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["version"] != __version__:
@@ -40,20 +42,24 @@ class Result:
                 "Score the population again; scores that are kept belong in a file."
             )
         self._run = state["run"]
+        self._added = state["added"]
 
     @property
     def report(self) -> dict[str, Any]:
         """The run report: inputs, tables, counts of everything unusual, timings. Plain values, ready for JSON."""
-        return self._run.report()
+        return {**self._run.report(), **self._added}
+
+    def add_to_report(self, name: str, values: dict[str, Any]) -> None:
+        """Add a section to the run report, such as `claims`: how the diagnoses were found. Plain values only."""
+        self._added[name] = values
 
     def __repr__(self) -> str:
         all_tables = [assignment.model.tables for assignment in self._run.assignments]
         models = ", ".join(f"{tables.model} {tables.year}" for tables in all_tables)
-        size = f"{len(self._run.ids):,}"
-        if self._run.months is not None:
-            size = f"{len(self._run.months.first):,} members ({size} months)"
-        else:
-            size += " members"
+        n_rows, months = len(self._run.ids), self._run.months
+        size = counted(n_rows, "member")
+        if months is not None:
+            size = f"{counted(len(months.first), 'member')} ({counted(n_rows, 'month')})"
         return f"<hccore result: {size}, {models}>"
 
     @property

@@ -6,6 +6,9 @@ import re
 
 _ICD10_SHAPE = re.compile(r"[A-Z][0-9][0-9A-Z][0-9A-Z]{0,4}")
 _ICD9_SHAPE = re.compile(r"[0-9]{3,5}")
+ICD9_MARK = (
+    "ICD-9:"  # before a code that its table calls ICD-9; such a code may have the form of an ICD-10 code
+)
 
 
 def clean_code(system: str, text: str) -> str:
@@ -27,9 +30,9 @@ def clean_code(system: str, text: str) -> str:
 
 
 def code_shape(code: str) -> str:
-    """Classify a cleaned code by its form alone: `icd10`, `icd9` (3 to 5 digits), `blank` or `malformed`."""
+    """Classify a cleaned code: `icd10`, `icd9` (3 to 5 digits, or `ICD9_MARK`), `blank` or `malformed`."""
     if not code.strip():
         return "blank"
     if _ICD10_SHAPE.fullmatch(code):
         return "icd10"
-    return "icd9" if _ICD9_SHAPE.fullmatch(code) else "malformed"
+    return "icd9" if code.startswith(ICD9_MARK) or _ICD9_SHAPE.fullmatch(code) else "malformed"

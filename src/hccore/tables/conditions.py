@@ -123,7 +123,7 @@ class Condition:
                 raise ConditionError(f"{self.text!r}: the comparison {ast.unparse(node)!r} is not allowed")
             sides = [self._side(column, left), self._side(column, right)]
             comparisons.append(f"({sides[0]} {_COMPARISONS[type(operator)]} {sides[1]})")
-        return "(" + " & ".join(comparisons) + ")"
+        return self._with_blank(column, "(" + " & ".join(comparisons) + ")")
 
     def _membership(self, column: str, node: ast.Compare) -> str:
         """Expression for `column in (1, 2, 3)` or `column not in (1, 2, 3)`."""
@@ -132,7 +132,21 @@ class Condition:
             raise ConditionError(f"{self.text!r}: 'in' needs a list such as (1, 2, 3)")
         tests = [f"({column} == {self._constant(column, item)})" for item in choices.elts]
         found = "(" + " | ".join(tests) + ")"
-        return found if isinstance(node.ops[0], ast.In) else f"({found} == False)"
+        return self._with_blank(column, found if isinstance(node.ops[0], ast.In) else f"({found} == False)")
+
+    def _with_blank(self, column: str, test: str) -> str:
+        """A test of a column, extended to a blank that is read as "not 0".
+
+        Such a blank meets the tests that every value but 0 meets, because nothing else is known of it.
+        """
+        known = self._known[column]
+        if known.blank_not_zero is None:
+            return test
+        self.breakpoints[column].add(known.blank_not_zero)
+        others = (value for value in range(known.low, known.high + 1) if value != 0)
+        met = all(eval(test, _NO_BUILTINS, {column: value}) for value in others)  # noqa: S307 - only comparisons
+        blank = known.blank_not_zero
+        return f"({test} | ({column} == {blank}))" if met else f"({test} & ({column} != {blank}))"
 
     def _side(self, column: str, node: ast.expr) -> str:
         if isinstance(node, ast.Name) and node.id == column:

@@ -93,7 +93,18 @@ def import_all(root: Path, out: Path) -> list[Path]:
     """Import every release of a tree (see `releases`) and return the folders written.
 
     Releases that include tables of others come last, so that the other folders exist by then.
+
+    Raises
+    ------
+    TableError
+        If the tree holds no release, or as for `import_package`.
     """
     found = releases(root)
+    if not found:
+        raise TableError(
+            "there is no release in this tree. Give the folder whose folders are <model>/<year>, such as "
+            "cms_hcc_v28/2026.",
+            str(root),
+        )
     found.sort(key=lambda release: bool(catalogue_entry(*release[1:]).year.get("include")))
     return [import_package(source, out, model=model, year=year) for source, model, year in found]

@@ -1,0 +1,178 @@
+"""`eligible`: claim lines of any number of members to eligible diagnoses, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+
+from hccore.base.threads import map_in_order
+from hccore.claims.eligibility.buckets import Buckets
+from hccore.claims.eligibility.engine import Outcome, diagnoses_schema, judge_pieces
+from hccore.claims.eligibility.inputs import line_batches, member_spans
+from hccore.claims.eligibility.pieces import Condenser
+from hccore.claims.eligibility.row_store import RowStore, TemporaryFolder
+from hccore.claims.eligibility.rules import Rules, load_rules
+from hccore.claims.funnel import Funnel
+from hccore.claims.reading import Claims
+
+_THREADS = 2
+
+
+class Eligible:
+    """Diagnoses of claims with their states.
+
+    The object is a table of the counted diagnoses for anything that reads `__arrow_c_stream__`, so
+    `model.score(members, eligible)` takes it.
+
+    Attributes
+    ----------
+    rules : Rules
+    funnel : Funnel
+    report : dict
+        Program, year, run, window, policies, code lists, the funnel, flags and missing values.
+    """
+
+    def __init__(
+        self, rules: Rules, counted: RowStore, rejected: RowStore, funnel: Funnel, counts: Mapping[str, int]
+    ) -> None:
+        self.rules = rules
+        self.funnel = funnel
+        self._counted, self._rejected = counted, rejected
+        self._counts = dict(counts)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Schema of the counted and rejected diagnoses."""
+        return self._counted.schema
+
+    @property
+    def rows(self) -> int:
+        """Number of counted diagnoses."""
+        return self._counted.rows
+
+    @property
+    def rows_rejected(self) -> int:
+        """Number of rejected diagnoses."""
+        return self._rejected.rows
+
+    @property
+    def diagnoses(self) -> pa.Table:
+        """The counted diagnoses: one row for each record and code."""
+        return self._counted.table()
+
+    @property
+    def rejected(self) -> pa.Table:
+        """The other diagnoses, each with its reason."""
+        return self._rejected.table()
+
+    def rejected_batches(self) -> Iterator[pa.RecordBatch]:
+        """The rejected diagnoses batch by batch."""
+        return self._rejected.batches()
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """The counted diagnoses batch by batch."""
+        return self._counted.batches()
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """The counted diagnoses as an Arrow stream."""
+        return self._counted.reader().__arrow_c_stream__(requested_schema)
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What was decided by which rules, in plain values ready for JSON."""
+        rules = self.rules
+        return {
+            "program": rules.program,
+            "year": rules.year,
+            "run": rules.run,
+            "window": [
+                str(pa.scalar(day, pa.int32()).cast(pa.date32())) for day in (rules.first_day, rules.last_day)
+            ],
+            "policies": dict(rules.policies),
+            "code_lists": {
+                str(year): {
+                    "codes": len(codes.known),
+                    "uncertain_codes": len(codes.uncertain),
+                    "codes_by_standing": dict(codes.standing),
+                }
+                for year, codes in rules.lists.items()
+            },
+            "funnel": self.funnel.to_dict(rules.reasons),
+            "counts": dict(sorted(self._counts.items())),
+        }
+
+
+def eligible(
+    lines: Any,
+    program: str = "ma",
+    year: int = 2026,
+    run: str = "final",
+    policies: Mapping[str, str] | None = None,
+    cpt_list: Any = None,
+    model: Any = None,
+    prior_organizations: Any = None,
+    enrollment: Any = None,
+) -> Eligible:
+    """Find the diagnoses that count.
+
+    Parameters
+    ----------
+    lines : Claims, table or path
+        Claim lines of the schema `hccore.claims.LINES`, in any order: what `hccore.claims.read` returns, anything
+        with `__arrow_c_stream__`, a Parquet file of claim lines, or claim files.
+    program : {"ma", "pace", "ffs", "hhs"}
+    year : int
+        Payment year; benefit year for `hhs`.
+    run : {"initial", "midyear", "final"}
+    policies : mapping of str to str, optional
+        Policies to change by name, for a what-if: `POLICY_VALUES` has names and values.
+    cpt_list : optional
+        CMS's list of eligible codes for a year of service that hccore lacks: path of a CSV file with a column
+        `code`, or a mapping from year to such paths.
+    model : Model, optional
+        Rejects diagnoses that this model does not know (`not_in_model`).
+    prior_organizations : table or iterable of str, optional
+        Members who were in another Medicare Advantage parent organization, with `start_date` and `end_date` of the
+        span: the exception for unlinked chart reviews. Fee-for-service spans do not belong there.
+    enrollment : table, optional
+        Rows of `hccore.claims.ENROLLMENT`. Without it, the rows that the claim files bring are used if there are
+        any; if there are none, enrollment is not tested.
+
+    Returns
+    -------
+    Eligible
+
+    Raises
+    ------
+    InputError
+        If an argument or the lines cannot be used, or the code list of a year of service is missing.
+    """
+    rules = load_rules(program, year, run, policies=policies, cpt_list=cpt_list, model=model)
+    switched = {} if prior_organizations is None else member_spans(prior_organizations, "prior_organizations")
+    folder = TemporaryFolder()
+    condenser = Condenser(rules)
+    buckets = Buckets(condenser.schema, folder)
+    for pieces in map_in_order(line_batches(lines), _THREADS, condenser.pieces):
+        buckets.add(pieces)
+    if enrollment is None and isinstance(lines, Claims) and lines.enrollment.num_rows:
+        enrollment = lines.enrollment
+    enrolled = None if enrollment is None else member_spans(enrollment, "enrollment")
+    schema = diagnoses_schema(rules)
+    counted, rejected = RowStore(schema, folder, "counted.arrow"), RowStore(schema, folder, "rejected.arrow")
+    funnel, counts = Funnel(), Counter({f"{name}_null": count for name, count in condenser.nulls.items()})
+
+    def judge(pieces: pa.Table) -> Outcome:
+        return judge_pieces(pieces, condenser, switched, enrolled)
+
+    for outcome in map_in_order(buckets.tables(), _THREADS, judge):
+        counted.append(outcome.counted)
+        rejected.append(outcome.rejected)
+        funnel.add(outcome.cells)
+        counts.update(outcome.counts)
+    funnel.raw_diagnoses = condenser.raw_entries
+    counted.close()
+    rejected.close()
+    return Eligible(rules, counted, rejected, funnel, counts)

@@ -1,0 +1,149 @@
+"""Arguments that say which claims are read and by which rules, for every command that takes claims."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hccore.cli.arguments import pairs_of
+
+if TYPE_CHECKING:
+    from hccore.claims.reading import Claims
+    from hccore.claims.set_aside import BadRecord
+
+FORMATS = ("rif", "cclf", "fhir", "x12", "edge", "table")
+PROGRAMS = ("ma", "pace", "ffs", "hhs")
+RUNS = ("initial", "midyear", "final")
+
+
+def add_reading(parser: argparse._ActionsContainer) -> None:
+    """Add the arguments that say how claim files are read."""
+    parser.add_argument(
+        "--format", choices=FORMATS, help="format of the claim files (default: recognised file by file)"
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME=COLUMN",
+        help="a column of claims in table form: NAME is the column of the claim-line table",
+    )
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="stop at the first record that cannot be used, instead of setting it aside",
+    )
+    parser.add_argument(
+        "--set-aside", metavar="FILE", help="also write the records that could not be used (.csv or .parquet)"
+    )
+
+
+def add_rules(parser: argparse._ActionsContainer, program_flag: str) -> None:
+    """Add the arguments that say which claims count."""
+    parser.add_argument(
+        program_flag,
+        dest="claims_program",
+        choices=PROGRAMS,
+        help="whose rules decide which claims count (default: hhs for EDGE files and HHS models, otherwise ma)",
+    )
+    parser.add_argument(
+        "--run", dest="calendar", choices=RUNS, default="final", help="window of service dates"
+    )
+    parser.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="decide one rule otherwise, such as audio_only=exclude or strict_specialty=flag",
+    )
+    parser.add_argument(
+        "--cpt-list",
+        metavar="FILE",
+        help="your own list of eligible CPT/HCPCS codes: code, and optionally year",
+    )
+    parser.add_argument(
+        "--prior-organizations",
+        metavar="FILE",
+        help="member_id of members who came from another Medicare Advantage organization (unlinked chart reviews)",
+    )
+
+
+def read_claims(
+    paths: list[str], arguments: argparse.Namespace, parser: argparse.ArgumentParser, keep: Any
+) -> Claims:
+    """The claim lines of the files that the arguments name."""
+    from hccore.claims.reading import read  # saves start-up: imports pyarrow
+
+    return read(
+        paths,
+        arguments.format,
+        column_map=pairs_of(arguments.map, "--map", "NAME=COLUMN", parser),
+        strict=arguments.strict,
+        keep_set_aside=keep,
+    )
+
+
+def rules_of(
+    arguments: argparse.Namespace, parser: argparse.ArgumentParser, claims: Claims
+) -> dict[str, Any]:
+    """The arguments of `hccore.claims.eligible` that these flags give."""
+    program = arguments.claims_program or ("hhs" if set(claims.formats) == {"edge"} else "ma")
+    return {
+        "program": program,
+        "run": arguments.calendar,
+        "policies": pairs_of(arguments.policy, "--policy", "NAME=VALUE", parser),
+        "cpt_list": arguments.cpt_list,
+        "prior_organizations": arguments.prior_organizations,
+    }
+
+
+class SetAsideFile:
+    """Collects records that could not be used, and writes them with file, position and reason."""
+
+    def __init__(self, out: str | None) -> None:
+        self.out = None if out is None else Path(out)
+        self._rows: list[tuple[str, int, str, str]] = []
+
+    def keep(self, record: BadRecord) -> None:
+        """Keep one record. Bytes that are not UTF-8 are written as escapes."""
+        if self.out is not None:
+            text = record.record.decode("utf-8", "backslashreplace")
+            self._rows.append((record.source, record.position, record.reason, text))
+
+    def write(self, path: Path) -> None:
+        """Write the records kept so far."""
+        import pyarrow as pa  # saves start-up: not needed for --help
+
+        from hccore.files.batch_writer import BatchWriter
+
+        if self.out is None:
+            return
+        schema = pa.schema(
+            [
+                ("source", pa.string()),
+                ("position", pa.int64()),
+                ("reason", pa.string()),
+                ("record", pa.string()),
+            ]
+        )
+        arrays = [
+            pa.array([row[number] for row in self._rows], field.type) for number, field in enumerate(schema)
+        ]
+        with BatchWriter(path, self.out, schema) as writer:
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def claim_notes(reading: dict[str, Any]) -> list[str]:
+    """What the user should know about the claim files, one line each.
+
+    Parameters
+    ----------
+    reading : dict
+        `Claims.report`.
+    """
+    return [
+        f"{item['source']}: {item['records']:,} records set aside: {item['reason'].replace('_', ' ')} "
+        f"(first at {item['first']:,})"
+        for item in reading["set_aside"]
+    ] + [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]

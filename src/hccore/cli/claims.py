@@ -1,0 +1,135 @@
+"""`hccore claims`: from claim files to the diagnoses that count, with the reason of every other one."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hccore.cli.arguments import Commands, new_command
+from hccore.cli.claim_arguments import (
+    SetAsideFile,
+    add_reading,
+    add_rules,
+    claim_notes,
+    read_claims,
+    rules_of,
+)
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from hccore.claims.eligibility import Eligible
+    from hccore.claims.reading import Claims
+    from hccore.model import Model
+
+
+def add_command(commands: Commands) -> None:
+    """Add the command and its arguments."""
+    parser = new_command(
+        commands, "claims", run, "From claim files to the diagnoses that count, with a reason for the others."
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="claim files, or folders of them")
+    parser.add_argument(
+        "--year", type=int, required=True, help="payment year (Medicare) or benefit year (HHS)"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="diagnoses that count (.parquet, .csv, .arrow)"
+    )
+    add_reading(parser)
+    add_rules(parser, "--program")
+    parser.add_argument("--model", metavar="NAME", help="also reject codes that this model does not map")
+    parser.add_argument("--rejected", metavar="FILE", help="also write the diagnoses that do not count")
+    parser.add_argument("--lines", metavar="FILE", help="also write the claim lines (.parquet or .arrow)")
+    parser.add_argument(
+        "--members",
+        metavar="FILE",
+        help="also write the member facts that enrollment files among the inputs give",
+    )
+    parser.add_argument("--report", metavar="FILE", help="also write the report with the funnel (JSON)")
+    parser.add_argument("--quiet", action="store_true", help="no summary")
+
+
+def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Read the claims, decide what counts, and write all files or none."""
+    from hccore.claims.eligibility import eligible  # saves start-up: imports pyarrow
+    from hccore.files.output import atomic_files
+
+    start = time.perf_counter()
+    outs = _checked_outputs(arguments)
+    set_aside = SetAsideFile(arguments.set_aside)
+    claims = read_claims(arguments.paths, arguments, parser, set_aside.keep)
+    rules = rules_of(arguments, parser, claims)
+    with atomic_files(outs.values()) as paths:
+        temporary = dict(zip(outs, paths, strict=True))
+        with _lines_written(claims, temporary["lines"], outs["lines"]) as lines:
+            result = eligible(lines, year=arguments.year, model=_model(arguments), **rules)
+        _write(result, result.schema, temporary["out"], outs["out"])
+        _write(result.rejected_batches(), result.schema, temporary["rejected"], outs["rejected"])
+        if outs["members"] is not None:
+            from hccore.claims.enrollment import member_facts  # saves start-up: not asked for by most runs
+
+            facts = member_facts(claims.enrollment, arguments.year)
+            _write(facts.members.to_batches(), facts.members.schema, temporary["members"], outs["members"])
+        set_aside.write(temporary["set_aside"])
+        report = {"reading": claims.report, **result.report}
+        if outs["report"] is not None:
+            temporary["report"].write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    if not arguments.quiet:
+        for line in claim_notes(report["reading"]):
+            print(f"note: {line}", file=sys.stderr)
+        print(f"{_summary(result)} in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+
+
+def _model(arguments: argparse.Namespace) -> Model | None:
+    from hccore.model import load_model  # saves start-up: --help loads no tables
+
+    return None if arguments.model is None else load_model(arguments.model, arguments.year)
+
+
+def _checked_outputs(arguments: argparse.Namespace) -> dict[str, Path | None]:
+    """The output files by argument, checked before any work."""
+    from hccore.files.output import check_output, check_replaces_no_input  # saves start-up: imports pyarrow
+
+    names = ("out", "rejected", "lines", "members", "set_aside", "report")
+    outs = {name: None if (text := getattr(arguments, name)) is None else Path(text) for name in names}
+    endings = {"lines": (".parquet", ".arrow"), "report": (".json",)}
+    for name, out in outs.items():
+        if out is not None:
+            check_output(out, *((endings[name],) if name in endings else ()))
+    inputs = [path for path in (*arguments.paths, arguments.cpt_list) if path is not None]
+    check_replaces_no_input(outs.values(), inputs)
+    return outs
+
+
+@contextlib.contextmanager
+def _lines_written(claims: Claims, path: Path, out: Path | None) -> Iterator[Claims]:
+    """The claims as they are; with `--lines`, every batch that is read is also written."""
+    if out is None:
+        yield claims
+        return
+    from hccore.files.batch_writer import BatchWriter  # saves start-up: imports pyarrow
+
+    with BatchWriter(path, out, claims.schema) as writer:
+        claims.on_batch = writer.write
+        yield claims
+
+
+def _write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, out: Path | None) -> None:
+    from hccore.files.batch_writer import BatchWriter  # saves start-up: imports pyarrow
+
+    if out is not None:
+        with BatchWriter(path, out, schema) as writer:
+            for batch in batches:
+                writer.write(batch)
+
+
+def _summary(result: Eligible) -> str:
+    """How many diagnoses count, of how many."""
+    counted, rejected = result.rows, result.rows_rejected
+    return f"{counted + rejected:,} diagnoses, {counted:,} counted, {rejected:,} rejected"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import hccore
-from hccore.cli import main
+from hccore.cli import entry, main
 
 pytestmark = pytest.mark.usefixtures("restored_signal_handler")
 
@@ -344,3 +344,15 @@ def test_the_process_ends_with_the_code(arguments: list[str], code: int):
     assert done.returncode == code
     assert bool(done.stdout) == (code == 0)
     assert bool(done.stderr) == (code != 0)
+
+
+@pytest.mark.parametrize("name", entry._COMMANDS)
+def test_a_command_alone_has_the_help_that_it_has_among_all(name: str, capsys: pytest.CaptureFixture[str]):
+    """The parser of a call knows only the command that is called."""
+    with pytest.raises(SystemExit, match="0"):
+        entry.main([name, "--help"])
+    alone = capsys.readouterr().out
+    assert alone.startswith(f"usage: hccore {name} ")
+    with pytest.raises(SystemExit, match="0"):
+        entry._parser(["--help"]).parse_args([name, "--help"])
+    assert capsys.readouterr().out == alone

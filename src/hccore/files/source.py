@@ -31,18 +31,16 @@ BATCH_ROWS = 1 << 20
 MAX_HASHED_BYTES = 64 << 20  # larger files are hashed in part, because hashing 1 GB takes more than a second
 _HASHED_END_BYTES = 1 << 20
 # Texts of pyarrow that hold nothing but numbers, words of pyarrow and names of types.
-_TEXTS_WITHOUT_DATA = re.compile(
-    "|".join(
-        (
-            r"CSV parse error: Empty CSV file or block: cannot infer number of columns",
-            r"File is too small: \d+",
-            r"Not an Arrow file",
-            r"Parquet file size is \d+ bytes, smaller than the minimum file footer \(8 bytes\)",
-            r"Parquet magic bytes not found in footer\. Either the file is corrupted or this is not .{1,20}",
-            r"Truncated compressed stream",
-            r"Unsupported cast from [a-z0-9_]+ to [a-z0-9_]+ using function [a-z0-9_]+",
-            r"zlib inflate failed: [a-z ]+",
-        )
+_TEXTS_WITHOUT_DATA = "|".join(
+    (
+        r"CSV parse error: Empty CSV file or block: cannot infer number of columns",
+        r"File is too small: \d+",
+        r"Not an Arrow file",
+        r"Parquet file size is \d+ bytes, smaller than the minimum file footer \(8 bytes\)",
+        r"Parquet magic bytes not found in footer\. Either the file is corrupted or this is not .{1,20}",
+        r"Truncated compressed stream",
+        r"Unsupported cast from [a-z0-9_]+ to [a-z0-9_]+ using function [a-z0-9_]+",
+        r"zlib inflate failed: [a-z ]+",
     )
 )
 
@@ -238,7 +236,7 @@ def message_without_data(error: Exception) -> str:
     other error is described by its class.
     """
     text = str(error).strip()
-    if isinstance(error, DamagedFileError) or _TEXTS_WITHOUT_DATA.fullmatch(text):
+    if isinstance(error, DamagedFileError) or re.fullmatch(_TEXTS_WITHOUT_DATA, text):
         return text
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)

@@ -15,6 +15,7 @@ from tests.fuzz.doors import Case, Door, FindingError
 from tests.fuzz.small_model import CODES, small_model
 
 N_MEMBERS = 20
+_EVERY_COMPARISON = 6  # of so many cases, one is scored a second time, as pyarrow reads the file
 TEXTS = (
     pa.string(),
     pa.string(),
@@ -42,7 +43,8 @@ class ArrowDoor:
         for name in "md":
             data = _file(draw.randrange(60), name)
             files[f"{name}.arrow"] = damaged_bytes(data, draw, 8) if name == which else data
-        return Case(files, (f"{which}.arrow",), {"which": which})
+        compares = draw.randrange(_EVERY_COMPARISON) == 0
+        return Case(files, (f"{which}.arrow",), {"which": which, "compares": compares})
 
     def feed(self, folder: Path, options: dict[str, Any]) -> str:
         paths = {name: folder / f"{name}.arrow" for name in "md"}
@@ -54,6 +56,8 @@ class ArrowDoor:
             return "scored"
         except (pa.ArrowException, OSError) as error:
             raise FindingError("a file that pyarrow refuses", type(error).__name__) from None
+        if not options["compares"]:
+            return "scored"
         try:
             expected = self._scores(tables["m"], tables["d"])
         except HccoreError:

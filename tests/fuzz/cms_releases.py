@@ -24,7 +24,7 @@ RELEASES: dict[str, tuple[Callable[[], Files], int]] = {
     "hhs_hcc": (hhs_files, 2026),
 }
 # Small releases are cheaper, so they come more often.
-CHOICES = ("cms_hcc_v28", "cms_hcc_v28", "rxhcc_v08_t", "rxhcc_v08_t", "esrd_v24", "hhs_hcc")
+CHOICES = (*["cms_hcc_v28"] * 6, *["rxhcc_v08_t"] * 6, "esrd_v24", "esrd_v24", "hhs_hcc", "hhs_hcc")
 CELLS = (
     *(
         "",

@@ -14,6 +14,7 @@ MODULES = {
     "tables": "model_tables",
     "conditions": "conditions",
     "importer": "cms_releases",
+    "harmful": "harmful",
 }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import struct
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,14 +20,12 @@ from hccore.population.member_index import index_members
 from tests.fuzz.damage import HOSTILE_NUMBERS, MARKED, damaged_bytes
 from tests.fuzz.doors import Case, Door, FindingError
 from tests.fuzz.small_model import CODES, small_model
+from tests.support_parquet import number_of_pages, with_footer, with_page_header
 
 N_MEMBERS, N_ROWS = 24, 60
 IDS = [f"{MARKED}{number:04d}" for number in range(N_MEMBERS)]
 CODECS = ("snappy", "snappy", "none", "gzip", "zstd", "brotli", "lz4")
-_EVERY_WHOLE_RUN = 20  # of so many cases, one goes through `Model.score`
-_SCHEMA, _ROW_GROUPS, _COLUMNS, _METADATA = 2, 4, 1, 3  # fields of a footer
-_DATA_OFFSET, _DICTIONARY_OFFSET, _BYTES = 9, 11, 7
-_HEADER_STRUCTS = (5, 7, 8)
+_EVERY_WHOLE_RUN = 60  # of so many cases, one goes through `Model.score`
 
 
 def make_door(_name: str) -> Door:
@@ -58,7 +55,7 @@ class ParquetDoor:
         draw = random.Random(seed)
         whole = draw.randrange(_EVERY_WHOLE_RUN)
         role = "members" if whole == 1 else "diagnoses"
-        kind, data = _file(draw.randrange(1 << 12), role)
+        kind, data = _file(draw.randrange(1 << 9), role)
         how = draw.random()
         if how < 0.6:
             data = damaged_bytes(data, draw, 4)
@@ -186,7 +183,7 @@ def _file(number: int, role: str) -> tuple[str, bytes]:
             "use_dictionary": draw.choice((True, False, ["icd10"], ["member_id"])),
             "data_page_version": draw.choice(("1.0", "2.0")),
             "data_page_size": draw.choice((60, 120, 1 << 20)),
-            "row_group_size": draw.choice((25, 1000, 1000)),
+            "row_group_size": draw.choice((40, 1000, 1000, 1000)),
             "write_batch_size": 8,
             "write_statistics": draw.random() < 0.5,
             "write_page_checksum": draw.random() < 0.2,
@@ -212,61 +209,23 @@ def _diagnoses(draw: random.Random, kind: str) -> pa.Table:
 # -------------------------------------------------------------------- damage that keeps the structure
 
 
-def _footer_of(data: bytes) -> tuple[Any, int]:
-    """The footer of a file as a structure, and where it begins."""
-    (length,) = struct.unpack("<I", data[-8:-4])
-    begin = len(data) - 8 - length
-    footer, _ = thrift.read_struct(data[begin:-8], 0)
-    return footer, begin
-
-
-def _with_footer(body: bytes, footer: Any) -> bytes:
-    out = bytearray()
-    thrift.write_struct(out, footer)
-    return body + bytes(out) + struct.pack("<I", len(out)) + b"PAR1"
-
-
 def _with_damaged_footer(data: bytes, draw: random.Random) -> bytes:
     """A file with one to three values of its footer changed or removed."""
-    footer, begin = _footer_of(data)
-    for _ in range(draw.choice((1, 1, 2, 3))):
-        _change_a_value(footer, draw)
-    return _with_footer(data[:begin], footer)
+
+    def change(footer: Any) -> None:
+        for _ in range(draw.choice((1, 1, 2, 3))):
+            _change_a_value(footer, draw)
+
+    return with_footer(data, change)
 
 
 def _with_damaged_header(data: bytes, draw: random.Random) -> bytes:
-    """A file with a changed page header. Offsets and sizes in the footer are made to fit."""
-    footer, begin = _footer_of(data)
-    chunks = [
-        chunk[_METADATA][1]
-        for group in footer[_ROW_GROUPS][1][1]
-        for chunk in group[_COLUMNS][1][1]
-        if _METADATA in chunk
-    ]
-    chunk = draw.choice(chunks)
-    start = _start_of(chunk)
-    position, stop = start, start + chunk[_BYTES][1]
-    pages = []
-    while position < stop:
-        header, after = thrift.read_struct(data, position)
-        pages.append((position, after, header))
-        position = after + header[3][1]
-    position, after, header = draw.choice(pages)
-    _change_a_value(header, draw)
-    out = bytearray()
-    thrift.write_struct(out, header)
-    added = len(out) - (after - position)
-    for other in chunks:
-        for field in (_DATA_OFFSET, _DICTIONARY_OFFSET):
-            if field in other and other[field][1] > position:
-                other[field] = (other[field][0], other[field][1] + added)
-    chunk[_BYTES] = (chunk[_BYTES][0], chunk[_BYTES][1] + added)
-    return _with_footer(data[:position] + bytes(out) + data[after:begin], footer)
-
-
-def _start_of(chunk: Any) -> int:
-    start: int = chunk[_DATA_OFFSET][1]
-    return min(start, chunk[_DICTIONARY_OFFSET][1]) if _DICTIONARY_OFFSET in chunk else start
+    """A file with a changed value in a page header."""
+    counts = number_of_pages(data)
+    chunk = draw.randrange(len(counts))
+    return with_page_header(
+        data, chunk, draw.randrange(counts[chunk]), lambda header: _change_a_value(header, draw)
+    )
 
 
 def _change_a_value(struct_: Any, draw: random.Random) -> None:

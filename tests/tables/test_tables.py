@@ -345,3 +345,22 @@ def test_every_packaged_folder_loads(model: str, year: int):
     assert all(source.get("status") and source.get("sha256") for source in tables.sources)
     columns = [(segment.score_column, segment.population) for segment in tables.segments]
     assert len(columns) == len(set(columns))
+
+
+def test_conditions_that_cannot_all_be_tried_are_refused(tmp_path: Path):
+    """Every combination of the values at which a condition changes is tried, and there may be millions."""
+    columns = ("age", "orec", "dual_status", "months_since_graft", "esrd_status", "metal", "csr_indicator")
+    text = " or ".join(f"{column} in (1, 3, 5, 7, 9)" for column in columns)
+    text = text.replace("metal in (1, 3, 5, 7, 9)", "metal in (2, 3, 4)")
+    table = TINY["flags.csv"].replace("sex = female", f'"{text}"')
+    with pytest.raises(TableError, match="conditions on too many columns") as caught:
+        read_folder(write_tiny(tmp_path, {"flags.csv": table}))
+    assert "tiny/2026" in str(caught.value)
+
+
+def test_control_characters_in_a_table_do_not_reach_the_message(tmp_path: Path):
+    folder = write_tiny(
+        tmp_path, {"groups.csv": TINY["groups.csv"].replace("group,", "\x1b[31mgroup\u2028,")}
+    )
+    with pytest.raises(TableError, match=r"not \?\[31mgroup\?, member"):
+        read_folder(folder)

@@ -72,7 +72,7 @@ class SourceRow:
         if not text:
             return ""
         match = re.fullmatch(r"(-?)0*([0-9]{0,9})(?:\.([0-9]*))?", text)
-        if match is None or not re.search(r"[0-9]", text):
+        if match is None or not text.strip("-."):
             raise self.error(column, f"{text!r} is not a decimal number")
         decimals = (match[3] or "").rstrip("0")
         if len(decimals) > 3:

@@ -199,22 +199,22 @@ class _Member:
         for number, targets in self.targets.items():
             for target in targets:
                 parent[root(number)] = root(target)
-        first: dict[tuple[str, str | None], int] = {}
+        first: dict[tuple[object, ...], int] = {}
         for number, record in enumerate(self.records):
             if (
                 record.version == "original"
                 and not record.decided_by_chain
                 and record.final_action is not False
             ):
-                same = first.setdefault((record.claim_id, record.record), number)
                 # Chart reviews are records of their own, even if they carry the claim's id.
-                if (self.records[same].linked, self.records[same].deletes) == (record.linked, record.deletes):
-                    parent[root(number)] = root(same)
+                key = (record.claim_id, record.record, record.linked, record.deletes)
+                parent[root(number)] = root(first.setdefault(key, number))
         return [root(number) for number in range(len(self.records))]
 
 
 def _stable(unit: Unit) -> tuple[object, ...]:
-    return unit.place, unit.chain or "", unit.control_number or "", unit.final_action is not None
+    texts = (unit.chain or "", unit.control_number or "", str(unit.final_action))
+    return unit.place, texts, unit.linked, unit.deletes
 
 
 def _decide_families(member: _Member, found: Versions, hold_replacements: bool) -> None:

@@ -16,6 +16,12 @@ from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import ModelTables
 
 GOLDEN = Path(__file__).parent / "golden"
+PYARROW = int(pa.__version__.split(".")[0])  # the major version
+
+
+def is_writable(kind: pa.DataType) -> bool:
+    """Whether pyarrow can write this type to Parquet. It can write text views from release 21 on."""
+    return PYARROW >= 21 or not pa.types.is_string_view(kind)
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -47,6 +53,9 @@ def facts_of_row(tables: ModelTables, row: Mapping[str, object]) -> dict[str, in
             facts[name] = sum(code for flag, code in column.yes_no_columns.items() if str(given[flag]) == "1")
         elif column.default is not None:
             facts[name] = column.default
+    for name in ("medicaid", "new_enrollee_medicaid"):
+        if "dual_status" in facts and not {name, *COLUMNS[name].aliases} & set(given):
+            facts[name] = int(facts["dual_status"] > 0)
     born = next((given[key] for key in ("birth_date", "dob") if key in given), None)
     if born is not None and tables.age_as_of is not None:
         days = parse_date(born)

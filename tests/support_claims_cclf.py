@@ -134,7 +134,6 @@ def write_cclf(path: Path, claims: Sequence[Claim]) -> list[Path]:
         listed += [
             key
             | dates
-            | {"CLM_PROD_TYPE_CD": ROLE_CODES[role]}
             | {"CLM_VAL_SQNC_NUM": f"{n:02}", "CLM_DGNS_CD": code, "DGNS_PRCDR_ICD_IND": "0"}
             | {
                 "CLM_PROD_TYPE_CD": ROLE_CODES[role],

@@ -11,7 +11,7 @@ from hccore.base.errors import InputError, UnknownModelError
 from hccore.population.options import RunOptions, settings_of, takes_run_options
 from hccore.tables.folders import available_models
 from hccore.tables.loading import load_tables, read_folder
-from hccore.tables.member_columns import COLUMNS
+from hccore.tables.member_columns import COLUMNS, blank_codes
 from hccore.tables.schema import ModelTables
 
 if TYPE_CHECKING:
@@ -135,6 +135,7 @@ class Model:
         ndc: Iterable[str] = (),
         hcpcs: Iterable[str] = (),
         exact_codes: bool = False,
+        assume_blank: Mapping[str, object] | None = None,
     ) -> Explanation:
         """Explain the score of one member, in plain Python.
 
@@ -153,6 +154,9 @@ class Model:
             Drug and procedure codes, for models that use them.
         exact_codes : bool
             Compare codes exactly as written. By default dots, case and blanks do not matter.
+        assume_blank : mapping of column to value, optional
+            Values of blanks. ``{"orec": "cms"}`` reads a blank as CMS's programs do: as not 0, so disabled if
+            under 65.
 
         Raises
         ------
@@ -161,7 +165,8 @@ class Model:
         """
         _check_codes(diagnoses, ndc, hcpcs)
         codes = {"icd10cm": diagnoses, "ndc": ndc, "hcpcs": hcpcs}
-        return self.single.explain(member, codes, exact=exact_codes)
+        blanks = blank_codes(assume_blank) if assume_blank else {}
+        return self.single.explain(member, codes, exact=exact_codes, blanks=blanks)
 
     def score_one(
         self,
@@ -171,6 +176,7 @@ class Model:
         ndc: Iterable[str] = (),
         hcpcs: Iterable[str] = (),
         exact_codes: bool = False,
+        assume_blank: Mapping[str, object] | None = None,
     ) -> float:
         """Raw score of one member, in plain Python. The arguments are those of `explain`.
 
@@ -183,6 +189,10 @@ class Model:
             If a fact is missing or impossible, no segment applies, or a needed service date is missing.
         """
         _check_codes(diagnoses, ndc, hcpcs)
+        if assume_blank:
+            blanks = blank_codes(assume_blank)
+            score = self.single.score(member, diagnoses, ndc, hcpcs, exact=exact_codes, blanks=blanks)
+            return score / 1000
         return self.single.score(member, diagnoses, ndc, hcpcs, exact=exact_codes) / 1000
 
 

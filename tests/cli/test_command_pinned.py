@@ -15,12 +15,26 @@ from typing import Any
 import pytest
 
 import hccore
-from hccore.cli import main
+from hccore.cli import entry, main
 
 pytestmark = pytest.mark.usefixtures("restored_signal_handler")
 
 # Flags, action, destination, metavar, default, required, and a dictionary of everything else.
 HELP = ("-h --help", "Help", "help", None, argparse.SUPPRESS, False, {})
+FORMATS = {"choices": ["rif", "cclf", "fhir", "x12", "edge", "table"]}
+READING = [
+    ("--format", "Store", "format", None, None, False, FORMATS),
+    ("--map", "Append", "map", "NAME=COLUMN", [], False, {}),
+    ("--strict", "StoreTrue", "strict", None, False, False, {}),
+    ("--set-aside", "Store", "set_aside", "FILE", None, False, {}),
+]
+RULES = [
+    ("--run", "Store", "calendar", None, "final", False, {"choices": ["initial", "midyear", "final"]}),
+    ("--policy", "Append", "policy", "NAME=VALUE", [], False, {}),
+    ("--cpt-list", "Store", "cpt_list", "FILE", None, False, {}),
+    ("--prior-organizations", "Store", "prior_organizations", "FILE", None, False, {}),
+]
+PROGRAMS = {"choices": ["ma", "pace", "ffs", "hhs"]}
 INPUTS = [
     ("", "Store", "members", "MEMBERS", None, True, {}),
     ("", "Store", "diagnoses", "DIAGNOSES", None, True, {}),
@@ -32,6 +46,7 @@ INPUTS = [
     ("--exact-codes", "StoreTrue", "exact_codes", None, False, False, {}),
     ("--encoding", "Store", "encoding", "NAME", "utf-8", False, {}),
     ("--assume", "Append", "assume", "COLUMN=VALUE", [], False, {}),
+    ("--assume-blank", "Append", "assume_blank", "COLUMN=VALUE", [], False, {}),
 ]
 OPTIONS = {
     "hccore": [
@@ -44,12 +59,15 @@ OPTIONS = {
             "COMMAND",
             None,
             True,
-            {"choices": ["score", "explain", "models", "tables", "demo", "warmup"]},
+            {"choices": ["score", "explain", "claims", "reconcile", "models", "tables", "demo", "warmup"]},
         ),
     ],
     "hccore score": [
         HELP,
-        *INPUTS,
+        *[
+            (*each[:5], False, {"nargs": "?"}) if each[2] in ("members", "diagnoses") else each
+            for each in INPUTS
+        ],
         ("--out", "Store", "out", "FILE", None, True, {}),
         ("--all-segments", "StoreTrue", "all_segments", None, False, False, {}),
         ("--columns", "Store", "columns", "A,B,C", None, False, {}),
@@ -62,6 +80,11 @@ OPTIONS = {
         ("--frailty", "Store", "frailty", "SCORE", None, False, {}),
         ("--threads", "Store", "threads", "N", 0, False, {"type": "int"}),
         ("--quiet", "StoreTrue", "quiet", None, False, False, {}),
+        ("--claims", "Append", "claims", "PATH", None, False, {}),
+        ("--members", "Store", "members_file", "FILE", None, False, {}),
+        *READING,
+        ("--claims-program", "Store", "claims_program", None, None, False, PROGRAMS),
+        *RULES,
     ],
     "hccore explain": [
         HELP,
@@ -69,6 +92,38 @@ OPTIONS = {
         ("--member", "Store", "member", "ID", None, True, {}),
         ("--month", "Store", "month", "MONTH", None, False, {}),
         ("--json", "StoreTrue", "json", None, False, False, {}),
+    ],
+    "hccore claims": [
+        HELP,
+        ("", "Store", "paths", "PATH", None, True, {"nargs": "+"}),
+        ("--year", "Store", "year", None, None, True, {"type": "int"}),
+        ("--out", "Store", "out", "FILE", None, True, {}),
+        *READING,
+        ("--program", "Store", "claims_program", None, None, False, PROGRAMS),
+        *RULES,
+        ("--model", "Store", "model", "NAME", None, False, {}),
+        ("--rejected", "Store", "rejected", "FILE", None, False, {}),
+        ("--lines", "Store", "lines", "FILE", None, False, {}),
+        ("--members", "Store", "members", "FILE", None, False, {}),
+        ("--compare", "Store", "compare", "YEAR", None, False, {"type": "int"}),
+        ("--compare-out", "Store", "compare_out", "FILE", None, False, {}),
+        ("--facts", "Store", "facts", "FILE", None, False, {}),
+        ("--report", "Store", "report", "FILE", None, False, {}),
+        ("--quiet", "StoreTrue", "quiet", None, False, False, {}),
+    ],
+    "hccore reconcile": [
+        HELP,
+        ("--mao004", "Append", "mao004", "FILE", [], False, {}),
+        ("--mor", "Append", "mor", "FILE", [], False, {}),
+        ("--mmr", "Append", "mmr", "FILE", [], False, {}),
+        ("--diagnoses", "Store", "diagnoses", "FILE", None, False, {}),
+        ("--rejected", "Store", "rejected", "FILE", None, False, {}),
+        ("--scores", "Store", "scores", "FILE", None, False, {}),
+        ("--out", "Store", "out", "FILE", None, True, {}),
+        ("--report", "Store", "report", "FILE", None, False, {}),
+        ("--set-aside", "Store", "set_aside", "FILE", None, False, {}),
+        ("--strict", "StoreTrue", "strict", None, False, False, {}),
+        ("--quiet", "StoreTrue", "quiet", None, False, False, {}),
     ],
     "hccore models": [HELP, ("--json", "StoreTrue", "json", None, False, False, {})],
     "hccore tables": [
@@ -166,6 +221,8 @@ def test_descriptions_of_commands(command: str, parser: argparse.ArgumentParser)
         "hccore": "Risk-adjustment scores, exact and explained.",
         "hccore score": "Score a population from files to a file.",
         "hccore explain": "Explain one member's score.",
+        "hccore claims": "From claim files to the diagnoses that count, with a reason for the others.",
+        "hccore reconcile": "Compare CMS's reports with your diagnoses and scores, difference by difference.",
         "hccore models": "List models, years and segments.",
         "hccore tables": "Import CMS's tables, compare two folders.",
         "hccore tables import": "Write a model folder from CMS's published package (a folder or ZIP).",
@@ -227,7 +284,7 @@ def test_an_error_is_1_with_one_message_and_no_file(
     [
         ([], "the following arguments are required: COMMAND"),
         (["nonsense"], "invalid choice: 'nonsense'"),
-        (["score"], "the following arguments are required: MEMBERS, DIAGNOSES, --model, --year, --out"),
+        (["score"], "the following arguments are required: --model, --year, --out"),
         (["score", "m", "d", *V28], "the following arguments are required: --out"),
         (["score", "m", "d", "--model", "a", "--year", "x", "--out", "o.csv"], "invalid int value: 'x'"),
         (["score", "m", "d", *V28, "--out", "o.csv", "--on-invalid", "skip"], "invalid choice: 'skip'"),
@@ -302,3 +359,15 @@ def test_the_process_ends_with_the_code(arguments: list[str], code: int):
     assert done.returncode == code
     assert bool(done.stdout) == (code == 0)
     assert bool(done.stderr) == (code != 0)
+
+
+@pytest.mark.parametrize("name", entry._COMMANDS)
+def test_a_command_alone_has_the_help_that_it_has_among_all(name: str, capsys: pytest.CaptureFixture[str]):
+    """The parser of a call knows only the command that is called."""
+    with pytest.raises(SystemExit, match="0"):
+        entry.main([name, "--help"])
+    alone = capsys.readouterr().out
+    assert alone.startswith(f"usage: hccore {name} ")
+    with pytest.raises(SystemExit, match="0"):
+        entry._parser(["--help"]).parse_args([name, "--help"])
+    assert capsys.readouterr().out == alone

@@ -109,3 +109,31 @@ def test_rows_outside_the_service_year_or_without_a_date_are_noted(said: Said):
     assert any(
         line.startswith("note: diagnoses: ") and line.endswith("missing service date") for line in lines
     )
+
+
+# -------------------------------------------------------------------- member columns
+
+
+def test_derived_values_contradictions_and_assumed_blanks_are_noted(said: Said):
+    members = (
+        "member_id,age,sex,orec,dual_status,enrollment_status,nemcaid\n"
+        "SECRET,70,M,,full,New,0\nB,70,F,0,none,Continuing,0\n"
+    )
+    lines = said(members, "member_id,icd10\nB,E119\n", (*V28, "--assume-blank", "orec=cms"))
+    flag, follows = "new_enrollee_medicaid", "where it has no value, the value follows from"
+    assert {
+        f"note: column new_enrollee: {follows} enrollment_status: no (1), yes (1)",
+        f"note: column medicaid: {follows} dual_status: no (1), yes (1)",
+        "note: column orec: blanks are read as requested: blank (not 0) (1)",
+        f"note: column {flag}: in 1 row dual_status contradicts it, and {flag} counts",
+    } <= set(lines)
+    assert "SECRET" not in "".join(lines)
+
+
+def test_an_ignored_column_is_noted_if_its_name_is_close_to_that_of_an_absent_column(said: Said):
+    members = "member_id,age,sex,orec,dual_status,instituional,county\nA,70,M,0,none,1,x\n"
+    lines = said(members, "member_id,icd10\nA,E119\n")
+    notes = [line for line in lines if "ignored" in line]
+    assert notes == [
+        "note: column instituional is no name that hccore knows, so it is ignored. Did you mean institutional?"
+    ]

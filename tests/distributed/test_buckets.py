@@ -234,3 +234,20 @@ def test_example_with_duckdb_and_processes(tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "tests/distributed/example_buckets.py"), *files]
     subprocess.run(command, check=True, capture_output=True)
     assert sorted_scores(parquet.read_table(files[2])).equals(sorted_scores(in_one_run(case)[0]))
+
+
+def test_derived_and_ignored_columns_are_reported_as_in_one_run() -> None:
+    rows = [
+        {"member_id": f"M{number}", "age": 60 + number, "sex": "F", "dual_status": dual, "county": "x"}
+        | {"orec": None if number % 3 else "1", "enrollment_status": status, "nemcaid": number % 2}
+        for number, (dual, status) in enumerate([("full", "New"), ("none", "Continuing"), ("01", "New")] * 3)
+    ]
+    tables = {"members": pa.Table.from_pylist(rows), "diagnoses": sample().tables["diagnoses"]}
+    case = Case(tables, [("cms_hcc_v28", 2026)], {"assume_blank": {"orec": "cms"}})
+    scores, report = in_buckets(case, 4)
+    one = hccore.score(**tables, models=case.models, **case.options)
+    for key in ("derived", "contradictions", "assumed_blanks"):
+        assert report["members"][key] == one.report["members"][key] != {}
+    assert report["member_columns"] == one.report["member_columns"]
+    assert report["member_columns"]["ignored"] == ["county"]
+    assert scores.sort_by("member_id")["raw_score"].to_pylist() == one.scores["raw_score"].to_pylist()

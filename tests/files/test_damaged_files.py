@@ -1,6 +1,7 @@
 """Damaged CSV, gzip and Arrow files: a result or an InputError with the file's name, without any cell of a row."""
 
 import gzip
+import os
 import random
 import re
 import struct
@@ -12,7 +13,8 @@ import pytest
 
 from hccore import InputError, load_model
 from hccore.cli import main
-from hccore.files.source import message_without_data
+from hccore.files.opening import open_source
+from hccore.files.source import message_without_data, run_loaders
 
 MODEL = load_model("cms_hcc_v28", 2026)
 N_MEMBERS = 30
@@ -178,6 +180,38 @@ def test_offsets_and_indices_of_an_arrow_file_that_point_outside_are_refused(
         writer.write_batch(batch)
     (tmp_path / "m.csv").write_bytes(MEMBERS)
     assert "cannot be read" in str(message_of(tmp_path / "m.csv", tmp_path / "d.arrow"))
+
+
+@pytest.mark.parametrize("compression", [None, "lz4"])
+def test_an_arrow_file_that_shrinks_while_it_is_read_is_an_error(compression: str | None, tmp_path: Path):
+    """A file that is mapped into memory would end the process."""
+    path = tmp_path / "d.arrow"
+    table = pa.table({"member_id": [f"XQ{i % 30:04d}" for i in range(40_000)], "icd10": ["I509"] * 40_000})
+    options = pa.ipc.IpcWriteOptions(compression=compression)
+    with pa.ipc.new_file(path, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=4_000)
+    source = open_source(path, "diagnoses")
+    rows = 0
+
+    def use(batch: pa.RecordBatch, _section: int) -> None:
+        nonlocal rows
+        rows += batch.num_rows
+        os.truncate(path, 100)
+
+    with pytest.raises(InputError, match=r"d\.arrow cannot be read"):
+        run_loaders(source, source.batch_loaders(["member_id", "icd10"]), use, threads=1)
+    assert 0 < rows < 40_000
+
+
+def test_columns_of_an_arrow_file_that_are_not_needed_are_not_read(tmp_path: Path):
+    table = pa.table({"other": ["x" * 100] * 100, "icd10": ["I509"] * 100, "member_id": ["XQ0001"] * 100})
+    with pa.ipc.new_file(tmp_path / "d.arrow", table.schema) as writer:
+        writer.write_table(table)
+    data = (tmp_path / "d.arrow").read_bytes()
+    (tmp_path / "d.arrow").write_bytes(data.replace(b"x" * 99, b"\xff" * 99, 1))
+    source = open_source(tmp_path / "d.arrow", "diagnoses")
+    found = source.read(["member_id", "icd10"], pa.RecordBatch.to_pydict)
+    assert found == [table.select(["member_id", "icd10"]).to_pydict()]
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -16,7 +16,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from hccore import InputError, load_model
-from tests.support import random_people, read_csv, tables_of
+from tests.support import is_writable, random_people, read_csv, tables_of
 
 MODEL = load_model("cms_hcc_v28", 2026)
 
@@ -94,7 +94,7 @@ FRAMES: dict[str, Callable[[pa.Table], object]] = {
     "polars, categories": lambda table: pl.from_arrow(table).with_columns(  # type: ignore[union-attr]
         pl.selectors.string().cast(pl.Categorical)
     ),
-    "duckdb": lambda table: duckdb.connect().from_arrow(table),
+    "duckdb": duckdb.from_arrow,
     "mapping": lambda table: table.to_pydict(),
 }
 
@@ -245,7 +245,7 @@ FILES: dict[str, tuple[str, Callable[[pa.Table, Path], object]]] = {
     "Parquet, dictionaries": (".parquet", lambda t, p: parquet.write_table(encoded(t), p)),
     "Parquet of pandas": (".parquet", lambda t, p: t.to_pandas().to_parquet(p)),
     "Parquet of polars": (".parquet", lambda t, p: pl.from_arrow(t).write_parquet(p)),  # type: ignore[union-attr]
-    "Parquet of duckdb": (".pq", lambda t, p: duckdb.connect().from_arrow(t).write_parquet(str(p))),
+    "Parquet of duckdb": (".pq", lambda t, p: duckdb.from_arrow(t).write_parquet(str(p))),
     "Arrow": (".arrow", lambda t, p: feather.write_feather(t, p, compression="uncompressed")),
     "Arrow, compressed": (
         ".feather",
@@ -256,6 +256,8 @@ FILES: dict[str, tuple[str, Callable[[pa.Table, Path], object]]] = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_file(kind: str, tables: tuple[pa.Table, pa.Table], wanted: list[dict[str, Any]], tmp_path: Path):
+    if kind == "Parquet, text views" and not is_writable(pa.string_view()):
+        pytest.skip("this pyarrow does not write text views to Parquet")
     ending, write = FILES[kind]
     paths = [tmp_path / f"{name}{ending}" for name in ("members", "diagnoses")]
     for table, path in zip(tables, paths, strict=True):

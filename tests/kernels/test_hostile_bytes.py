@@ -1,17 +1,19 @@
 """Kernels that read bytes of a file stay inside their buffers, whatever the bytes are.
 
 Buffers end at a page of memory that the process may not read: one byte too far ends the process. Scratch memory is
-filled with numbers that are no index, size or position. The header reader, whose buffer needs no spare bytes, also
-runs with Numba's bounds checks.
+filled with numbers that are no index, size or position. All tests of this module run with Numba's bounds checks
+too.
 """
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -215,6 +217,8 @@ def test_pages_with_fewer_rows_than_are_looked_up_are_refused():
             False,
             False,
             row,
+            0,
+            5,
             np.zeros(0, np.int32),
             body,
             starts,
@@ -239,6 +243,29 @@ def test_header_reader_with_bounds_checks():
             bad[draw.randrange(len(bad))] = draw.choice([0, 255, 128, 127, draw.randrange(256)])
         data = np.frombuffer(bytes(bad), np.uint8)
         assert checked(data, 0, len(data), np.full(144, HOSTILE, np.int64)) <= len(data)
+
+
+@pytest.mark.skipif("NUMBA_BOUNDSCHECK" not in os.environ, reason="runs inside of the test below")
+def test_bounds_checks_are_on():
+    with pytest.raises((IndexError, RuntimeError)):  # a direct call knows only that the kernel failed
+        kernels.all_levels_set(np.frombuffer(b"\x21\xff", np.uint8), 0, 60, 100)
+
+
+@pytest.mark.slow
+def test_all_kernels_that_read_files_with_bounds_checks(root: Path, tmp_path: Path):
+    """Numba raises IndexError for an access outside of an array, so the tests above run again with its checks."""
+    if "NUMBA_BOUNDSCHECK" in os.environ:
+        pytest.skip("this is the run with bounds checks")
+    files = ["tests/kernels/test_hostile_bytes.py", "tests/population/test_id_edges.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "not slow", *files],
+        env={**os.environ, "NUMBA_BOUNDSCHECK": "1", "HCCORE_CACHE_DIR": str(tmp_path)},
+        cwd=root,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_the_guard_works():

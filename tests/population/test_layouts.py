@@ -15,6 +15,7 @@ import pytest
 from benchmarks.population import MODEL, YEAR
 from hccore.files import parquet_source, source
 from hccore.tables.loading import load_tables
+from tests.support import is_writable
 from tests.support_population import Population, model, small_population
 
 
@@ -169,10 +170,11 @@ def test_text_types(people: Population, tmp_path: Path, codes: pa.DataType):
     members, diagnoses = (typed(table, codes) for table in (people.members, people.diagnoses))
     diagnoses = typed(diagnoses, codes, "icd10")
     people.check(members, diagnoses)
-    paths = [tmp_path / "members.parquet", tmp_path / "diagnoses.parquet"]
-    for table, path in zip((members, diagnoses), paths, strict=True):
-        pq.write_table(table, path, store_schema=True)
-    people.check(*paths)
+    if is_writable(codes):
+        paths = [tmp_path / "members.parquet", tmp_path / "diagnoses.parquet"]
+        for table, path in zip((members, diagnoses), paths, strict=True):
+            pq.write_table(table, path, store_schema=True)
+        people.check(*paths)
 
 
 @pytest.mark.parametrize("stored", [False, True])
@@ -242,6 +244,7 @@ def test_ids_of_two_types(people: Population, tmp_path: Path, members: pa.DataTy
     tables = typed(people.members, members), typed(people.diagnoses, diagnoses)
     report = people.check(*tables)
     assert report["codes"]["diagnoses"]["unknown_member"] == 0
-    path = tmp_path / "diagnoses.parquet"
-    pq.write_table(tables[1], path)
-    people.check(tables[0], path)
+    if is_writable(diagnoses):
+        path = tmp_path / "diagnoses.parquet"
+        pq.write_table(tables[1], path)
+        people.check(tables[0], path)

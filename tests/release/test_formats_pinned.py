@@ -473,6 +473,9 @@ members / scored / cms_hcc_v28 2026
 members / without_model_codes
 members / assumed
 members / blanks
+members / assumed_blanks
+members / derived
+members / contradictions
 members / problems
 members / counted
 members / by_segment
@@ -486,6 +489,10 @@ members / by_segment / cms_hcc_v28 2026 / COMMUNITY_FBD
 members / by_segment / cms_hcc_v28 2026 / INSTITUTIONAL
 members / by_segment / cms_hcc_v28 2026 / NE
 members / by_segment / cms_hcc_v28 2026 / NE_SNP
+member_columns
+member_columns / ignored
+member_columns / similar
+member_columns / not_needed
 codes
 codes / diagnoses
 codes / diagnoses / rows
@@ -537,11 +544,20 @@ assumed
 assumed / c_snp
 assumed / esrd
 assumed / institutional
-assumed / medicaid
 assumed / months_since_graft
 assumed / new_enrollee
-assumed / new_enrollee_medicaid
 blanks
+assumed_blanks
+derived
+derived / medicaid
+derived / medicaid / dual_status
+derived / medicaid / dual_status / no
+derived / medicaid / dual_status / yes
+derived / new_enrollee_medicaid
+derived / new_enrollee_medicaid / dual_status
+derived / new_enrollee_medicaid / dual_status / no
+derived / new_enrollee_medicaid / dual_status / yes
+contradictions
 problems
 counted
 by_segment
@@ -668,6 +684,7 @@ unmapped
 outside_service_year
 missing_service_date
 notes
+ignored_columns
 """
 FEW = {
     "model": "cms_hcc_v28",
@@ -722,6 +739,7 @@ FEW = {
     "outside_service_year": [],
     "missing_service_date": [],
     "notes": [],
+    "ignored_columns": [],
 }
 
 

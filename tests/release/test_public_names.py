@@ -43,11 +43,11 @@ NAMES = [
 # Arguments as `inspect` writes them, without annotations: names, kinds and defaults.
 RUN_OPTIONS = (
     "ndc=None, hcpcs=None, all_segments=False, on_invalid='error', threads=0, exact_codes=False, "
-    "encoding='utf-8', assume=None, progress=None, program=None, factors=None, frailty=None"
+    "encoding='utf-8', assume=None, assume_blank=None, progress=None, program=None, factors=None, frailty=None"
 )
 PREPARE_OPTIONS = (
-    "on_invalid='error', all_segments=False, exact_codes=False, assume=None, program=None, factors=None, "
-    "frailty=None"
+    "on_invalid='error', all_segments=False, exact_codes=False, assume=None, assume_blank=None, program=None, "
+    "factors=None, frailty=None"
 )
 SIGNATURES: dict[str, tuple[Callable[..., Any], str]] = {
     "load_model": (hccore.load_model, "(model, year, *, tables=None)"),
@@ -57,11 +57,11 @@ SIGNATURES: dict[str, tuple[Callable[..., Any], str]] = {
     "Model.score": (Model.score, f"(self, members, diagnoses, *, {RUN_OPTIONS})"),
     "Model.explain": (
         Model.explain,
-        "(self, member, diagnoses=(), *, ndc=(), hcpcs=(), exact_codes=False)",
+        "(self, member, diagnoses=(), *, ndc=(), hcpcs=(), exact_codes=False, assume_blank=None)",
     ),
     "Model.score_one": (
         Model.score_one,
-        "(self, member, diagnoses=(), *, ndc=(), hcpcs=(), exact_codes=False)",
+        "(self, member, diagnoses=(), *, ndc=(), hcpcs=(), exact_codes=False, assume_blank=None)",
     ),
     "Result.table": (Result.table, "(self, columns=None)"),
     "Result.column_names": (Result.column_names, "(self)"),
@@ -108,6 +108,7 @@ MEMBERS: dict[str, tuple[type, dict[str, str]]] = {
     "Result": (
         Result,
         {
+            "add_to_report": "method",
             "average_batches": "method",
             "averages": "value",
             "blocks": "method",
@@ -155,6 +156,7 @@ EXPLANATION_FIELDS = [
     "outside",
     "undated",
     "notes",
+    "ignored",
 ]
 CONTRIBUTION_FIELDS = ["variable", "kind", "label", "coefficient", "codes", "dropped_by"]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from hccore.cli import main
+from hccore.tables.member_columns import COLUMNS
+from hccore.tables.member_headers import ALIASES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
@@ -42,3 +44,12 @@ def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 def test_there_are_commands():
     assert len(COMMANDS) >= 6
+
+
+def test_the_readme_of_the_samples_names_every_member_column_and_alias():
+    text = (ROOT / "data_samples" / "README.md").read_text("utf-8").partition("\n### ")[0]
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|", text, re.MULTILINE)
+    listed = {name: set(re.findall(r"`(\w+)`", others)) for name, others in rows}
+    for name, aliases in ALIASES.items():
+        yes_no = COLUMNS[name].yes_no_columns if name in COLUMNS else ()
+        assert {alias.lower() for alias in listed[name]} == {*aliases, *yes_no}, name

@@ -10,7 +10,7 @@ import pytest
 
 from hccore.base.errors import TableError
 from hccore.cli import main
-from hccore.tables.importer import import_all, import_package
+from hccore.tables.importer import import_all, import_package, source_files
 from hccore.tables.loading import read_folder
 from tests.support import read_csv
 from tests.support_cms_releases import (
@@ -484,3 +484,52 @@ def test_refused_packages(tmp_path: Path) -> None:
             write_package(tmp_path, {k: v for k, v in cms_hcc_files().items() if "Inter" not in k}),
             tmp_path / "out",
         )
+
+
+# -------------------------------------------------------------------- damaged packages
+
+
+def zip_of(package: Path, path: Path) -> bytes:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(package.rglob("*.csv")):
+            archive.write(file, file.name)
+    return path.read_bytes()
+
+
+def refusal(source: Path, out: Path) -> str | None:
+    """The message about a package; None if it is imported."""
+    try:
+        import_v28(source, out)
+    except TableError as error:
+        return str(error)
+    return None
+
+
+def test_a_damaged_zip_file_is_refused_with_its_name(package: Path, tmp_path: Path) -> None:
+    path = tmp_path / "package.zip"
+    good = zip_of(package, path)
+    messages = []
+    for at in range(0, len(good), 97):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 0x55]) + good[at + 1 :])
+        if message := refusal(path, tmp_path / "out"):
+            messages.append(message)
+    assert len(messages) > 10
+    assert all("package.zip" in message or "cms_hcc_v28/2026" in message for message in messages)
+
+
+def test_a_file_that_a_zip_file_expands_without_end_is_refused(
+    package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zip_of(package, tmp_path / "package.zip")
+    monkeypatch.setattr(source_files, "MAX_FILE_BYTES", 1_000)
+    with pytest.raises(TableError, match=r"package\.zip/.*: the file has more than 1,000 bytes"):
+        import_v28(tmp_path / "package.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize("text", ["9" * 5_000, "٣"])
+@pytest.mark.parametrize(("name", "position"), [(MAPPING, 1), (CE, 2), ("V28_HCC_Hierarchies", 0)])
+def test_a_number_of_any_length_is_refused(tmp_path: Path, name: str, position: int, text: str) -> None:
+    files = cms_hcc_files()
+    set_cell(name, 3, position, text)(files)
+    with pytest.raises(TableError, match=name):
+        import_v28(write_package(tmp_path / "package", files), tmp_path / "out")

@@ -75,6 +75,15 @@ FAULTS = [
     Fault("an unknown label", "flags.csv", "sex = female", "sex = feminine", 2, "condition", "neither a whole number"),
     Fault("a decimal", "flags.csv", "age < 65", "age < 65.5", 3, "condition", "neither a whole number"),
     Fault("arithmetic", "flags.csv", "age < 65", "age + 1 < 66", 3, "condition", "needs a member column"),
+    Fault("a letter after a digit", "flags.csv", "age < 65", "age < 65x", 3, "condition", "is not a condition"),
+    Fault("a backslash", "flags.csv", "age < 65", "age < \\65", 3, "condition", "is not a condition"),
+    Fault("many parentheses", "flags.csv", "age < 65", "(" * 300 + "age < 65" + ")" * 300, 3, "condition", "is not a condition"),
+    Fault("many operators", "flags.csv", "age < 65", "not " * 400 + "age < 65", 3, "condition", "nested too deeply"),
+    Fault("a long condition", "flags.csv", "age < 65", "age < 65" + " or age < 65" * 200, 3, "condition", "at most 2,000 characters"),
+    Fault("a large constant", "flags.csv", "age < 65", "age < 3000000000", 3, "condition", "too large"),
+    Fault("an empty list", "flags.csv", "age < 65", "age in ()", 3, "condition", "at least one value"),
+    Fault("two flags in a row", "flags.csv", "FEMALE,sex", "FEMALE YOUNG,sex", 2, "variable", "must be a variable of kind"),
+    Fault("a count of too many", "rules.csv", "LOW,2", "LOW,999999999", 4, "min", "more than the number of variables"),
     Fault("a call", "flags.csv", "age < 65", "print()", 3, "condition", "only comparisons"),
     Fault("attribute access", "flags.csv", "age < 65", "age.real < 65", 3, "condition", ""),
     Fault("'in' without a list", "flags.csv", "sex = female", "sex in 2", 2, "condition", "needs a list"),
@@ -336,3 +345,22 @@ def test_every_packaged_folder_loads(model: str, year: int):
     assert all(source.get("status") and source.get("sha256") for source in tables.sources)
     columns = [(segment.score_column, segment.population) for segment in tables.segments]
     assert len(columns) == len(set(columns))
+
+
+def test_conditions_that_cannot_all_be_tried_are_refused(tmp_path: Path):
+    """Every combination of the values at which a condition changes is tried, and there may be millions."""
+    columns = ("age", "orec", "dual_status", "months_since_graft", "esrd_status", "metal", "csr_indicator")
+    text = " or ".join(f"{column} in (1, 3, 5, 7, 9)" for column in columns)
+    text = text.replace("metal in (1, 3, 5, 7, 9)", "metal in (2, 3, 4)")
+    table = TINY["flags.csv"].replace("sex = female", f'"{text}"')
+    with pytest.raises(TableError, match="conditions on too many columns") as caught:
+        read_folder(write_tiny(tmp_path, {"flags.csv": table}))
+    assert "tiny/2026" in str(caught.value)
+
+
+def test_control_characters_in_a_table_do_not_reach_the_message(tmp_path: Path):
+    folder = write_tiny(
+        tmp_path, {"groups.csv": TINY["groups.csv"].replace("group,", "\x1b[31mgroup\u2028,")}
+    )
+    with pytest.raises(TableError, match=r"not \?\[31mgroup\?, member"):
+        read_folder(folder)

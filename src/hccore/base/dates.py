@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import re
 
 EPOCH = datetime.date(1970, 1, 1)
 _MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
-_DATE_SHAPES = (
-    re.compile(r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)(?:[T ][0-9:.]*(?:Z|[+-]\d\d:?\d\d)?)?"),
-    re.compile(r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})"),
-    re.compile(r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)"),
-    re.compile(r"(?P<d>\d{1,2})-?(?P<m>[A-Za-z]{3})-?(?P<y>\d{4})"),
-)
-_MONTH_SHAPE = re.compile(r"(?:(?P<y>\d{4})[-/]?(?=\d\d))?(?P<m>\d{1,2})")
+_MONTH_SHAPE = r"(?:(?P<y>\d{4})[-/]?(?=\d\d))?(?P<m>\d{1,2})"
+
+
+@functools.cache  # compiled at the first date: saves start-up
+def _date_shapes() -> tuple[re.Pattern[str], ...]:
+    return (
+        re.compile(r"(?P<y>\d{4})-(?P<m>\d\d)-(?P<d>\d\d)(?:[T ][0-9:.]*(?:Z|[+-]\d\d:?\d\d)?)?"),
+        re.compile(r"(?P<m>\d{1,2})/(?P<d>\d{1,2})/(?P<y>\d{4})"),
+        re.compile(r"(?P<y>\d{4})(?P<m>\d\d)(?P<d>\d\d)"),
+        re.compile(r"(?P<d>\d{1,2})-?(?P<m>[A-Za-z]{3})-?(?P<y>\d{4})"),
+    )
 
 
 def parse_date(value: object) -> int | None:
@@ -29,7 +34,7 @@ def parse_date(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = "" if value is None else str(value).strip()
-    for shape in _DATE_SHAPES:
+    for shape in _date_shapes():
         match = shape.fullmatch(text)
         if match:
             month = match["m"].upper()
@@ -50,7 +55,7 @@ def parse_month(value: object) -> int | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     text = "" if value is None else str(value).strip()
-    match = _MONTH_SHAPE.fullmatch(text)
+    match = re.fullmatch(_MONTH_SHAPE, text)
     if match is None:
         days = parse_date(value)
         if days is None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
+# Control characters and line separators that a file may contain. A terminal would obey some of them.
+_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 
 class HccoreError(Exception):
-    """Base class of all errors caused by the user's data, tables or request."""
+    """Base class of all errors caused by the user's data, tables or request.
+
+    Each control character in the message becomes a question mark, because names and values in it come from files.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_CONTROL.sub("?", str(message)))
 
 
 class TableError(HccoreError):

@@ -24,6 +24,7 @@ _PUBLIC = {
 __all__ = sorted(_PUBLIC)
 
 if TYPE_CHECKING:
+    from hccore.claims.enrollment import member_facts as member_facts
     from hccore.claims.lines import ENROLLMENT as ENROLLMENT, LINES as LINES
     from hccore.claims.reading import Claims as Claims, read as read
 

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 from hccore.base.errors import InputError
-from hccore.claims.lines import ENROLLMENT, LINES
+from hccore.claims.lines import ENROLLMENT, FORMATS, LINES
 from hccore.claims.readers import ReadContext, reader_of, recognise
 from hccore.claims.set_aside import BadRecord, SetAside
 
@@ -113,11 +113,13 @@ def read(
     Parameters
     ----------
     paths : path or iterable of path
-        Files or folders. All files of a folder are read, also those of its folders, but hidden ones.
+        Files or folders. All files of a folder are read, also those of its folders, except hidden ones and, unless
+        `format` is given, those whose format is not known; the report names the latter.
     format : str, optional
         `rif`, `cclf`, `fhir`, `x12`, `edge` or `table`. Without it, the format of each file is recognised.
     column_map : mapping of str to str, optional
-        Names of columns of the files by column of the claim-line table, for files of the format `table`.
+        Names of columns of the files, by column of the claim-line table (format `table`) or by field of CMS's layout
+        (delimited `cclf`).
     strict : bool
         Stop at the first record that cannot be used, instead of setting it aside.
     keep_set_aside : function of a BadRecord, optional
@@ -138,16 +140,26 @@ def read(
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     context = ReadContext(SetAside(strict, keep_set_aside), column_map or {}, dict(options or {}))
     groups: dict[str, list[Path]] = {}
-    for file in _files(Path(path) for path in given):
-        groups.setdefault(format or recognise(file), []).append(file)
+    for file, in_folder in _files(Path(path) for path in given).items():
+        name = format or recognise(file)
+        if name is not None:
+            groups.setdefault(name, []).append(file)
+        elif in_folder:
+            context.set_aside.notice(file.name, "the format of this file is not known: not read")
+        else:
+            raise InputError(
+                f"{file}: the format of this file is not known. Name it: --format {'|'.join(FORMATS)}"
+            )
+    if not groups:
+        raise InputError("the format of no file in the folder is known. Name it with --format.")
     for name in groups:
         reader_of(name)
     return Claims(groups, context)
 
 
-def _files(paths: Iterable[Path]) -> list[Path]:
-    """The files of paths and folders, each once, in the order of their names."""
-    found: dict[Path, None] = {}
+def _files(paths: Iterable[Path]) -> dict[Path, bool]:
+    """The files of paths and folders, each once, and whether it was found in a folder."""
+    found: dict[Path, bool] = {}
     for path in paths:
         if path.is_dir():
             inside = [
@@ -157,14 +169,14 @@ def _files(paths: Iterable[Path]) -> list[Path]:
             ]
             if not inside:
                 raise InputError(f"{path}: there is no file in this folder.")
-            found.update(dict.fromkeys(inside))
+            found.update(dict.fromkeys(inside, True))
         elif path.exists():
-            found[path] = None
+            found[path] = False
         else:
             raise InputError(f"{path}: there is no such file")
     if not found:
         raise InputError("no claim file was given.")
-    return list(found)
+    return found
 
 
 __all__ = ["BadRecord", "Claims", "read"]

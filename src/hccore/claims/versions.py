@@ -14,7 +14,8 @@ Rules, in plain words:
 - Records with a chain and without `replaces` are decided by the chain: the latest effective date, then the largest
   claim id; if that one is a void, nothing of the chain remains (CCLF Information Packet 5.3).
 - `final_action` False is not final. Records with `final_action` True are not compared with others of their chain.
-- A void, replacement or deletion that names no record present is held. A void alone in its chain is held too.
+- A void, replacement or deletion that names no record present is held, unless it is a replacement that the source
+  calls final (`final_action` True). A void alone in its chain is held too.
 Source: `hcc_mappings/eligibility/README.md`, section "Versions".
 """
 
@@ -198,22 +199,22 @@ class _Member:
         for number, targets in self.targets.items():
             for target in targets:
                 parent[root(number)] = root(target)
-        first: dict[tuple[str, str | None], int] = {}
+        first: dict[tuple[object, ...], int] = {}
         for number, record in enumerate(self.records):
             if (
                 record.version == "original"
                 and not record.decided_by_chain
                 and record.final_action is not False
             ):
-                same = first.setdefault((record.claim_id, record.record), number)
                 # Chart reviews are records of their own, even if they carry the claim's id.
-                if (self.records[same].linked, self.records[same].deletes) == (record.linked, record.deletes):
-                    parent[root(number)] = root(same)
+                key = (record.claim_id, record.record, record.linked, record.deletes)
+                parent[root(number)] = root(first.setdefault(key, number))
         return [root(number) for number in range(len(self.records))]
 
 
 def _stable(unit: Unit) -> tuple[object, ...]:
-    return unit.place, unit.chain or "", unit.control_number or "", unit.final_action is not None
+    texts = (unit.chain or "", unit.control_number or "", str(unit.final_action))
+    return unit.place, texts, unit.linked, unit.deletes
 
 
 def _decide_families(member: _Member, found: Versions, hold_replacements: bool) -> None:
@@ -258,7 +259,12 @@ def _states_of_family(member: _Member, family: list[int], hold_replacements: boo
     states[final] = ""
     if _is_voided(member, family, final):
         states[final] = "voided"
-    elif hold_replacements and final in targets and not targets[final]:
+    elif (
+        hold_replacements
+        and final in targets
+        and not targets[final]
+        and records[final].final_action is not True  # the source itself says that nothing later replaces it
+    ):
         states[final] = "held"
     return states
 

@@ -22,10 +22,20 @@ def new_command(commands: Commands, name: str, run: Run, description: str) -> ar
     return parser
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that say what is scored, and by which models."""
-    parser.add_argument("members", metavar="MEMBERS", help="one row per member")
-    parser.add_argument("diagnoses", metavar="DIAGNOSES", help="member_id and icd10: one row per code")
+def add_inputs(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the arguments that say what is scored, and by which models.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    optional : bool
+        MEMBERS and DIAGNOSES may be absent, because the command also takes claims.
+    """
+    count: dict[str, Any] = {"nargs": "?"} if optional else {}
+    parser.add_argument("members", metavar="MEMBERS", help="one row per member", **count)
+    parser.add_argument(
+        "diagnoses", metavar="DIAGNOSES", help="member_id and icd10: one row per code", **count
+    )
     parser.add_argument("--ndc", metavar="FILE", help="member_id and ndc (HHS models)")
     parser.add_argument("--hcpcs", metavar="FILE", help="member_id and hcpcs (HHS models)")
     parser.add_argument(
@@ -38,6 +48,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     add_flag(parser, "exact_codes")
     add_flag(parser, "encoding")
     add_flag(parser, "assume")
+    add_flag(parser, "assume_blank")
 
 
 def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> list[Model]:
@@ -56,6 +67,11 @@ def chosen_models(arguments: argparse.Namespace, parser: argparse.ArgumentParser
 def assumed_columns(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
     """The columns and values of --assume."""
     return dict(pairs_of(arguments.assume, "--assume", "COLUMN=VALUE", parser))
+
+
+def assumed_blanks(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> dict[str, object]:
+    """The columns and values of --assume-blank."""
+    return dict(pairs_of(arguments.assume_blank, "--assume-blank", "COLUMN=VALUE", parser))
 
 
 def pairs_of(texts: Sequence[str], flag: str, shape: str, parser: argparse.ArgumentParser) -> dict[str, str]:

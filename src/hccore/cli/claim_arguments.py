@@ -17,7 +17,7 @@ PROGRAMS = ("ma", "pace", "ffs", "hhs")
 RUNS = ("initial", "midyear", "final")
 
 
-def add_reading(parser: argparse.ArgumentParser) -> None:
+def add_reading(parser: argparse._ActionsContainer) -> None:
     """Add the arguments that say how claim files are read."""
     parser.add_argument(
         "--format", choices=FORMATS, help="format of the claim files (default: recognised file by file)"
@@ -27,7 +27,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME=COLUMN",
-        help="a column of claims in table form: NAME is the column of the claim-line table",
+        help="a column of claims in table form (NAME: column of the claim-line table) or of delimited CCLF (NAME: field)",
     )
     parser.add_argument(
         "--strict",
@@ -39,7 +39,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_rules(parser: argparse.ArgumentParser, program_flag: str) -> None:
+def add_rules(parser: argparse._ActionsContainer, program_flag: str) -> None:
     """Add the arguments that say which claims count."""
     parser.add_argument(
         program_flag,
@@ -127,7 +127,23 @@ class SetAsideFile:
                 ("record", pa.string()),
             ]
         )
-        columns = list(zip(*self._rows, strict=True)) or [[] for _ in schema]
-        arrays = [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)]
+        arrays = [
+            pa.array([row[number] for row in self._rows], field.type) for number, field in enumerate(schema)
+        ]
         with BatchWriter(path, self.out, schema) as writer:
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def claim_notes(reading: dict[str, Any]) -> list[str]:
+    """What the user should know about the claim files, one line each.
+
+    Parameters
+    ----------
+    reading : dict
+        `Claims.report`.
+    """
+    return [
+        f"{item['source']}: {item['records']:,} records set aside: {item['reason'].replace('_', ' ')} "
+        f"(first at {item['first']:,})"
+        for item in reading["set_aside"]
+    ] + [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]

@@ -11,8 +11,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hccore.base.counted import counted
 from hccore.cli.arguments import Commands, new_command
-from hccore.cli.claim_arguments import SetAsideFile, add_reading, add_rules, read_claims, rules_of
+from hccore.cli.claim_arguments import (
+    SetAsideFile,
+    add_reading,
+    add_rules,
+    claim_notes,
+    read_claims,
+    rules_of,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +52,18 @@ def add_command(commands: Commands) -> None:
         metavar="FILE",
         help="also write the member facts that enrollment files among the inputs give",
     )
+    parser.add_argument(
+        "--compare",
+        type=int,
+        metavar="YEAR",
+        help="show what the rules of --year change against those of YEAR",
+    )
+    parser.add_argument(
+        "--compare-out", metavar="FILE", help="also write that by member (.parquet or .arrow)"
+    )
+    parser.add_argument(
+        "--facts", metavar="FILE", help="members for the scores of --compare (default: enrollment files)"
+    )
     parser.add_argument("--report", metavar="FILE", help="also write the report with the funnel (JSON)")
     parser.add_argument("--quiet", action="store_true", help="no summary")
 
@@ -71,12 +91,54 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             _write(facts.members.to_batches(), facts.members.schema, temporary["members"], outs["members"])
         set_aside.write(temporary["set_aside"])
         report = {"reading": claims.report, **result.report}
+        if arguments.compare is not None:
+            members, report["compared"] = _compare(arguments, parser, claims, result)
+            _write(members.to_batches(), members.schema, temporary["compare_out"], outs["compare_out"])
         if outs["report"] is not None:
             temporary["report"].write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if not arguments.quiet:
-        for line in claim_notes(report):
+        for line in claim_notes(report["reading"]):
             print(f"note: {line}", file=sys.stderr)
+        if arguments.compare is not None:
+            print(_comparison(report["compared"]), file=sys.stderr)
         print(f"{_summary(result)} in {time.perf_counter() - start:.2f} s", file=sys.stderr)
+
+
+def _compare(
+    arguments: argparse.Namespace, parser: argparse.ArgumentParser, claims: Claims, result: Eligible
+) -> tuple[pa.Table, dict[str, Any]]:
+    """What the policies of the year change against those of --compare, by member and in total."""
+    from hccore.claims.eligibility import eligible  # saves start-up: imports pyarrow
+    from hccore.claims.what_if import compare_policies, policies_of_year
+
+    rules = rules_of(arguments, parser, claims)
+    policies = policies_of_year(rules["program"], arguments.compare, rules["run"], rules["policies"])
+    again = read_claims(arguments.paths, arguments, parser, lambda _record: None)
+    model = _model(arguments)
+    other = eligible(again, year=arguments.year, model=model, **{**rules, "policies": policies})
+    members: Any = arguments.facts
+    if members is None and model is not None and claims.enrollment.num_rows:
+        from hccore.claims.enrollment import member_facts  # saves start-up: not needed with --facts
+
+        members = member_facts(claims.enrollment, arguments.year).members
+    table, totals = compare_policies(result.diagnoses, other.diagnoses, model, members)
+    changed = {
+        name: {"of": policies[name], "now": value}
+        for name, value in result.report["policies"].items()
+        if policies[name] != value
+    }
+    return table, {"year": arguments.compare, "policies": changed, **totals}
+
+
+def _comparison(compared: dict[str, Any]) -> str:
+    """What the rules take away, in one line."""
+    lost = compared["lost"]
+    text = (
+        f"against the rules of {compared['year']}: {counted(lost['members'], 'member')} with "
+        f"{counted(lost['diagnoses'], 'diagnosis', 'diagnoses')} and {counted(lost['hccs'], 'HCC')} fewer"
+    )
+    change = compared["score_change"]
+    return text if change is None else f"{text}, sum of raw scores {change:+.3f}"
 
 
 def _model(arguments: argparse.Namespace) -> Model | None:
@@ -89,13 +151,14 @@ def _checked_outputs(arguments: argparse.Namespace) -> dict[str, Path | None]:
     """The output files by argument, checked before any work."""
     from hccore.files.output import check_output, check_replaces_no_input  # saves start-up: imports pyarrow
 
-    names = ("out", "rejected", "lines", "members", "set_aside", "report")
+    names = ("out", "rejected", "lines", "members", "set_aside", "compare_out", "report")
     outs = {name: None if (text := getattr(arguments, name)) is None else Path(text) for name in names}
-    endings = {"lines": (".parquet", ".arrow"), "report": (".json",)}
+    nested = (".parquet", ".arrow")
+    endings = {"lines": nested, "compare_out": nested, "report": (".json",)}
     for name, out in outs.items():
         if out is not None:
             check_output(out, *((endings[name],) if name in endings else ()))
-    inputs = [path for path in (*arguments.paths, arguments.cpt_list) if path is not None]
+    inputs = [path for path in (*arguments.paths, arguments.cpt_list, arguments.facts) if path is not None]
     check_replaces_no_input(outs.values(), inputs)
     return outs
 
@@ -124,15 +187,5 @@ def _write(batches: Iterable[pa.RecordBatch], schema: pa.Schema, path: Path, out
 
 def _summary(result: Eligible) -> str:
     """How many diagnoses count, of how many."""
-    counted, rejected = result.rows, result.rows_rejected
-    return f"{counted + rejected:,} diagnoses, {counted:,} counted, {rejected:,} rejected"
-
-
-def claim_notes(report: dict[str, Any]) -> list[str]:
-    """What the user should know about the claim files and the rules, one line each."""
-    reading = report["reading"]
-    return [
-        f"{item['source']}: {item['records']:,} records set aside: {item['reason'].replace('_', ' ')} "
-        f"(first at {item['first']:,})"
-        for item in reading["set_aside"]
-    ] + [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]
+    rows, rejected = result.rows, result.rows_rejected
+    return f"{counted(rows + rejected, 'diagnosis', 'diagnoses')}, {rows:,} counted, {rejected:,} rejected"

@@ -18,10 +18,22 @@ from hccore.base.errors import HccoreError
 from hccore.base.version import __version__
 from hccore.cli import claims, demo, explain, models, reconcile, score, tables, warmup
 
+_COMMANDS = {
+    "score": score,
+    "explain": explain,
+    "claims": claims,
+    "reconcile": reconcile,
+    "models": models,
+    "tables": tables,
+    "demo": demo,
+    "warmup": warmup,
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    parser = _parser()
+    argv = sys.argv[1:] if argv is None else argv
+    parser = _parser(argv)
     arguments = parser.parse_args(argv)
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -69,12 +81,15 @@ def _terminate(_signal: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hccore", description="Risk-adjustment scores, exact and explained."
     )
     parser.add_argument("--version", action="version", version=f"hccore {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for each in (score, explain, claims, reconcile, models, tables, demo, warmup):
+    # Saves start-up: the arguments of the other commands take as long as scoring thousands of members. Help and
+    # errors that list the commands need all of them.
+    chosen = _COMMANDS.get(argv[0]) if argv else None
+    for each in [chosen] if chosen else _COMMANDS.values():
         each.add_command(commands)
     return parser

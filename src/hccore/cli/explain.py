@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from hccore.base.dates import parse_date, parse_month
 from hccore.base.errors import InputError, NoSegmentError
-from hccore.cli.arguments import Commands, add_inputs, assumed_columns, chosen_models, new_command
+from hccore.cli.arguments import (
+    Commands,
+    add_inputs,
+    assumed_blanks,
+    assumed_columns,
+    chosen_models,
+    new_command,
+)
 
 if TYPE_CHECKING:
     from hccore.member.explanation import Explanation
@@ -27,28 +34,53 @@ def add_command(commands: Commands) -> None:
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Print the explanation by every model, or why a model does not apply."""
     models = chosen_models(arguments, parser)
-    member = {**assumed_columns(arguments, parser), **_member_row(arguments)}
+    member = _with_assumed(_member_row(arguments), assumed_columns(arguments, parser))
+    blanks = assumed_blanks(arguments, parser)
     codes = _codes_of_member(arguments, dated=any(model.tables.dated for model in models))
-    found = [_explain(model, models, member, codes, exact=arguments.exact_codes) for model in models]
+    found = [_explain(model, models, member, codes, blanks, exact=arguments.exact_codes) for model in models]
     if arguments.json:
         print(json.dumps([one.to_dict() for one in found if not isinstance(one, str)], indent=2))
     else:
         print("\n\n".join(map(str, found)))
 
 
+def _with_assumed(row: dict[str, Any], assumed: dict[str, object]) -> dict[str, Any]:
+    """The member's row with the assumed values of the columns that it lacks under every accepted name."""
+    from hccore.tables.member_columns import COLUMNS, check_known  # saves start-up: --help needs no engine
+    from hccore.tables.member_headers import ALIASES  # likewise
+
+    check_known("assume", assumed)
+    present = {name.strip().lower() for name in row}
+    if not present.isdisjoint(("birth_date", *ALIASES["birth_date"])):
+        present.add("age")
+    absent = {
+        name: value
+        for name, value in assumed.items()
+        if present.isdisjoint((*COLUMNS[name].names, *COLUMNS[name].yes_no_columns))
+    }
+    return {**absent, **row}
+
+
 def _explain(
-    model: Model, models: list[Model], member: dict[str, Any], codes: dict[str, list[Any]], *, exact: bool
+    model: Model,
+    models: list[Model],
+    member: dict[str, Any],
+    codes: dict[str, list[Any]],
+    assume_blank: dict[str, object],
+    *,
+    exact: bool,
 ) -> Explanation | str:
     """The explanation by one of several models, or one line that says why it does not apply."""
     from hccore.member.facts import other_program_of  # saves start-up: --help needs no engine
+    from hccore.tables.member_columns import blank_codes  # likewise
 
     label = f"{model.name} {model.year}"
     tables = [one.tables for one in models]
     several = len({one.program for one in tables}) > 1
-    if several and (left := other_program_of(model.tables, tables, member)):
+    if several and (left := other_program_of(model.tables, tables, member, blank_codes(assume_blank))):
         return f"{label}: does not apply, the member is {left[0]}'s (not: {left[1]})"
     try:
-        return model.explain(member, exact_codes=exact, **codes)
+        return model.explain(member, exact_codes=exact, assume_blank=assume_blank, **codes)
     except NoSegmentError:
         if not several:
             raise

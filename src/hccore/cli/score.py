@@ -13,7 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hccore.base.counted import counted
-from hccore.cli.arguments import Commands, add_inputs, assumed_columns, chosen_models, new_command
+from hccore.cli import score_claims
+from hccore.cli.arguments import (
+    Commands,
+    add_inputs,
+    assumed_blanks,
+    assumed_columns,
+    chosen_models,
+    new_command,
+)
+from hccore.cli.claim_arguments import claim_notes
 from hccore.population.options import add_flag
 
 if TYPE_CHECKING:
@@ -43,7 +52,7 @@ _NOTED_OUTCOMES = (
 def add_command(commands: Commands) -> None:
     """Add the command and its arguments."""
     parser = new_command(commands, "score", run, "Score a population from files to a file.")
-    add_inputs(parser)
+    add_inputs(parser, optional=True)
     parser.add_argument("--out", required=True, metavar="FILE", help=".parquet, .csv, .csv.gz or .arrow")
     add_flag(parser, "all_segments")
     parser.add_argument("--columns", metavar="A,B,C", help="columns to write (default: all)")
@@ -57,6 +66,7 @@ def add_command(commands: Commands) -> None:
     for name in ("on_invalid", "program", "factors", "frailty", "threads"):
         add_flag(parser, name)
     parser.add_argument("--quiet", action="store_true", help="no progress bar and no summary")
+    score_claims.add_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -65,12 +75,18 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     from hccore.model import score  # saves start-up: --help needs no engine
 
     start = time.perf_counter()
+    score_claims.check_inputs(arguments, parser)
     _check_arguments(arguments, parser)
+    models = chosen_models(arguments, parser)
+    members, diagnoses, found = arguments.members, arguments.diagnoses, None
+    if arguments.claims:
+        found = score_claims.find_diagnoses(arguments, parser, models)
+        members, diagnoses = found.members, found.eligible
     with _Progress(arguments.quiet) as progress:
         result = score(
-            arguments.members,
-            arguments.diagnoses,
-            models=chosen_models(arguments, parser),
+            members,
+            diagnoses,
+            models=models,
             ndc=arguments.ndc,
             hcpcs=arguments.hcpcs,
             all_segments=arguments.all_segments,
@@ -79,11 +95,14 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             exact_codes=arguments.exact_codes,
             encoding=arguments.encoding,
             assume=assumed_columns(arguments, parser),
+            assume_blank=assumed_blanks(arguments, parser),
             progress=progress.update,
             program=arguments.program,
             factors=arguments.factors,
             frailty=arguments.frailty,
         )
+    if found is not None and arguments.report is not None:
+        result.add_to_report("claims", score_claims.claims_report(found, result))
     result.write(
         arguments.out,
         columns=arguments.columns.split(",") if arguments.columns else None,
@@ -92,6 +111,8 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         report=arguments.report,
     )
     if not arguments.quiet:
+        for line in [] if found is None else claim_notes(found.claims.report):
+            print(f"note: {line}", file=sys.stderr)
         for line in _notes(result):
             print(f"note: {line}", file=sys.stderr)
         print(f"{_scored(result)} in {time.perf_counter() - start:.2f} s", file=sys.stderr)
@@ -108,8 +129,8 @@ def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPar
         check_output(arguments.report, endings=(".json",))
     inputs = (arguments.members, arguments.diagnoses, arguments.ndc, arguments.hcpcs, arguments.factors)
     check_replaces_no_input(
-        (arguments.out, arguments.contributions, arguments.averages, arguments.report),
-        [path for path in inputs if path is not None],
+        (arguments.out, arguments.contributions, arguments.averages, arguments.report, arguments.set_aside),
+        [path for path in (*inputs, *(arguments.claims or ()), arguments.cpt_list) if path is not None],
     )
     if arguments.all_segments and arguments.contributions:
         parser.error("--contributions belong to one segment: leave out --all-segments")
@@ -175,6 +196,11 @@ def _notes(result: Result) -> list[str]:
     report = result.report
     members = report["members"]
     lines = [f"column {name}: {value}" for name, value in members["assumed"].items()]
+    lines += _filled_notes(members)
+    lines += [
+        f"column {header} is no name that hccore knows, so it is ignored. Did you mean {known}?"
+        for header, known in report["member_columns"]["similar"].items()
+    ]
     what = "member-month" if result.has_months else "member"
     lines += [
         f"{item['rows']:,} {what}{'s' if item['rows'] > 1 else ''} not scored: {item['column']} {item['problem']}"
@@ -190,6 +216,24 @@ def _notes(result: Result) -> list[str]:
     for name, counts in report["codes"].items():
         lines += _code_notes(name, counts)
     return lines + _payment_notes(report.get("payment", {}))
+
+
+def _filled_notes(members: dict[str, Any]) -> list[str]:
+    """How blanks of member columns were filled, and which columns contradict each other."""
+    lines = []
+    for name, by_source in members["derived"].items():
+        for source, counts in by_source.items():
+            listed = ", ".join(f"{value} ({rows:,})" for value, rows in counts.items())
+            lines.append(f"column {name}: where it has no value, the value follows from {source}: {listed}")
+    for name, counts in members["assumed_blanks"].items():
+        listed = ", ".join(f"{value} ({rows:,})" for value, rows in counts.items())
+        lines.append(f"column {name}: blanks are read as requested: {listed}")
+    for name, by_source in members["contradictions"].items():
+        lines += [
+            f"column {name}: in {rows:,} row{'s' if rows > 1 else ''} {source} contradicts it, and {name} counts"
+            for source, rows in by_source.items()
+        ]
+    return lines
 
 
 def _code_notes(name: str, counts: dict[str, int]) -> list[str]:

@@ -29,7 +29,19 @@ _READ_COLUMNS = {"month", *(alias for name, aliases in ALIASES.items() for alias
 _READ_COLUMNS |= {name.lower() for column in COLUMNS.values() for name in column.yes_no_columns}
 _SERVICE_DATE_COLUMNS = {"service_date", *ALIASES["service_date"]}
 # All options of `hccore.score` but `threads` and `progress`: a bucket is scored in one thread, without progress.
-_BUCKET_OPTIONS = ("on_invalid", "all_segments", "exact_codes", "assume", "program", "factors", "frailty")
+_BUCKET_OPTIONS = (
+    "on_invalid",
+    "all_segments",
+    "exact_codes",
+    "assume",
+    "assume_blank",
+    "program",
+    "factors",
+    "frailty",
+)
+
+# Parts of the run report that do not depend on the rows. Workers do not know all columns of the members table.
+_SHARED_KEYS = ("created", "threads", "options", "models", "inputs", "member_columns")
 
 
 @dataclass(frozen=True)
@@ -188,7 +200,7 @@ def prepare(
         result = score(**rows_of_nulls, models=loaded, on_invalid="null", threads=1, **chosen)
     except pa.ArrowException as error:  # whose text can quote no data: the only row is of nulls
         raise InputError(f"a column cannot be read: {str(error).splitlines()[0]}") from None
-    about = {key: result.report[key] for key in ("created", "threads", "options", "models", "inputs")}
+    about = {key: result.report[key] for key in _SHARED_KEYS}
     about["options"] = {**about["options"], "on_invalid": on_invalid}
     # The program may blend more models with the given ones. Workers need their tables too.
     loaded += [

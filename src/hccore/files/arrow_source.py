@@ -14,12 +14,15 @@ from hccore.files.source import Loader, Source, file_fingerprint, slice_loaders
 
 
 class ArrowSource(Source):
-    """The rows of an Arrow IPC (Feather V2) file. The file is mapped into memory."""
+    """The rows of an Arrow IPC (Feather V2) file.
+
+    The file is read, not mapped into memory, because a mapped file that another program shortens ends the process.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name = name
         self.path = path
-        with pa.ipc.open_file(path) as reader:
+        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             self.schema = reader.schema
         self.schema.names  # noqa: B018 - fails here if a name is not UTF-8
 
@@ -27,7 +30,8 @@ class ArrowSource(Source):
         self, columns: Sequence[str], dictionary_columns: Sequence[str] = ()
     ) -> Iterator[Loader[pa.RecordBatch]]:
         """One loader per record batch of the file, or several for a long record batch (see `Source`)."""
-        with pa.ipc.open_file(pa.memory_map(str(self.path))) as reader:
+        options = pa.ipc.IpcReadOptions(included_fields=[self._position(name) for name in columns])
+        with pa.OSFile(str(self.path)) as file, pa.ipc.open_file(file, options=options) as reader:
             for number in range(reader.num_record_batches):
                 try:
                     batch = reader.get_batch(number).select(list(columns))
@@ -41,6 +45,14 @@ class ArrowSource(Source):
                 batch.validate()  # buffers are as long as the rows need, so that slices stay inside them
                 for load in slice_loaders(batch):
                     yield functools.partial(_validated, load)
+
+    def _position(self, name: str) -> int:
+        position: int = self.schema.get_field_index(name)
+        if position < 0:
+            raise InputError(
+                f"{self.name}: there is more than one column {name}. Rename or remove all but one."
+            )
+        return position
 
     def fingerprint(self) -> dict[str, Any]:
         """Size and hash of the file for the run report."""

@@ -9,17 +9,15 @@ from typing import NamedTuple
 from hccore.base.errors import InputError
 from hccore.files.source import Source
 from hccore.tables.member_columns import COLUMNS
+from hccore.tables.member_headers import ALIASES as MEMBER_ALIASES
 
 ID_COLUMN = "member_id"
 ALIASES: dict[str, tuple[str, ...]] = {
-    ID_COLUMN: ("id", "person_id", "beneficiary_id", "bene_id", "mbi"),
-    "birth_date": ("dob", "date_of_birth"),
-    "segment": (),
+    **MEMBER_ALIASES,
     "service_date": ("diagnosis_service_date", "date_of_service", "dos"),
-    "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code"),
+    "icd10": ("diagnosis_code", "dx", "icd10cm", "icd10_code", "normalized_code"),
     "ndc": ("ndc_code",),
     "hcpcs": ("hcpcs_code",),
-    **{name: column.aliases for name, column in COLUMNS.items()},
 }
 # Families of numbered columns with the diagnoses of a row, such as dx1, dx_2 or icd_dgns_cd03, by their name
 # without the number. Another family may hold their versions (9: ICD-9). CMS's claims have the names with `dgns`.

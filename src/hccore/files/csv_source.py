@@ -24,10 +24,10 @@ _DELIMITERS = ",|\t;"
 _UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 # What pyarrow says about a row, before it quotes the row. It numbers rows only when it parses in one thread.
 _NUMBER = r"(?:Row #(?P<row>\d+): )?"
-_RAGGED = re.compile(rf"CSV parse error: {_NUMBER}Expected (?P<expected>\d+) columns, got (?P<found>\d+)")
-_NOT_UTF8 = re.compile(rf"In CSV column #\d+: {_NUMBER}CSV conversion error to string: invalid UTF8 data")
-_LONG_ROW = re.compile(r"straddling object straddles two block boundaries")
-_MISSING_COLUMN = re.compile(r"Column .* in include_columns does not exist in CSV file", re.DOTALL)
+_RAGGED = rf"CSV parse error: {_NUMBER}Expected (?P<expected>\d+) columns, got (?P<found>\d+)"
+_NOT_UTF8 = rf"In CSV column #\d+: {_NUMBER}CSV conversion error to string: invalid UTF8 data"
+_LONG_ROW = r"straddling object straddles two block boundaries"
+_MISSING_COLUMN = r"Column .* in include_columns does not exist in CSV file"
 
 
 def checked_encoding(name: str) -> str:
@@ -141,25 +141,25 @@ class CsvSource(Source):
 
     def _row_error(self, columns: Sequence[str], text: str) -> InputError | None:
         """The error for a row that cannot be read, from pyarrow's text about it. None for any other text."""
-        if _LONG_ROW.match(text):
+        if re.match(_LONG_ROW, text):
             return InputError(
                 f"{self.name} cannot be read: a row is longer than {_BLOCK_BYTES:,} bytes. "
                 "Look for a double quote that is not closed."
             )
-        if _MISSING_COLUMN.fullmatch(text):
+        if re.fullmatch(_MISSING_COLUMN, text, re.DOTALL):
             return InputError(
                 f"{self.name} cannot be read: the header is damaged. Look for a double quote that is not closed."
             )
-        if not (_RAGGED.match(text) or _NOT_UTF8.match(text)):
+        if not (re.match(_RAGGED, text) or re.match(_NOT_UTF8, text)):
             return None
         numbered = self._numbered(columns) or text
-        if found := _RAGGED.match(numbered):
+        if found := re.match(_RAGGED, numbered):
             return InputError(
                 f"{self.name}: {_row_name(found['row'])} has {found['found']} cells, but the header has "
                 f"{found['expected']}. Add or remove cells; a value that contains {self.delimiter!r} must be in "
                 "double quotes."
             )
-        found = _NOT_UTF8.match(numbered)
+        found = re.match(_NOT_UTF8, numbered)
         return self._encoding_error(_row_name(None if found is None else found["row"]))
 
     def _numbered(self, columns: Sequence[str]) -> str | None:
@@ -172,7 +172,7 @@ class CsvSource(Source):
                 pass
         except (pa.ArrowException, OSError) as error:
             text = str(error)
-            return text if _RAGGED.match(text) or _NOT_UTF8.match(text) else None
+            return text if re.match(_RAGGED, text) or re.match(_NOT_UTF8, text) else None
         return None
 
     def _encoding_error(self, where: str, likely: str = "latin1") -> InputError:

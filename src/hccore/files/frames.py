@@ -63,6 +63,21 @@ def _cast_text_view_dictionaries(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch
 
 
+def _batch_reader(table: Any) -> pa.RecordBatchReader:
+    """A reader of the batches of a table.
+
+    Tables of pyarrow are not passed through Arrow's C interface, because several releases of Arrow crash when they
+    export text views there (apache/arrow issue 49740).
+    """
+    if isinstance(table, pa.RecordBatchReader):
+        return table
+    if isinstance(table, pa.RecordBatch):
+        table = pa.Table.from_batches([table])
+    if isinstance(table, pa.Table):
+        return table.to_reader()
+    return pa.RecordBatchReader.from_stream(table)
+
+
 class FrameSource(Source):
     """The rows of a pandas, polars, pyarrow or DuckDB table, or of a stream of Arrow batches.
 
@@ -75,26 +90,28 @@ class FrameSource(Source):
     def __init__(self, table: Any, role: str) -> None:
         self.name = role
         self.library = "arrow"
-        for library in ("pandas", "polars"):
-            if type(table).__module__.split(".")[0] == library:
-                self.library = library
+        module = type(table).__module__.split(".")[0]
+        if module in ("pandas", "polars"):
+            self.library = module
         self.repeatable = not isinstance(table, pa.RecordBatchReader)
         try:
             if self.library == "pandas":
                 table = pa.Table.from_pandas(table, preserve_index=False)
-            reader = pa.RecordBatchReader.from_stream(table)
+            # A connection of DuckDB has one open result at a time, so its relations are opened only to be read.
+            is_duckdb = module in ("duckdb", "_duckdb")
+            reader = _batch_reader(table.limit(0) if is_duckdb else table)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise conversion_error(role, error) from None
         self.schema = reader.schema
         self._table = table
-        self._unused_reader: pa.RecordBatchReader | None = reader
+        self._unused_reader: pa.RecordBatchReader | None = None if is_duckdb else reader
 
     def __getstate__(self) -> dict[str, Any]:
         """What a pickle holds: the rows as an Arrow table. A stream has none left, and may not be read again."""
         table = None
         if self.repeatable:
             is_arrow = isinstance(self._table, pa.Table)
-            table = self._table if is_arrow else pa.RecordBatchReader.from_stream(self._table).read_all()
+            table = self._table if is_arrow else _batch_reader(self._table).read_all()
         return super().__getstate__() | {"_table": table, "_unused_reader": None}
 
     def batch_loaders(
@@ -103,7 +120,7 @@ class FrameSource(Source):
         """Loaders for slices of the table's batches (see `Source`)."""
         reader = self._unused_reader
         if reader is None:
-            reader = pa.RecordBatchReader.from_stream(self._table)
+            reader = _batch_reader(self._table)
         self._unused_reader = None
         for batch in reader:
             yield from slice_loaders(_cast_text_view_dictionaries(batch.select(list(columns))))

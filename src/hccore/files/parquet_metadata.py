@@ -73,6 +73,8 @@ class Footer:
         The same footer, for pyarrow's readers.
     rows : list of int
         Number of rows of each row group.
+    checked_pages : set of (int, str)
+        Row groups and columns whose page headers have been checked (see `page_sizes`).
 
     Raises
     ------
@@ -84,6 +86,8 @@ class Footer:
         import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
         self.path = path
+        self._described: dict[tuple[int, str], ChunkMetadata | None] = {}
+        self.checked_pages: set[tuple[int, str]] = set()
         self.metadata = parquet.read_metadata(path)
         schema = self.metadata.schema
         self._numbers = {schema.column(number).path: number for number in range(len(schema))}
@@ -112,6 +116,12 @@ class Footer:
         pyarrow.ArrowInvalid
             If the footer is damaged.
         """
+        place = group, name
+        if place not in self._described:
+            self._described[place] = self._describe(group, name)
+        return self._described[place]
+
+    def _describe(self, group: int, name: str) -> ChunkMetadata | None:
         number = self._numbers.get(name)
         if number is None:
             return None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import threading
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.files.damage import DamagedFileError
+from hccore.files.page_sizes import HEADER_FIELDS, MAX_EXPANSION
 from hccore.files.parquet_metadata import BYTE_ARRAY, Footer
 
 MAX_CHUNK_BYTES = 1 << 27  # each thread keeps a whole chunk in memory, so larger chunks go to pyarrow
@@ -33,13 +35,41 @@ MAX_CHUNK_ROWS = np.iinfo(np.int32).max
 
 _CODECS = {"UNCOMPRESSED": "", "SNAPPY": "snappy", "GZIP": "gzip", "ZSTD": "zstd", "BROTLI": "brotli"}
 _ENCODINGS = {0, 2, 3, 4, 8}  # plain, dictionary (two numbers), and those of levels
-_HEADER_FIELDS = 144  # length of the scratch array of `kernels.scan_pages`
 _FIRST_PAGES = 64  # rows of the page table at first; it grows if a chunk has more pages
 # Columns of the page table, as `kernels.scan_pages` writes them.
 _KIND, _START, _COMPRESSED_SIZE, _SIZE, _VALUES, _ENCODING, _IS_COMPRESSED, _BODY, _CHECKSUM = range(9)
 _DICTIONARY = 2  # both the kind of a dictionary page and the encoding of data pages that use it
 _TABLE_TOO_SHORT = -2  # returned by `kernels.scan_pages`
 _NO_ROWS = np.zeros(0, np.int32)
+_ZLIB_OR_GZIP = 32 + zlib.MAX_WBITS  # as pyarrow does, take both formats
+
+
+def _decode_gzip(body: memoryview, size: int) -> Any:
+    # Neither pyarrow's codec for gzip nor that for Brotli notices a page that is shorter than its header says.
+    decoder = zlib.decompressobj(_ZLIB_OR_GZIP)
+    data = decoder.decompress(body, size + 1)
+    return data if decoder.eof else b""
+
+
+def _decode_stream(codec: str, body: memoryview, size: int) -> Any:
+    with pa.CompressedInputStream(pa.BufferReader(body), codec) as stream:
+        return stream.read(size + 1)
+
+
+def _decode_snappy(body: memoryview, size: int) -> Any:
+    out = np.empty(size + kernels.SLACK, np.uint8)
+    done = kernels.decompress_snappy(np.frombuffer(body, np.uint8), 0, len(body), out, size)
+    return out.data[:size] if done else b""
+
+
+# What decompresses one page of each codec. The result is longer or shorter than `size` if the page is.
+_DECODERS: dict[str, Callable[[memoryview, int], Any]] = {
+    "": lambda body, _size: body,
+    "snappy": _decode_snappy,
+    "gzip": _decode_gzip,
+    "zstd": lambda body, size: memoryview(pa.Codec("zstd").decompress(body, decompressed_size=size)),
+    "brotli": lambda body, size: _decode_stream("brotli", body, size),
+}
 
 
 class ColumnChunk(NamedTuple):
@@ -203,7 +233,11 @@ class Pages:
         return indices[first - first_rows[low] : stop - first_rows[low]] if done else None
 
     def find_members(
-        self, rows: NDArray[np.int32], dictionary_members: NDArray[np.int32], id_table: Any
+        self,
+        rows: NDArray[np.int32],
+        batch: tuple[int, int],
+        dictionary_members: NDArray[np.int32],
+        id_table: Any,
     ) -> NDArray[np.int32] | None:
         """Member rows of the ids in some rows of the chunk.
 
@@ -211,6 +245,9 @@ class Pages:
         ----------
         rows : int32[k]
             Rows of the chunk, ascending.
+        batch : (int, int)
+            The first row of the batch that they belong to, and the row after its last one. All pages of the batch
+            are checked, even if they have none of the rows.
         dictionary_members : int32[]
             Member rows of the dictionary's ids (see `find_dictionary_members`).
         id_table : IdTable
@@ -221,20 +258,23 @@ class Pages:
         int32[k] or None
             -1 for unknown members, -2 for empty ids. None if an id is null or a page is damaged.
         """
-        return self._find_members(self.data_pages, self.chunk.nullable, rows, dictionary_members, id_table)
+        return self._find_members(
+            self.data_pages, self.chunk.nullable, rows, batch, dictionary_members, id_table
+        )
 
     def find_dictionary_members(self, id_table: Any) -> NDArray[np.int32] | None:
         """Member rows of the ids in the dictionary, empty if there is none; None if the page is damaged."""
         if len(self.dictionary) == 0:
             return _NO_ROWS
         rows = np.arange(self.dictionary[0, _VALUES], dtype=np.int32)
-        return self._find_members(self.dictionary, False, rows, _NO_ROWS, id_table)
+        return self._find_members(self.dictionary, False, rows, (0, len(rows)), _NO_ROWS, id_table)
 
     def _find_members(
         self,
         pages: NDArray[np.int64],
         nullable: bool,
         rows: NDArray[np.int32],
+        batch: tuple[int, int],
         dictionary_members: NDArray[np.int32],
         id_table: Any,
     ) -> NDArray[np.int32] | None:
@@ -246,6 +286,7 @@ class Pages:
             self.snappy,
             nullable,
             rows,
+            *batch,
             dictionary_members,
             self._page_buffer(),
             _scratch.take("starts", max_values, np.int64),
@@ -281,8 +322,13 @@ def read_pages(chunk: ColumnChunk, name: str) -> Pages | None:
     if not _read_into(data, chunk):
         return None
     table = _find_pages(data, chunk)
-    # A damaged page header may claim more bytes than the footer, which `supported_chunk` has looked at.
+    # A damaged page header may claim more bytes than the footer, which `supported_chunk` has looked at, or more
+    # than the page can become when it is decompressed.
     if table is None or int(table[:, _SIZE].sum()) > MAX_CHUNK_BYTES:
+        return None
+    if (
+        table[:, _SIZE] > table[:, _COMPRESSED_SIZE] * MAX_EXPANSION[chunk.codec.upper() or "UNCOMPRESSED"]
+    ).any():
         return None
     _verify_checksums(data, table)
     if chunk.codec not in ("", "snappy"):  # the kernels decompress nothing but Snappy
@@ -308,7 +354,7 @@ def _read_into(data: NDArray[np.uint8], chunk: ColumnChunk) -> bool:
 
 def _find_pages(data: NDArray[np.uint8], chunk: ColumnChunk) -> NDArray[np.int64] | None:
     """The page table of a chunk (see `Pages`); None if a page is damaged or not supported."""
-    fields = _scratch.take("fields", _HEADER_FIELDS, np.int64)[:_HEADER_FIELDS]
+    fields = _scratch.take("fields", HEADER_FIELDS, np.int64)[:HEADER_FIELDS]
     max_pages = _FIRST_PAGES
     while max_pages <= MAX_PAGES:
         table = np.empty((max_pages, kernels.PAGE_COLUMNS), np.int64)
@@ -328,21 +374,20 @@ def _verify_checksums(data: NDArray[np.uint8], table: NDArray[np.int64]) -> None
 
 
 def _decompress(codec: str, data: NDArray[np.uint8], table: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-    """Decompress pages with pyarrow, one after the other into one array. Updates `table` accordingly.
+    """Decompress pages one after the other into one array. Updates `table` accordingly.
 
     Returns None, with `table` partly updated, if a page is damaged.
     """
-    decoder = pa.Codec(codec) if codec else None
     out = np.empty(int(table[:, _SIZE].sum()) + kernels.SLACK, np.uint8)
     compressed = data.data
     position = 0
     for page in table:
         start, size = int(page[_START]), int(page[_SIZE])
         body = compressed[start : start + int(page[_COMPRESSED_SIZE])]
-        if page[_IS_COMPRESSED] and decoder is not None:
+        if page[_IS_COMPRESSED]:
             try:
-                body = memoryview(decoder.decompress(body, decompressed_size=size))
-            except (pa.ArrowException, OSError):
+                body = _DECODERS[codec](body, size)
+            except (pa.ArrowException, OSError, zlib.error):
                 return None
         if len(body) != size:
             return None

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from hccore.base.errors import InputError
 from hccore.files.damage import DamagedFileError
+from hccore.files.page_sizes import check_page_sizes
 from hccore.files.parquet_metadata import DELTA_ENCODINGS, ChunkMetadata, Footer
 from hccore.files.parquet_pages import Pages, read_pages, supported_chunk
 from hccore.files.source import (
@@ -36,7 +37,7 @@ CODE_BATCH_ROWS = 1 << 18  # few enough rows for their arrays to stay in the pro
 _MAX_GROUPS_TO_SPLIT = 4  # with so few row groups, one thread might get most of the work
 # A column with fewer bytes per value is stored mostly as a dictionary: the rows of a member are adjacent.
 _MAX_DICTIONARY_BYTES_PER_VALUE = 6
-_HAS_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 20  # ParquetFile takes the argument `binary_type`
+_HAS_BINARY_TYPE = int(pa.__version__.split(".")[0]) >= 21  # ParquetFile takes the argument `binary_type`
 _BUFFER_BYTES = 1 << 23  # that pyarrow reads at once, so that it never holds a whole column chunk
 _LENGTH_BYTES = 4  # before each text of a dictionary page
 
@@ -188,6 +189,7 @@ class RowGroup(NamedTuple):
         """
         import pyarrow.parquet as parquet  # saves start-up: not needed for other formats
 
+        check_page_sizes(self.footer, self.number, names)
         # No memory map: a file that another program shortens meanwhile would end the process.
         file = parquet.ParquetFile(
             self.path,
@@ -281,7 +283,9 @@ class _CodeReader:
         def decode() -> pa.Array:
             return self._next(self._decode(self.ids, number), number)
 
-        return LazyIds(pages, number * self.batch_rows, self.dictionary_members, decode)
+        first = number * self.batch_rows
+        stop = min(first + self.batch_rows, self.group.rows)
+        return LazyIds(pages, first, stop, self.dictionary_members, decode)
 
     def _decode(self, name: str, first_batch: int) -> Iterator[pa.Array]:
         """Decode a column with pyarrow, batch by batch, from a batch on."""

@@ -31,18 +31,16 @@ BATCH_ROWS = 1 << 20
 MAX_HASHED_BYTES = 64 << 20  # larger files are hashed in part, because hashing 1 GB takes more than a second
 _HASHED_END_BYTES = 1 << 20
 # Texts of pyarrow that hold nothing but numbers, words of pyarrow and names of types.
-_TEXTS_WITHOUT_DATA = re.compile(
-    "|".join(
-        (
-            r"CSV parse error: Empty CSV file or block: cannot infer number of columns",
-            r"File is too small: \d+",
-            r"Not an Arrow file",
-            r"Parquet file size is \d+ bytes, smaller than the minimum file footer \(8 bytes\)",
-            r"Parquet magic bytes not found in footer\. Either the file is corrupted or this is not .{1,20}",
-            r"Truncated compressed stream",
-            r"Unsupported cast from [a-z0-9_]+ to [a-z0-9_]+ using function [a-z0-9_]+",
-            r"zlib inflate failed: [a-z ]+",
-        )
+_TEXTS_WITHOUT_DATA = "|".join(
+    (
+        r"CSV parse error: Empty CSV file or block: cannot infer number of columns",
+        r"File is too small: \d+",
+        r"Not an Arrow file",
+        r"Parquet file size is \d+ bytes, smaller than the minimum file footer \(8 bytes\)",
+        r"Parquet magic bytes not found in footer\. Either the file is corrupted or this is not .{1,20}",
+        r"Truncated compressed stream",
+        r"Unsupported cast from [a-z0-9_]+ to [a-z0-9_]+ using function [a-z0-9_]+",
+        r"zlib inflate failed: [a-z ]+",
     )
 )
 
@@ -98,8 +96,8 @@ class LazyIds(NamedTuple):
     ----------
     pages : Pages
         The pages of the whole column chunk.
-    first_row : int
-        The row of the chunk at which the batch begins.
+    first_row, stop_row : int
+        The rows of the chunk at which the batch begins and ends.
     cache : dict
         Shared by all batches of a chunk. `MemberIndex` keeps the member rows of the chunk's dictionary in it.
     decode : function that returns a pyarrow.Array
@@ -108,6 +106,7 @@ class LazyIds(NamedTuple):
 
     pages: Pages
     first_row: int
+    stop_row: int
     cache: dict[str, Any]
     decode: Callable[[], pa.Array]
 
@@ -237,7 +236,7 @@ def message_without_data(error: Exception) -> str:
     other error is described by its class.
     """
     text = str(error).strip()
-    if isinstance(error, DamagedFileError) or _TEXTS_WITHOUT_DATA.fullmatch(text):
+    if isinstance(error, DamagedFileError) or re.fullmatch(_TEXTS_WITHOUT_DATA, text):
         return text
     if isinstance(error, OSError) and error.errno is not None:
         return os.strerror(error.errno)

@@ -182,6 +182,8 @@ def find_in_pages(
     snappy: bool,
     nullable: bool,
     row: Any,
+    first: int,
+    last: int,
     of_dictionary: Any,
     body: Any,
     starts: Any,
@@ -192,12 +194,14 @@ def find_in_pages(
 ) -> bool:
     """Find the member rows of some rows of a column chunk of text ids, directly from its pages.
 
-    Pages without any of the rows are not decompressed.
+    All pages of the batch are read, also those with none of the rows, because a page might be damaged. Other pages
+    are not decompressed.
 
     Parameters
     ----------
     data, pages, snappy, nullable     see `read_indices`
     row : int32[k]                    positions in the chunk, ascending
+    first, last : int                 the batch: its first row, and the row after its last one
     of_dictionary : int32[]           member rows of the ids in the chunk's dictionary; empty if it has none
     body : uint8[], starts : int64[], indices : int32[]
         Scratch with room for any of the pages: its bytes and SLACK more; its number of values and one more.
@@ -206,16 +210,17 @@ def find_in_pages(
     Returns
     -------
     bool
-        False if a page that has one of the rows cannot be read, or the pages have fewer rows.
+        False if a page of the batch cannot be read, or the pages have fewer rows.
     """
     first_row = np.int64(0)
     stop = np.int64(0)
     for number in range(pages.shape[0]):
         page = pages[number]
         start = stop
-        while stop < row.shape[0] and row[stop] < first_row + page[PAGE_VALUES]:
+        next_row = first_row + page[PAGE_VALUES]
+        while stop < row.shape[0] and row[stop] < next_row:
             stop += 1
-        if start < stop:
+        if start < stop or (first_row < last and next_row > first):
             position = open_page(data, page, snappy, nullable, body)
             if position < 0:
                 return False
@@ -225,10 +230,10 @@ def find_in_pages(
                     return False
             elif not find_plain(page, some, first_row, body, position, starts, table, slot, found):
                 return False
-        first_row += page[PAGE_VALUES]
-        if stop == row.shape[0]:
+        first_row = next_row
+        if first_row >= last and stop == row.shape[0]:
             break
-    return bool(stop == row.shape[0])
+    return bool(stop == row.shape[0] and first_row >= last)
 
 
 @inlined

@@ -30,10 +30,12 @@ DIAGNOSES = 17
 NO_LX = 18  # service lines without LX
 NO_TARGET = 19  # lines with pointers that point to no diagnosis
 OTHER_GUIDE = 20  # transactions whose ST03 and GS08 differ
-KEPT = 21  # the columns before are restored if a block is left to the reader in Python
-GROUP_GUIDE = 21  # kind by GS08
-GROUP_OPEN = 22
-STATE_COLUMNS = 24  # followed by a copy of the first KEPT ones
+NO_OWN_ID = 21  # claims of patients without an id of their own
+PATIENT_LEVEL = 22  # the level is that of a patient (HL03 23)
+KEPT = 23  # the columns before are restored if a block is left to the reader in Python
+GROUP_GUIDE = 23  # kind by GS08
+GROUP_OPEN = 24
+STATE_COLUMNS = 25  # followed by a copy of the first KEPT ones
 
 # Kinds of claims and of lines.
 NO_KIND, PROFESSIONAL, INSTITUTIONAL = 0, 1, 2

@@ -15,14 +15,9 @@ MAX_CODE = 7  # characters that fit into a packed text
 FIRST_YEAR = 1850  # the same as in `claims.readers.text_values`
 
 
-def packed(text: str) -> int:
-    """A short text as a whole number, the first character lowest."""
-    return int.from_bytes(text.encode(), "little")
-
-
 @inlined
 def pack(data: Any, start: int, length: int) -> int:
-    """The same of bytes; -1 if they are too many."""
+    """A text of at most seven bytes as a whole number, the first one lowest; -1 if it is longer."""
     if length > MAX_CODE:
         return -1
     value = 0

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from hccore.base.errors import InputError, NoSegmentError
-from hccore.member.facts import birth_of, facts_of, used_columns
+from hccore.member.fact_notes import ignored_columns, notes_on_columns, notes_on_facts
+from hccore.member.facts import NO_BLANKS, Blanks, birth_of, facts_of, used_columns
 from hccore.member.reference import (
     Coded,
     Trace,
@@ -75,7 +76,9 @@ class Explanation:
     adjusted : int                       raw score times `multiplier`, in thousandths
     outside : tuple of str               codes that do not count: service date outside the benefit year
     undated : tuple of str               codes that do not count: no service date, which the model needs
-    notes : tuple of str                 the sentences under which the run report would count this member
+    notes : tuple of str                 what the run report would count: facts that follow from other columns or
+                                         contradict them, and the sentences under which the tables count the member
+    ignored : tuple of str               columns of the member without a known name
     """
 
     model: str
@@ -95,6 +98,7 @@ class Explanation:
     outside: tuple[str, ...] = ()
     undated: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
 
     @property
     def raw_score(self) -> float:
@@ -139,6 +143,7 @@ class Explanation:
             "outside_service_year": list(self.outside),
             "missing_service_date": list(self.undated),
             "notes": list(self.notes),
+            "ignored_columns": list(self.ignored),
         }
 
     def __str__(self) -> str:
@@ -150,6 +155,7 @@ class Explanation:
                 *self._score_lines(),
                 *self._not_counted_lines(),
                 *(f"   note: {note}" for note in self.notes),
+                *([f"   ignored columns: {', '.join(self.ignored)}"] if self.ignored else []),
             ]
         )
 
@@ -175,10 +181,11 @@ class Explanation:
         ]
         notes = (f"note: {note}" for note in self.notes)
         codes = (" ".join(line.split()) for line in self._codes_not_counted())
+        ignored = [f"ignored columns: {', '.join(self.ignored)}"] if self.ignored else []
         parts = (
             html_lines([title, facts]),
             html_table(("coefficient", "variable", "label", "codes"), rows),
-            html_lines([*codes, *notes]),
+            html_lines([*codes, *notes, *ignored]),
         )
         return "\n".join(part for part in parts if part)
 
@@ -225,6 +232,7 @@ def explain(
     tables: ModelTables,
     member: Mapping[str, object],
     codes: Mapping[str, Iterable[CodeOrPair]],
+    blanks: Blanks = NO_BLANKS,
 ) -> Explanation:
     """Explain one member with the reference algorithm.
 
@@ -235,13 +243,16 @@ def explain(
         A row of the members table. Column names and values may be written in any accepted form.
     codes : mapping of code system to codes
         Cleaned codes, or pairs of a code and its service date in days since 1970-01-01 (None: a blank date).
+    blanks : mapping of column to int
+        Codes of blanks that no other column of the row fills.
 
     Raises
     ------
     InputError
         If a fact is missing or invalid, or no segment applies.
     """
-    facts, given_segment = facts_of(tables, member, used_columns(tables))
+    used = used_columns(tables)
+    facts, given_segment = facts_of(tables, member, used, blanks)
     with_dates, undated = _split_undated(tables, codes)
     trace = trace_member(tables, facts, with_dates, birth_date=birth_of(tables, member, facts))
     segment = given_segment or choose_segment(tables, facts)
@@ -267,7 +278,12 @@ def explain(
         adjusted=score if multiplier is None else multiply(score, multiplier),
         outside=tuple(trace.outside),
         undated=tuple(undated),
-        notes=tuple(note for name, note in tables.counted.items() if name in trace.variables),
+        notes=(
+            *notes_on_facts(tables, member, used, facts, number, blanks),
+            *notes_on_columns(member),
+            *(note for name, note in tables.counted.items() if name in trace.variables),
+        ),
+        ignored=ignored_columns(member),
     )
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hccore.base.dates import EPOCH, age_on, parse_date
 from hccore.base.errors import InputError
 from hccore.tables.conditions import Condition
-from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
+from hccore.tables.derived_columns import DERIVATIONS, Derivation, source_column
+from hccore.tables.member_columns import COLUMNS, MAX_AGE, READ_AS_CMS, Column, is_blank
 from hccore.tables.schema import ModelTables, Segment, conditions_in_run
 from hccore.tables.shown_values import shown_value
 
 BIRTH_COLUMNS = ("birth_date", "dob", "date_of_birth")
+Blanks = Mapping[str, int]  # codes of the option `assume_blank` by column
+NO_BLANKS: Blanks = MappingProxyType({})
 
 
 class UsedColumns(NamedTuple):
@@ -46,7 +50,7 @@ def _columns(conditions: Iterable[Condition]) -> frozenset[str]:
 
 
 def facts_of(
-    tables: ModelTables, member: Mapping[str, object], used: UsedColumns
+    tables: ModelTables, member: Mapping[str, object], used: UsedColumns, blanks: Blanks = NO_BLANKS
 ) -> tuple[dict[str, int], Segment | None]:
     """Coded facts of one member, and the segment if it is given with the member.
 
@@ -57,18 +61,20 @@ def facts_of(
         A row of the members table. Column names and values may be written in any accepted form.
     used : UsedColumns
         The `used_columns` of the tables.
+    blanks : mapping of column to int
+        Codes of blanks that no other column of the row fills.
 
     Raises
     ------
     InputError
         If a required column is missing or a value is invalid.
     """
-    row = _with_plain_names(member)
+    row = with_plain_names(member)
     segment = _given_segment(tables, row)
     required = used.all_columns if segment is None else used.with_segment
     facts: dict[str, int] = {}
     for name in sorted(used.all_columns):
-        code = _code_of(tables, row, name)
+        code = _code_of(tables, row, name, blanks)
         if code is None and name in required:
             code = _default(name, row)
         if code is not None:
@@ -87,7 +93,7 @@ def birth_of(tables: ModelTables, member: Mapping[str, object], facts: Mapping[s
     InputError
         If the birth date is not a valid date.
     """
-    row = _with_plain_names(member)
+    row = with_plain_names(member)
     birth_date = next((row[name] for name in BIRTH_COLUMNS if name in row), None)
     if birth_date is None or (isinstance(birth_date, str) and not birth_date.strip()):
         age = facts.get("age")
@@ -96,7 +102,10 @@ def birth_of(tables: ModelTables, member: Mapping[str, object], facts: Mapping[s
 
 
 def other_program_of(
-    tables: ModelTables, models: Iterable[ModelTables], member: Mapping[str, object]
+    tables: ModelTables,
+    models: Iterable[ModelTables],
+    member: Mapping[str, object],
+    blanks: Blanks = NO_BLANKS,
 ) -> tuple[str, str] | None:
     """The program that scores this member instead, if several models are run together.
 
@@ -113,20 +122,20 @@ def other_program_of(
     InputError
         If a required column is missing or a value is invalid.
     """
-    row = _with_plain_names(member)
+    row = with_plain_names(member)
     if str(row.get("segment") or "").strip():
         return None
     for program, condition in conditions_in_run(tables, models).items():
         facts = {}
         for name in condition.columns:
-            code = _code_of(tables, row, name)
+            code = _code_of(tables, row, name, blanks)
             facts[name] = _default(name, row) if code is None else code
         if not condition(facts):
             return program, condition.text
     return None
 
 
-def _with_plain_names(member: Mapping[str, object]) -> dict[str, object]:
+def with_plain_names(member: Mapping[str, object]) -> dict[str, object]:
     """The member with column names trimmed and in lower case."""
     return {str(name).strip().lower(): value for name, value in member.items()}
 
@@ -144,13 +153,85 @@ def _given_segment(tables: ModelTables, row: Mapping[str, object]) -> Segment | 
     raise InputError(f"segment {shown} is unknown; expected one of {expected}")
 
 
-def _code_of(tables: ModelTables, row: Mapping[str, object], name: str) -> int | None:
-    """The code of a member's column, or None if the row does not have the column."""
-    return _age(tables, row) if name == "age" else _fact(COLUMNS[name], row)
+def _code_of(tables: ModelTables, row: Mapping[str, object], name: str, blanks: Blanks) -> int | None:
+    """The code of a member's column, or None if the row has neither the column nor another that stands for it."""
+    if name == "age":
+        return _age(tables, row)
+    column = COLUMNS[name]
+    if not has_value(column, row):
+        if (found := derived_code(column, row)) is not None:
+            return found[1]
+        if name in blanks and (header_of(column, row) is not None or _has_source(column, row)):
+            return blanks[name]
+        if header_of(column, row) is None and column.default is None and _has_source(column, row):
+            sources = ", ".join(one.source for one in DERIVATIONS[name])
+            raise InputError(f"the member has no {name}, and {sources} is blank{_hint_for_blank(column)}")
+    return _fact(column, row)
+
+
+def header_of(column: Column, row: Mapping[str, object]) -> str | None:
+    """The name under which a row has a column, or None."""
+    return next((name for name in column.names if name in row), None)
+
+
+def has_value(column: Column, row: Mapping[str, object]) -> bool:
+    """Whether a row has a value in a column, or the yes/no columns that stand for it."""
+    header = header_of(column, row)
+    if header is None:
+        return any(name in row for name in column.yes_no_columns)
+    return not is_blank(row[header])
+
+
+def valid_code(column: Column, row: Mapping[str, object]) -> int | None:
+    """The code of a column that no condition needs, or None if the row has no valid value in it."""
+    try:
+        return _fact(column, row)
+    except InputError:
+        return None
+
+
+def derived_code(column: Column, row: Mapping[str, object]) -> tuple[Derivation, int] | None:
+    """The code that follows from another column of a row, and from which one; None if no column says anything.
+
+    Raises
+    ------
+    InputError
+        If the other column is invalid, or leaves the code unclear.
+    """
+    for derivation in DERIVATIONS.get(column.name, ()):
+        said = _fact(source_column(derivation.source), row)
+        if said is None:
+            continue
+        if said in derivation.unclear:
+            raise InputError(f"{derivation.source} {derivation.unclear[said]}")
+        if said in derivation.codes:
+            return derivation, derivation.codes[said]
+    return None
+
+
+def _has_source(column: Column, row: Mapping[str, object]) -> bool:
+    return any(header_of(source_column(one.source), row) for one in DERIVATIONS.get(column.name, ()))
+
+
+def _hint_for_blank(column: Column) -> str:
+    """What to do about a blank that CMS's programs accept."""
+    if column.blank_not_zero is None:
+        return ""
+    name = column.name
+    return (
+        f'; assume_blank={{"{name}": "{READ_AS_CMS}"}} (--assume-blank {name}={READ_AS_CMS}) reads a blank as '
+        "CMS's programs do: as not 0, so disabled if under 65"
+    )
 
 
 def _default(name: str, row: Mapping[str, object]) -> int:
     """The code that stands for a missing column; an error if the column has no default."""
+    for header, reason in COLUMNS[name].refused.items():
+        if header in row:
+            raise InputError(
+                f"{header} is not read as {name}, because {reason}; name it {name} if it means: "
+                f"{COLUMNS[name].doc}"
+            )
     code = COLUMNS[name].default
     if code is None:
         import difflib  # saves start-up: only this error needs it
@@ -166,14 +247,17 @@ def _default(name: str, row: Mapping[str, object]) -> int:
 
 def _fact(column: Column, row: Mapping[str, object]) -> int | None:
     """The code of a column, or of the yes/no columns that may stand in for it; None if there are none."""
-    for name in (column.name, *column.aliases):
-        if name in row:
-            code = column.code(row[name])
-            if code is None:
-                raise InputError(
-                    f"{name} {shown_value(row[name])} is not valid; expected one of {column.expects()}"
-                )
-            return code
+    name = header_of(column, row)
+    if name is not None:
+        code = column.code(row[name])
+        if code is None and is_blank(row[name]):
+            expected = f"{column.expects()}{_hint_for_blank(column)}"
+            raise InputError(f"{name} is blank; expected one of {expected}")
+        if code is None:
+            raise InputError(
+                f"{name} {shown_value(row[name])} is not valid; expected one of {column.expects()}"
+            )
+        return code
     yes_no = [(name, code) for name, code in column.yes_no_columns.items() if name in row]
     if not yes_no:
         return None

@@ -19,11 +19,15 @@ from typing import Any
 from hccore.member.bit_model import BitModel
 from hccore.member.bit_rules import run_stage
 from hccore.member.explanation import Explanation
+from hccore.member.facts import NO_BLANKS, Blanks
 from hccore.member.fast_codes import CodeReader
 from hccore.member.fast_explanation import FastExplainer
 from hccore.member.fast_members import Member, MemberReader, Profile
 from hccore.member.reference import divide_half_away
+from hccore.member.remembered import Remembered
 from hccore.tables.schema import ModelTables
+
+MAX_READERS = 16
 
 
 class FastScorer:
@@ -32,6 +36,8 @@ class FastScorer:
     def __init__(self, tables: ModelTables) -> None:
         self.model = BitModel(tables)
         self.members = MemberReader(self.model)
+        # One reader for each value of the option `assume_blank`.
+        self._readers = Remembered(lambda blanks: MemberReader(self.model, dict(blanks)), MAX_READERS)
         self.codes = CodeReader(self.model)
         self._masks = self.codes.masks
         self.explainer = FastExplainer(self.model, self.codes)
@@ -44,6 +50,7 @@ class FastScorer:
         hcpcs: Iterable[Any],
         *,
         exact: bool,
+        blanks: Blanks = NO_BLANKS,
     ) -> int:
         """The raw score of one member in thousandths (see `Model.score_one` for the arguments).
 
@@ -52,7 +59,7 @@ class FastScorer:
         InputError
             If a fact is missing or invalid, no segment applies, or a needed date is missing.
         """
-        found = self.members.read(member)
+        found = self._reader(blanks).read(member) if blanks else self.members.read(member)
         profile = found.profile
         bits = profile.bits | self._category_bits(found, diagnoses, ndc, hcpcs, exact)
         bits = run_stage(profile.before, bits)
@@ -61,7 +68,12 @@ class FastScorer:
         return self._sum(profile, bits)
 
     def explain(
-        self, member: Mapping[str, object], codes: Mapping[str, Iterable[Any]], *, exact: bool
+        self,
+        member: Mapping[str, object],
+        codes: Mapping[str, Iterable[Any]],
+        *,
+        exact: bool,
+        blanks: Blanks = NO_BLANKS,
     ) -> Explanation:
         """Explain one member (see `Model.explain` for the arguments).
 
@@ -70,7 +82,12 @@ class FastScorer:
         InputError
             If a fact is missing or invalid, no segment applies, or a needed date is missing.
         """
-        return self.explainer.explain(self.members.read(member), codes, exact=exact)
+        return self.explainer.explain(self._reader(blanks).read(member), codes, exact=exact)
+
+    def _reader(self, blanks: Blanks) -> MemberReader:
+        """The reader of members whose blanks have these codes."""
+        reader: MemberReader = self._readers[tuple(sorted(blanks.items()))] if blanks else self.members
+        return reader
 
     def _category_bits(
         self, member: Member, diagnoses: Iterable[Any], ndc: Iterable[Any], hcpcs: Iterable[Any], exact: bool

@@ -89,18 +89,18 @@ class FastExplainer:
             for name, dropper in dropped.items()
             if not bits & model.bit_of[name]
         ]
-        return self._explanation(profile, found, terms, score, self._hccs(remaining), bits)
+        return self._explanation(member, found, terms, score, self._hccs(remaining), bits)
 
     def _explanation(
         self,
-        profile: Profile,
+        member: Member,
         found: CodeFindings,
         terms: list[Contribution],
         score: int,
         hccs: tuple[str, ...],
         bits: int,
     ) -> Explanation:
-        tables, multiplier = self.tables, profile.multiplier
+        tables, profile, multiplier = self.tables, member.profile, member.profile.multiplier
         return Explanation(
             model=tables.model,
             year=tables.year,
@@ -118,7 +118,11 @@ class FastExplainer:
             adjusted=score if multiplier is None else multiply(score, multiplier),
             outside=tuple(found.not_counted[OUTSIDE]),
             undated=tuple(found.not_counted[UNDATED]),
-            notes=tuple(note for name, note in tables.counted.items() if bits & self.model.bit_of[name]),
+            notes=(
+                *member.notes,
+                *(note for name, note in tables.counted.items() if bits & self.model.bit_of[name]),
+            ),
+            ignored=member.ignored,
         )
 
     # ---------------------------------------------------------------- codes

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 from hccore.member.bit_model import BitModel, union
 from hccore.member.bit_rules import BitStage
 from hccore.member.explanation import SEGMENT_GIVEN, facts_in_words, multiplier_in_words, no_segment
-from hccore.member.facts import BIRTH_COLUMNS, birth_of, facts_of, used_columns
+from hccore.member.fact_notes import ignored_columns, notes_on_columns, notes_on_facts
+from hccore.member.facts import BIRTH_COLUMNS, NO_BLANKS, Blanks, birth_of, facts_of, used_columns
 from hccore.member.reference import choose_segment, member_variables
 from hccore.member.remembered import Remembered
+from hccore.tables.derived_columns import DERIVATIONS, source_column
 from hccore.tables.member_columns import COLUMNS
 from hccore.tables.schema import Segment
 
@@ -59,24 +61,47 @@ class Profile(NamedTuple):
 
 
 class Member(NamedTuple):
-    """A member: the profile, and the birth date in days since 1970-01-01 if it is known."""
+    """A member.
+
+    Attributes
+    ----------
+    profile : Profile
+    birth : int or None      birth date in days since 1970-01-01, if it is known
+    notes : tuple of str     what a user should know about the member's facts and columns
+    ignored : tuple of str   columns without a known name
+    """
 
     profile: Profile
     birth: int | None
+    notes: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 class _KnownMembers(NamedTuple):
-    """The members seen so far that have the same columns: by the values of the columns that matter."""
+    """The members seen so far that have the same columns: by the values of the columns that matter.
+
+    `notes` and `ignored` follow from the columns alone.
+    """
 
     values_of: Callable[[Any], Any]
     members: dict[Any, Member]
+    notes: tuple[str, ...]
+    ignored: tuple[str, ...]
 
 
 class MemberReader:
-    """Reads the members of one model, and remembers them and their profiles."""
+    """Reads the members of one model, and remembers them and their profiles.
 
-    def __init__(self, model: BitModel) -> None:
+    Parameters
+    ----------
+    model : BitModel
+    blanks : mapping of column to int
+        Codes of blanks that no other column of a member fills.
+    """
+
+    def __init__(self, model: BitModel, blanks: Blanks = NO_BLANKS) -> None:
         self.model = model
+        self.blanks = blanks
         self.tables = model.tables
         self.used = used_columns(model.tables)
         self.known: Remembered = Remembered(self._no_members, MAX_COLUMN_SETS)
@@ -90,14 +115,15 @@ class MemberReader:
         InputError
             If a fact is missing or invalid, or no segment applies.
         """
-        values_of, members = self.known[tuple(member)]
+        known = self.known[tuple(member)]
+        values_of, members, *_ = known
         try:
             key = values_of(member)
             found: Member | None = members.get(key)
         except TypeError:  # a value that cannot be hashed
-            return self._read(member)
+            return self._read(member, known)
         if found is None:
-            found = self._read(member)
+            found = self._read(member, known)
             if len(members) >= MAX_MEMBERS:
                 members.clear()
             members[key] = found
@@ -107,19 +133,28 @@ class MemberReader:
         """An empty store for members with these columns."""
         wanted = {"segment", *BIRTH_COLUMNS}
         for name in self.used.all_columns:
-            wanted.update((name, *COLUMNS[name].aliases, *COLUMNS[name].yes_no_columns))
+            wanted.update(COLUMNS[name].refused)
+            for column in (COLUMNS[name], *(source_column(one.source) for one in DERIVATIONS.get(name, ()))):
+                wanted.update((*column.names, *column.yes_no_columns))
         names = [name for name in columns if str(name).strip().lower() in wanted]
-        return _KnownMembers(operator.itemgetter(*names) if names else lambda _: (), {})
+        return _KnownMembers(
+            operator.itemgetter(*names) if names else lambda _: (),
+            {},
+            tuple(notes_on_columns(columns)),
+            ignored_columns(columns),
+        )
 
-    def _read(self, member: Mapping[str, object]) -> Member:
-        facts, given_segment = facts_of(self.tables, member, self.used)
+    def _read(self, member: Mapping[str, object], known: _KnownMembers) -> Member:
+        tables, used, blanks = self.tables, self.used, self.blanks
+        facts, given_segment = facts_of(tables, member, used, blanks)
         key = (tuple(facts.items()), given_segment is not None and given_segment.name)
         profile = self.profiles.get(key)
         if profile is None:
             if len(self.profiles) >= MAX_PROFILES:
                 self.profiles.clear()
             profile = self.profiles[key] = self._profile(facts, given_segment)
-        return Member(profile, birth_of(self.tables, member, facts))
+        notes = notes_on_facts(tables, member, used, facts, profile.segment_number, blanks)
+        return Member(profile, birth_of(tables, member, facts), (*notes, *known.notes), known.ignored)
 
     def _profile(self, facts: Mapping[str, int], given_segment: Segment | None) -> Profile:
         """The profile of the members with some facts."""

@@ -164,7 +164,7 @@ class MemberIndex:
         if of_dictionary is None:
             return None
         found: NDArray[np.int32] | None = ids.pages.find_members(
-            rows + np.int32(ids.first_row), of_dictionary, self.table
+            rows + np.int32(ids.first_row), (ids.first_row, ids.stop_row), of_dictionary, self.table
         )
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from hccore.population.diagnoses import MemberAges
 from hccore.population.member_index import MemberIndex
 from hccore.population.problems import Problems
 from hccore.population.profiles import Profiles
+from hccore.tables.derived_columns import Derivation
 from hccore.tables.schema import ModelTables
 
 Day = tuple[int, int, int]  # year, month, day
@@ -47,6 +49,42 @@ class Months:
     first: NDArray[np.int32]
 
 
+class FilledCounts(NamedTuple):
+    """How blanks of member columns were filled: number of rows by column.
+
+    Attributes
+    ----------
+    derived : dict of column to dict of source to dict of value
+        Rows that took their value from another column.
+    contradicted : dict of column to dict of source
+        Rows whose value another column contradicts.
+    assumed : dict of column to dict of value
+        Rows that took the value of the option `assume_blank`.
+    """
+
+    derived: dict[str, dict[str, dict[str, int]]]
+    contradicted: dict[str, dict[str, int]]
+    assumed: dict[str, dict[str, int]]
+
+
+class UnreadColumns(NamedTuple):
+    """Columns of the members table that a run does not read.
+
+    Attributes
+    ----------
+    ignored : tuple of str
+        Columns without a known name.
+    similar : dict of str to str
+        By ignored column, the name of an absent column that it may have meant.
+    not_needed : tuple of str
+        Columns with a known name that the models do not need.
+    """
+
+    ignored: tuple[str, ...]
+    similar: dict[str, str]
+    not_needed: tuple[str, ...]
+
+
 @dataclass
 class MemberTable:
     """The members of a run: ids, profiles, and the problems found while reading them.
@@ -76,6 +114,11 @@ class MemberTable:
         Ages by row, if they are needed.
     frailty : int32[n] or None
         Frailty scores in thousandths, if they were read from a column.
+    filled : FilledCounts
+        How blanks were filled.
+    unread : UnreadColumns
+    compared : dict of column to Derivation
+        Columns that another member column may contradict.
     """
 
     ids: pa.ChunkedArray
@@ -89,6 +132,9 @@ class MemberTable:
     birth: NDArray[np.int32] | None
     ages: dict[str, NDArray[np.int16]]
     frailty: NDArray[np.int32] | None
+    filled: FilledCounts
+    unread: UnreadColumns
+    compared: dict[str, Derivation]
     _columns: frozenset[str]
 
     @property

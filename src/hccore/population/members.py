@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,14 +14,22 @@ from hccore.base.arrow import copy_array
 from hccore.base.errors import InputError
 from hccore.files.column_names import ID_COLUMN, need_column
 from hccore.files.source import Source
-from hccore.population.coded_columns import CodedColumn, joined
+from hccore.population.coded_columns import ALL_VALID, CodedColumn, joined
+from hccore.population.derived_values import FilledRows, fill_blanks, summed
 from hccore.population.member_dates import ages_on
 from hccore.population.member_index import MemberIndex, index_members
 from hccore.population.member_months import index_member_months, without_views
-from hccore.population.member_plan import MemberPlan, plan_members, segment_names, yes_no_column
+from hccore.population.member_plan import (
+    MemberPlan,
+    plan_members,
+    segment_names,
+    unread_columns,
+    yes_no_column,
+)
 from hccore.population.member_table import (
     SEGMENT,
     YEAR,
+    FilledCounts,
     MemberTable,
     Months,
     age_day_of,
@@ -37,7 +46,8 @@ from hccore.population.problems import (
     one_of,
 )
 from hccore.population.profiles import FactRange, ProfileKeys, chooses_segments, conditions_of
-from hccore.tables.member_columns import COLUMNS, MAX_AGE, Column
+from hccore.tables.derived_columns import SOURCE_COLUMNS
+from hccore.tables.member_columns import COLUMNS, MAX_AGE, READ_AS_CMS, Column, is_blank
 from hccore.tables.schema import ModelTables, conditions_in_run
 
 Facts = dict[str, NDArray[np.int16] | int]  # by name: a value for each row, or one value for all of them
@@ -49,6 +59,7 @@ def read_members(
     *,
     all_segments: bool,
     assume: Mapping[str, object],
+    assume_blank: Mapping[str, object] = MappingProxyType({}),
     frailty_column: str | None = None,
     with_ages: bool = False,
     threads: int = 1,
@@ -63,6 +74,8 @@ def read_members(
         Every segment is scored, so the columns that choose a segment are not needed.
     assume : mapping of column to value
         Values for absent columns, the same for all members.
+    assume_blank : mapping of column to value
+        Values for blanks.
     frailty_column : str, optional
         Header of the column that holds frailty scores.
     with_ages : bool
@@ -75,7 +88,7 @@ def read_members(
         If a column is absent, ambiguous or cannot be read, or there are no rows. Invalid values do not raise.
         They are collected in `MemberTable.problems`.
     """
-    plan = plan_members(source, models, all_segments=all_segments, assume=assume)
+    plan = plan_members(source, models, all_segments=all_segments, assume=assume, assume_blank=assume_blank)
     if frailty_column is not None:
         plan.frailty = need_column(source, frailty_column, "for frailty")
     coder = _BatchCoder(plan, models, all_segments=all_segments, with_ages=with_ages)
@@ -105,6 +118,9 @@ def read_members(
         birth=birth,
         ages={name: np.concatenate([batch.ages[name] for batch in batches]) for name in batches[0].ages},
         frailty=frailty,
+        filled=_summed_fills(plan, batches),
+        unread=unread_columns(source, plan),
+        compared=plan.compared(),
         _columns=frozenset(coder.fact_names),
     )
 
@@ -125,6 +141,8 @@ class _CodedBatch(NamedTuple):
         See `MemberPlan.coders`. Codes are dropped where nothing needs them any more.
     both_set : dict of column to bool[n]
         By column that is given as several yes/no columns: rows in which more than one of them is set.
+    filled : dict of column to FilledRows
+        How blanks were filled.
     ages : dict of fact to int16[n]
     """
 
@@ -132,6 +150,7 @@ class _CodedBatch(NamedTuple):
     key: NDArray[Any]
     coded: dict[str, CodedColumn]
     both_set: dict[str, Bools]
+    filled: dict[str, FilledRows]
     ages: dict[str, NDArray[np.int16]]
 
 
@@ -167,7 +186,7 @@ class _BatchCoder:
         self.kept_ages = {age_fact(tables, self.fact_names) for tables in models} if with_ages else set()
         if dated:
             self.kept_ages.add("age")
-        ranges = _fact_ranges(models, self.fact_names, all_segments=all_segments)
+        ranges = _fact_ranges(models, self.fact_names, plan, all_segments=all_segments)
         if plan.segment is not None:
             ranges[SEGMENT] = _all_numbers(len(segment_names(models)))
         if plan.month is not None:
@@ -176,13 +195,14 @@ class _BatchCoder:
 
     def headers_to_code(self) -> list[str]:
         """Headers of the columns that are coded."""
-        return [header for header, _ in self.coders.values()]
+        return list(dict.fromkeys(header for header, _ in self.coders.values()))
 
     def code(self, batch: pa.RecordBatch) -> _CodedBatch:
         """Code one batch. Several threads may call this at once."""
         values = dict(zip(batch.schema.names, batch.columns, strict=True))
         coded = {name: coder.chunk(values[header]) for name, (header, coder) in self.coders.items()}
         facts, both_set = self._facts(coded)
+        filled = self._fill_blanks(coded, facts, len(batch))
         key = self.profile_keys.keys(facts, len(batch))
         needs_codes = {"frailty", "birth_date"} if self.keeps_birth else {"frailty"}
         ages = {
@@ -196,6 +216,7 @@ class _BatchCoder:
             key,
             {name: col if name in needs_codes else col.without_codes() for name, col in coded.items()},
             both_set,
+            filled,
             ages,
         )
 
@@ -215,6 +236,32 @@ class _BatchCoder:
             both_set[name] = is_set.sum(axis=0) > 1
         return facts, both_set
 
+    def _fill_blanks(self, coded: dict[str, CodedColumn], facts: Facts, n_rows: int) -> dict[str, FilledRows]:
+        """Fill the blanks of member columns. Changes `coded` and `facts`.
+
+        An invalid value of a source counts only in the rows that need the source.
+        """
+        plan = self.plan
+        found = {}
+        for name in plan.filled():
+            sources = [(one, self._source(one.source, coded, facts)) for one in plan.derived.get(name, ())]
+            coded[name], found[name] = fill_blanks(
+                COLUMNS[name], coded.get(name), sources, plan.assumed_blanks.get(name), n_rows
+            )
+            facts[name] = coded[name].codes
+        for name in plan.sources:
+            if len(coded[name].invalid):
+                coded[name] = _invalid_where_needed(
+                    coded[name], [one.needed[name] for one in found.values() if name in one.needed]
+                )
+        return found
+
+    def _source(self, name: str, coded: Mapping[str, CodedColumn], facts: Facts) -> CodedColumn:
+        """A source of derived values: as it was coded, or combined from several yes/no columns."""
+        if name in coded:
+            return coded[name]
+        return CodedColumn(np.asarray(facts[name], np.int16), ALL_VALID, {}, 0)
+
     def add_years(
         self, batches: Sequence[_CodedBatch], rows: Sequence[slice], year: NDArray[np.int16]
     ) -> None:
@@ -223,8 +270,36 @@ class _BatchCoder:
             self.profile_keys.add(batch.key, YEAR, year[batch_rows])
 
 
+def _invalid_where_needed(source: CodedColumn, needed: Sequence[Bools]) -> CodedColumn:
+    """A source whose invalid values count only in the rows that needed it (masks of bool[n])."""
+    rows: Bools = source.invalid & np.logical_or.reduce([np.zeros_like(source.invalid), *needed])
+    all_needed = np.array_equal(rows, source.invalid)
+    return source._replace(invalid=rows, invalid_values=source.invalid_values if all_needed else {})
+
+
+def _summed_fills(plan: MemberPlan, batches: Sequence[_CodedBatch]) -> FilledCounts:
+    """How blanks were filled in all batches, by column."""
+    derived: dict[str, dict[str, dict[str, int]]] = {}
+    contradicted: dict[str, dict[str, int]] = {}
+    assumed: dict[str, dict[str, int]] = {}
+    for name in plan.filled():
+        rows = [batch.filled[name] for batch in batches]
+        by_source = {
+            one.source: summed([batch.derived.get(one.source, {}) for batch in rows])
+            for one in plan.derived.get(name, ())
+        }
+        derived[name] = {source: counts for source, counts in by_source.items() if counts}
+        contradicted[name] = summed([batch.contradicted for batch in rows])
+        assumed[name] = summed([batch.assumed for batch in rows])
+    return FilledCounts(
+        {name: by for name, by in derived.items() if by},
+        {name: by for name, by in contradicted.items() if by},
+        {name: by for name, by in assumed.items() if by},
+    )
+
+
 def _fact_ranges(
-    models: Sequence[ModelTables], fact_names: Sequence[str], *, all_segments: bool
+    models: Sequence[ModelTables], fact_names: Sequence[str], plan: MemberPlan, *, all_segments: bool
 ) -> dict[str, FactRange]:
     """The facts that conditions of the models use, with the values at which a condition may change."""
     ranges: dict[str, FactRange] = {}
@@ -241,8 +316,13 @@ def _fact_ranges(
                     # A computed age may be below 0 or above MAX_AGE. Those rows get profiles of their own.
                     name, empty = age, FactRange(-1, MAX_AGE + 1, {0, MAX_AGE + 1})
                 else:
-                    empty = FactRange(COLUMNS[name].low, COLUMNS[name].high, set())
+                    high = max(COLUMNS[name].high, plan.assumed_blanks.get(name, 0))
+                    empty = FactRange(COLUMNS[name].low, high, set())
                 ranges.setdefault(name, empty).breakpoints.update(breakpoints)
+    for derivation in plan.compared().values():  # so that profiles tell apart what the source says
+        column = COLUMNS[derivation.source]
+        known = ranges.setdefault(derivation.source, FactRange(column.low, column.high, set()))
+        known.breakpoints.update(derivation.codes)
     return ranges
 
 
@@ -320,8 +400,13 @@ class _ColumnChecks:
 
     def check_columns(self, plan: MemberPlan) -> None:
         """Check the member columns, and those that are given as several yes/no columns."""
-        for name in plan.columns:
-            self._check_column(name, COLUMNS[name])
+        for name in dict.fromkeys([*plan.columns, *plan.derived]):
+            sources = ", ".join(one.source for one in plan.derived.get(name, ()))
+            shown = name if name in plan.columns else f"{name} (from {sources})"
+            self._check_column(name, COLUMNS[name], shown)
+        for name in plan.sources:
+            self._check_column(name, SOURCE_COLUMNS[name])
+        self._check_unclear(plan)
         for name, indicators in plan.indicators.items():
             for header in indicators:
                 self._check_column(header, yes_no_column(header))
@@ -329,12 +414,26 @@ class _ColumnChecks:
             self.problems.add(name, f"has both {' and '.join(indicators)} set", both_set)
             self._exclude(both_set)
 
-    def _check_column(self, name: str, column: Column) -> None:
+    def _check_column(self, name: str, column: Column, shown: str = "") -> None:
         coded = self._joined(name, codes=False)
-        add_invalid_values(self.problems, name, coded, expected_values(column))
+        add_invalid_values(self.problems, shown or name, coded, _expected(column, coded))
         if coded.blank_rows:
             self.blanks[name] = coded.blank_rows
         self._exclude(coded.invalid)
+
+    def _check_unclear(self, plan: MemberPlan) -> None:
+        """Exclude rows that a source leaves unclear."""
+        for name in plan.derived:
+            rows = [batch.filled[name].unclear for batch in self.batches]
+            for key in sorted({key for unclear in rows for key in unclear}):
+                source, problem = key
+                masks = [
+                    unclear[key] if key in unclear else np.zeros(len(batch.kept), np.bool_)
+                    for unclear, batch in zip(rows, self.batches, strict=True)
+                ]
+                mask = np.concatenate(masks)
+                self.problems.add(source, problem, mask)
+                self._exclude(mask)
 
     def check_birth_dates(self, months: Months | None, *, keep: bool) -> NDArray[np.int32] | None:
         """Check the birth dates, and return them as days since 1970-01-01 if they are to be kept.
@@ -375,3 +474,14 @@ class _ColumnChecks:
         """Do not score rows with an invalid value. An empty mask stands for no rows."""
         if len(invalid):
             self.valid &= ~invalid
+
+
+def _expected(column: Column, coded: CodedColumn) -> str:
+    """The accepted values of a column, and what to do about blanks that CMS's programs accept."""
+    expected = expected_values(column)
+    if column.blank_not_zero is None or not any(is_blank(value) for value in coded.invalid_values):
+        return expected
+    return (
+        f"{expected}. The option --assume-blank {column.name}={READ_AS_CMS} reads a blank as CMS's programs do: "
+        "as not 0, so disabled if under 65"
+    )

@@ -36,6 +36,7 @@ class RunOptions(TypedDict, total=False):
     exact_codes: bool
     encoding: str
     assume: Mapping[str, object] | None
+    assume_blank: Mapping[str, object] | None
     progress: Progress | None
     program: str | Sequence[str] | None
     factors: Factors | str | Path | None
@@ -97,6 +98,13 @@ OPTIONS: Mapping[str, Option] = {
         "A member column that the input lacks, and its value for every member.",
         {"action": "append", "default": [], "metavar": "COLUMN=VALUE"},
     ),
+    "assume_blank": Option(
+        None,
+        "mapping of column to value",
+        "A member column, and the value of its blanks. For orec the value cms reads a blank as CMS's programs do: "
+        "as not 0, so disabled if under 65.",
+        {"action": "append", "default": [], "metavar": "COLUMN=VALUE"},
+    ),
     "progress": Option(
         None,
         "function of (stage, rows)",
@@ -146,6 +154,7 @@ class RunSettings:
     exact_codes: bool = False
     encoding: str = "utf-8"
     assume: Mapping[str, object] = field(default_factory=dict)
+    assume_blank: Mapping[str, object] = field(default_factory=dict)
     payment: PaymentRequest | None = None
     factors_file: Path | None = None
 
@@ -181,6 +190,7 @@ def settings_of(options: Mapping[str, Any]) -> RunSettings:
     return RunSettings(
         **{name: chosen[name] for name in names},
         assume=chosen["assume"] or {},
+        assume_blank=chosen["assume_blank"] or {},
         payment=payment,
         factors_file=Path(factors).absolute() if isinstance(factors, str | os.PathLike) else None,
     )

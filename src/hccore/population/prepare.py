@@ -123,6 +123,7 @@ def _read_members(source: Source, models: Sequence[CompiledModel], settings: Run
             [model.tables for model in models],
             all_segments=settings.all_segments,
             assume=settings.assume,
+            assume_blank=settings.assume_blank,
             frailty_column=None if payment is None else payment.frailty_column,
             with_ages=payment is not None and payment.adds_frailty,
             threads=settings.workers,

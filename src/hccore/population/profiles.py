@@ -403,6 +403,46 @@ def _member_scores(
     return np.ascontiguousarray(sums[:, :n_segments]), np.ascontiguousarray(sums[:, n_segments:])
 
 
+def changes_score(
+    tables: ModelTables,
+    facts: Mapping[str, NDArray[np.int32]],
+    changed: Mapping[str, NDArray[np.int32]],
+    segment: NDArray[np.int16],
+) -> Bools:
+    """Whether other facts can change the score of a profile in its segment.
+
+    Parameters
+    ----------
+    tables : ModelTables
+    facts : mapping of column name to int32[n_profiles]
+    changed : mapping of column name to int32[n_profiles]
+        The facts that are replaced.
+    segment : int16[n_profiles]
+        Number of the segment. -1: any segment.
+
+    Returns
+    -------
+    bool[n_profiles]
+        A variable that the facts decide differs, and the segment scores it or a rule about codes uses it.
+    """
+    n = len(segment)
+    first, second = (_member_variables(tables, one, n) for one in (facts, {**facts, **changed}))
+    in_rules = {
+        name
+        for rule in tables.rules
+        if rule.stage != "member"
+        for names in (rule.when, rule.unless, rule.count_of)
+        for name in tables.members_of(names)
+    }
+    found = np.zeros(n, np.bool_)
+    none = np.zeros(n, np.bool_)
+    for name in first.keys() | second.keys():
+        differs = first.get(name, none) ^ second.get(name, none)
+        scored = [value is not None for value in tables.coefficients.get(name, [None] * len(tables.segments))]
+        found |= differs & (np.array([*scored, any(scored)])[segment] | (name in in_rules))
+    return found
+
+
 def _member_variables(
     tables: ModelTables, facts: Mapping[str, NDArray[np.int32]], n_profiles: int
 ) -> dict[str, Bools]:

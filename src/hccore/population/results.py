@@ -30,9 +30,10 @@ class Result:
 
     def __init__(self, run: Run) -> None:
         self._run = run
+        self._added: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"version": __version__, "run": self._run}
+        return {"version": __version__, "run": self._run, "added": self._added}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         if state["version"] != __version__:
@@ -41,11 +42,16 @@ class Result:
                 "Score the population again; scores that are kept belong in a file."
             )
         self._run = state["run"]
+        self._added = state["added"]
 
     @property
     def report(self) -> dict[str, Any]:
         """The run report: inputs, tables, counts of everything unusual, timings. Plain values, ready for JSON."""
-        return self._run.report()
+        return {**self._run.report(), **self._added}
+
+    def add_to_report(self, name: str, values: dict[str, Any]) -> None:
+        """Add a section to the run report, such as `claims`: how the diagnoses were found. Plain values only."""
+        self._added[name] = values
 
     def __repr__(self) -> str:
         all_tables = [assignment.model.tables for assignment in self._run.assignments]

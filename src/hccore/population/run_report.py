@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from hccore.base.version import __version__
 from hccore.population.assignment import ModelAssignment, applicability, label
 from hccore.population.compiled_model import CompiledModel
-from hccore.population.member_table import MemberTable
+from hccore.population.member_table import MemberTable, UnreadColumns
 from hccore.population.options import OPTIONS, RunSettings
-from hccore.population.profiles import Profiles
+from hccore.population.profiles import Profiles, changes_score
 
 if TYPE_CHECKING:
     from hccore.payment.scores import ModelPayment
@@ -88,6 +88,7 @@ def started_report(
             "all_segments": settings.all_segments,
             "on_invalid": settings.on_invalid,
             "exact_codes": settings.exact_codes,
+            **({"assume_blank": dict(settings.assume_blank)} if settings.assume_blank else {}),
             **({} if settings.encoding == OPTIONS["encoding"].default else {"encoding": settings.encoding}),
         },
         "models": [_model(model) for model in models],
@@ -99,11 +100,15 @@ def started_report(
             "without_model_codes": 0,
             "assumed": members.assumed,
             "blanks": members.blanks,
+            "assumed_blanks": members.filled.assumed,
+            "derived": members.filled.derived,
+            "contradictions": _contradictions(members, assignments),
             "problems": members.problems.as_report(),
             "counted": {},
             "by_segment": {label(one.model.tables): rows_by_segment(one, profiles) for one in assignments},
             **applicability(assignments, profiles),
         },
+        "member_columns": _unread(members.unread),
         "codes": dict(codes),
         "conditional_mappings_not_met": {},
         "timings": {},
@@ -158,6 +163,38 @@ def _model(model: CompiledModel) -> dict[str, Any]:
         "tables": dict(tables.files),
         "notes": list(tables.notes),
     }
+
+
+def _unread(columns: UnreadColumns) -> dict[str, Any]:
+    return {
+        "ignored": list(columns.ignored),
+        "similar": columns.similar,
+        "not_needed": list(columns.not_needed),
+    }
+
+
+def _contradictions(
+    members: MemberTable, assignments: Sequence[ModelAssignment]
+) -> dict[str, dict[str, int]]:
+    """Rows whose value in one member column contradicts another column, by both columns.
+
+    Where the other column is a member column too, such as the dual status, only rows count whose score it would
+    change: CMS's Medicaid flags are filled in for some members only.
+    """
+    found = {name: dict(by_source) for name, by_source in members.filled.contradicted.items()}
+    for name, derivation in members.compared.items():
+        rows = np.zeros(len(members.profiles), np.bool_)
+        for one in assignments:
+            facts = members.facts_for(one.model.tables)
+            said = np.array([derivation.codes[code] for code in sorted(derivation.codes)], np.int32)
+            changed = {name: said[facts[derivation.source]]}
+            differs = changed[name] != facts[name]
+            if differs.any():
+                matters = changes_score(one.model.tables, facts, changed, one.segment[:-1])
+                rows |= differs & matters & one.scored[:-1]
+        if count := members.profiles.count(rows):
+            found.setdefault(name, {})[derivation.source] = count
+    return found
 
 
 def rows_by_segment(assignment: ModelAssignment, profiles: Profiles) -> dict[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import CodeType
@@ -17,6 +18,7 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 from hccore.base.dates import parse_date
+from hccore.base.errors import TableError
 from hccore.tables.member_columns import COLUMNS, ROW_COLUMNS, Column
 
 _COMPARISONS: dict[type[ast.cmpop], str] = {
@@ -27,6 +29,14 @@ _COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Eq: "==",
     ast.NotEq: "!=",
 }
+# Printable ASCII without the backslash. Python's parser would print warnings about backslashes, and about a digit
+# before a letter.
+_ALLOWED = re.compile(r"[\t -\[\]-~]*")
+_DIGIT_BEFORE_LETTER = re.compile(r"\b[0-9]+[A-Za-z_]")
+_MAX_LENGTH = 2_000  # characters; the longest condition in the packaged tables has 153
+_MAX_DEPTH = 20  # of parentheses and operators, so that no parser runs out of memory
+_MAX_CONSTANT = (1 << 31) - 1  # member columns are compared as 32-bit numbers
+_MAX_COMBINATIONS = 200_000  # of facts that are tried; the packaged tables need 376
 # A single "=" means equality, as in CMS's tables.
 _SINGLE_EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
 _ALL_COLUMNS = {**COLUMNS, **ROW_COLUMNS}
@@ -86,18 +96,31 @@ class Condition:
 
     def _translate(self, text: str) -> str:
         """Python expression for a condition. Fills `breakpoints` as a side effect."""
+        if len(text) > _MAX_LENGTH:
+            raise ConditionError(f"a condition has at most {_MAX_LENGTH:,} characters, not {len(text):,}")
+        if not _ALLOWED.fullmatch(text) or _DIGIT_BEFORE_LETTER.search(text):
+            raise ConditionError(
+                f"{text!r} is not a condition (only names, numbers and comparisons are allowed)"
+            )
         try:
             tree = ast.parse(_SINGLE_EQUALS.sub("==", text), mode="eval").body
         except SyntaxError as error:
             raise ConditionError(f"{text!r} is not a condition ({error.msg})") from None
+        except (
+            RecursionError,
+            MemoryError,
+        ):  # what the parser raises for hundreds of parentheses or operators
+            raise ConditionError(f"{text!r} is nested too deeply") from None
         return self._logic(tree)
 
-    def _logic(self, node: ast.expr) -> str:
+    def _logic(self, node: ast.expr, depth: int = 0) -> str:
+        if depth > _MAX_DEPTH:
+            raise ConditionError(f"{self.text!r} is nested too deeply")
         if isinstance(node, ast.BoolOp):
             operator = " & " if isinstance(node.op, ast.And) else " | "
-            return "(" + operator.join(self._logic(value) for value in node.values) + ")"
+            return "(" + operator.join(self._logic(value, depth + 1) for value in node.values) + ")"
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-            return f"({self._logic(node.operand)} == False)"
+            return f"({self._logic(node.operand, depth + 1)} == False)"
         if isinstance(node, ast.Name):
             self._check_column(node)
             self.breakpoints[node.id].add(1)
@@ -123,16 +146,32 @@ class Condition:
                 raise ConditionError(f"{self.text!r}: the comparison {ast.unparse(node)!r} is not allowed")
             sides = [self._side(column, left), self._side(column, right)]
             comparisons.append(f"({sides[0]} {_COMPARISONS[type(operator)]} {sides[1]})")
-        return "(" + " & ".join(comparisons) + ")"
+        return self._with_blank(column, "(" + " & ".join(comparisons) + ")")
 
     def _membership(self, column: str, node: ast.Compare) -> str:
         """Expression for `column in (1, 2, 3)` or `column not in (1, 2, 3)`."""
         choices = node.comparators[0]
         if len(node.ops) > 1 or not isinstance(choices, ast.Tuple | ast.List):
             raise ConditionError(f"{self.text!r}: 'in' needs a list such as (1, 2, 3)")
+        if not choices.elts:
+            raise ConditionError(f"{self.text!r}: 'in' needs at least one value")
         tests = [f"({column} == {self._constant(column, item)})" for item in choices.elts]
         found = "(" + " | ".join(tests) + ")"
-        return found if isinstance(node.ops[0], ast.In) else f"({found} == False)"
+        return self._with_blank(column, found if isinstance(node.ops[0], ast.In) else f"({found} == False)")
+
+    def _with_blank(self, column: str, test: str) -> str:
+        """A test of a column, extended to a blank that is read as "not 0".
+
+        Such a blank meets the tests that every value but 0 meets, because nothing else is known of it.
+        """
+        known = self._known[column]
+        if known.blank_not_zero is None:
+            return test
+        self.breakpoints[column].add(known.blank_not_zero)
+        others = (value for value in range(known.low, known.high + 1) if value != 0)
+        met = all(eval(test, _NO_BUILTINS, {column: value}) for value in others)  # noqa: S307 - only comparisons
+        blank = known.blank_not_zero
+        return f"({test} | ({column} == {blank}))" if met else f"({test} & ({column} != {blank}))"
 
     def _side(self, column: str, node: ast.expr) -> str:
         if isinstance(node, ast.Name) and node.id == column:
@@ -150,6 +189,8 @@ class Condition:
                 f"{self.text!r}: {column} is compared with {ast.unparse(node)!r}, which is neither a whole "
                 f"number nor one of {', '.join(labels) or 'its labels (it has none)'}"
             )
+        if value > _MAX_CONSTANT:
+            raise ConditionError(f"{self.text!r}: {column} is compared with {value}, which is too large")
         if column == "service_date" and parse_date(value) is None:
             raise ConditionError(f"{self.text!r}: {value} is not a date (YYYYMMDD)")
         self.breakpoints[column].add(value)
@@ -225,7 +266,13 @@ def possible_facts(conditions: Iterable[Condition]) -> Iterator[dict[str, int]]:
     ------
     dict of str to int
         A value for each column that the conditions use.
+
+    Raises
+    ------
+    TableError
+        If there are more than 200,000 combinations.
     """
+    conditions = list(conditions)
     points: dict[str, set[int]] = {}
     for condition in conditions:
         for name, constants in condition.breakpoints.items():
@@ -238,6 +285,9 @@ def possible_facts(conditions: Iterable[Condition]) -> Iterator[dict[str, int]]:
                     if column.low <= value <= column.high
                 )
     names = sorted(points)
+    if math.prod(map(len, points.values())) > _MAX_COMBINATIONS:
+        texts = ", ".join(dict.fromkeys(repr(condition.text) for condition in conditions))
+        raise TableError(f"conditions on too many columns, which cannot all be tried: {texts}")
     for combination in itertools.product(*(sorted(points[name]) for name in names)):
         yield dict(zip(names, combination, strict=True))
 

@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
+from hccore.base.errors import InputError
+
 MAX_AGE = 130
 _NONE: Mapping[str, int] = MappingProxyType({})
+READ_AS_CMS = "cms"  # the value of `assume_blank` that reads a blank as CMS's programs do
 
 
 class Column(NamedTuple):
@@ -38,6 +41,11 @@ class Column(NamedTuple):
         Code of a null or empty value, which the run report counts; None: such a value is invalid.
     yes_no_columns : mapping of str to int
         Yes/no columns that the input may contain instead of this one, and the code that "yes" stands for in each.
+    blank_not_zero : int or None
+        Code of a blank that is read as CMS's programs read it: as not "0", and as no other value either. It is
+        above `high`, and only the option `assume_blank` gives it. None: CMS has no such reading of the column.
+    refused : mapping of str to str
+        Headers that look like this column and say too little to be read as it, and why.
     """
 
     name: str
@@ -50,6 +58,13 @@ class Column(NamedTuple):
     default: int | None = None
     blank: int | None = None
     yes_no_columns: Mapping[str, int] = _NONE
+    blank_not_zero: int | None = None
+    refused: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The accepted headers, the preferred one first. Those of `yes_no_columns` are not among them."""
+        return (self.name, *self.aliases)
 
     def code(self, value: object) -> int | None:
         """Code of a value in any accepted spelling, or None if the value is invalid."""
@@ -78,17 +93,39 @@ class Column(NamedTuple):
 
     def show(self, code: int) -> str:
         """Label of a code; the code itself if it has no label."""
+        if code == self.blank_not_zero:
+            return "blank (not 0)"
         for label, value in self.labels.items():
             if value == code:
                 return label
         return str(code)
 
+    def blank_code(self, value: object) -> int | None:
+        """Code of a blank to which the option `assume_blank` gives a value, or None if the value is invalid.
+
+        The value "cms" stands for the code `blank_not_zero`.
+        """
+        if str(value).strip().lower() == READ_AS_CMS and self.blank_not_zero is not None:
+            return self.blank_not_zero
+        return None if is_blank(value) else self.code(value)
+
+    def in_words(self, code: int) -> str:
+        """Label of a code; yes or no for a yes/no column."""
+        return ("no", "yes")[code] if self.spellings is YES_NO else self.show(code)
+
     def expects(self) -> str:
         """The accepted values as text, for error messages."""
         accepted = list(dict.fromkeys([*self.labels, *self.spellings]))
-        if not self.labels or self.low != self.high:
+        if self.low <= self.high:
             accepted.append(f"{self.low}-{self.high}")
         return ", ".join(accepted)
+
+
+def is_blank(value: object) -> bool:
+    """Whether a cell has no value: a null, NaN (the null of pandas) or only blanks."""
+    if isinstance(value, float):
+        return value != value
+    return value is None or (isinstance(value, str) and not value.strip())
 
 
 YES_NO = {"y": 1, "n": 0, "yes": 1, "no": 0, "true": 1, "false": 0, "t": 1, "f": 0}
@@ -118,7 +155,14 @@ _COLUMNS = [
         labels={"male": 1, "female": 2},
         spellings={"m": 1, "f": 2},
     ),
-    Column("orec", "original reason for entitlement code", high=3),
+    Column(
+        "orec",
+        "original reason for entitlement code",
+        ("original_reason_entitlement_code",),
+        high=3,
+        # CMS's programs ask `OREC ne "0"` (macros AGESEXV2 and AGESEXV6), which holds for a blank.
+        blank_not_zero=4,
+    ),
     Column(
         "dual_status",
         "Medicaid dual status of the payment month: none, partial, full, or CMS's code 00-10",
@@ -138,12 +182,22 @@ _COLUMNS = [
         blank=0,
         yes_no_columns={"fbdual": 2, "pbdual": 1},
     ),
-    _yes_no("institutional", "long-term institutional (LTI)", "lti"),
+    _yes_no("institutional", "long-term institutional (LTI)", "lti", "long_term_institutional_flag"),
     _yes_no("new_enrollee", "fewer than 12 months of Part B in the data collection year"),
-    _yes_no("c_snp", "enrolled in a chronic condition special needs plan", "csnp", "snp"),
-    _yes_no("medicaid", "Medicaid, for continuing enrollees (LTIMCAID, MCAID)", "ltimcaid", "mcaid"),
-    _yes_no("new_enrollee_medicaid", "Medicaid, for new enrollees (NEMCAID)", "nemcaid"),
-    _yes_no("low_income", "Part D low-income subsidy", "lis"),
+    _yes_no("c_snp", "enrolled in a chronic condition special needs plan", "csnp")._replace(
+        refused={"snp": "it does not say which kind of special needs plan the member has"}
+    ),
+    _yes_no(
+        "medicaid",
+        "Medicaid, for continuing enrollees (LTIMCAID, MCAID)",
+        "ltimcaid",
+        "mcaid",
+        "medicaid_indicator",
+    ),
+    _yes_no(
+        "new_enrollee_medicaid", "Medicaid, for new enrollees (NEMCAID)", "nemcaid", "medicaid_indicator"
+    ),
+    _yes_no("low_income", "Part D low-income subsidy", "lis", "low_income_subsidy_indicator"),
     _yes_no("esrd", "end-stage renal disease (RxHCC new enrollees)"),
     Column(
         "esrd_status",
@@ -155,7 +209,7 @@ _COLUMNS = [
     Column(
         "months_since_graft",
         "whole months since the kidney transplant (1 is the month of the transplant)",
-        ("months_since_transplant",),
+        ("months_since_transplant", "transplant_duration_months"),
         high=999,
         default=0,
         blank=0,
@@ -174,12 +228,45 @@ _COLUMNS = [
     Column(
         "enrollment_months",
         "months of enrollment in the benefit year, 1-12",
-        ("enrolduration", "enrollment_duration"),
+        ("enrolduration", "enrollment_duration", "enrollment_duration_months"),
         low=1,
         high=12,
     ),
 ]
 COLUMNS: Mapping[str, Column] = MappingProxyType({column.name: column for column in _COLUMNS})
+
+
+def check_known(option: str, given: Mapping[str, object]) -> None:
+    """Raise an InputError if an option names a column that is not a member column."""
+    for name in given:
+        if name not in COLUMNS:
+            raise InputError(
+                f"{option}: there is no member column {name!r}. The member columns are {', '.join(COLUMNS)}."
+            )
+
+
+def blank_codes(assume_blank: Mapping[str, object]) -> dict[str, int]:
+    """The codes of the option `assume_blank` by column.
+
+    Raises
+    ------
+    InputError
+        If a column is unknown, or a value is not one of the column.
+    """
+    check_known("assume_blank", assume_blank)
+    codes = {}
+    for name, value in assume_blank.items():
+        column = COLUMNS[name]
+        code = column.blank_code(value)
+        if code is None:
+            as_cms = "" if column.blank_not_zero is None else f" or {READ_AS_CMS}"
+            raise InputError(
+                f"assume_blank: {value!r} is not a value of {name}. Expected {column.expects()}{as_cms}."
+            )
+        codes[name] = code
+    return codes
+
+
 # Columns of a dated diagnosis, for the `service_condition` of `codes.csv`.
 ROW_COLUMNS: Mapping[str, Column] = MappingProxyType(
     {

@@ -56,6 +56,8 @@ def read_model_toml(files: TableFiles) -> dict[str, Any]:
         raise TableError("this table is missing", file) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise TableError(f"not TOML ({error})", file) from None
+    except (ValueError, RecursionError):
+        raise TableError("not TOML (a number is too long, or a value is nested too deeply)", file) from None
     folder = files.folder
     _require(settings, file, "format", int, [FORMAT])
     _require(settings, file, "model", str, [folder.parent.name])

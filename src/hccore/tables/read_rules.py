@@ -23,7 +23,7 @@ def read_rules(
     rules: list[Rule] = []
     for row in files.rows("rules.csv", _COLUMNS):
         rule = _parse_rule(row, variables, known)
-        _check_rule(row, rule)
+        _check_rule(row, rule, len(variables))
         if rules and STAGES.index(rule.stage) < STAGES.index(rules[-1].stage):
             raise row.fault(
                 "stage",
@@ -58,7 +58,7 @@ def _parse_rule(row: TableRow, variables: Mapping[str, Variable], known: Iterabl
     )
 
 
-def _check_rule(row: TableRow, rule: Rule) -> None:
+def _check_rule(row: TableRow, rule: Rule, n_variables: int) -> None:
     """Checks that apply to the rules of every stage."""
     if not rule.variable and not rule.clears:
         raise row.fault("variable", "the rule neither sets nor clears anything")
@@ -68,6 +68,9 @@ def _check_rule(row: TableRow, rule: Rule) -> None:
         raise row.fault("count_of", "count_of needs min or max, and min and max need count_of")
     if rule.low is not None and rule.high is not None and rule.low > rule.high:
         raise row.fault("min", f"min {rule.low} is above max {rule.high}")
+    for column, bound in (("min", rule.low), ("max", rule.high)):
+        if bound is not None and bound > n_variables:
+            raise row.fault(column, f"{bound} is more than the number of variables, which is {n_variables}")
 
 
 def _check_member_rule(

@@ -34,9 +34,10 @@ def read_flags(files: TableFiles, variables: Mapping[str, Variable]) -> tuple[Fl
     """Read `flags.csv`, and check that every member gets exactly one variable of each partition."""
     flags = []
     for row in files.rows("flags.csv", ("variable", "condition", "partition")):
-        (name,) = row.known_names("variable", variables) or ("",)
-        if not name or variables[name].kind not in ("flag", "demographic"):
+        names = row.known_names("variable", variables)
+        if len(names) != 1 or variables[names[0]].kind not in ("flag", "demographic"):
             raise row.fault("variable", "must be a variable of kind flag or demographic")
+        name = names[0]
         flags.append(Flag(name, row.condition("condition"), row["partition"], row.line))
     _check_partitions(flags, files.path("flags.csv"))
     return tuple(flags)

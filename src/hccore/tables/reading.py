@@ -5,6 +5,7 @@ Each `read_...` module reads the tables of one subject. Every error is a `TableE
 
 from __future__ import annotations
 
+from hccore.base.errors import TableError
 from hccore.tables.reachability import check_reachability
 from hccore.tables.read_codes import read_codes, read_hierarchy
 from hccore.tables.read_model_toml import read_applies_with, read_counted, read_model_toml
@@ -25,6 +26,15 @@ def read_tables(files: TableFiles) -> ModelTables:
     TableError
         For the first error found.
     """
+    try:
+        return _read_tables(files)
+    except TableError as error:
+        if error.file is not None:
+            raise
+        raise TableError(str(error), files.folder) from None  # conditions that cannot be checked together
+
+
+def _read_tables(files: TableFiles) -> ModelTables:
     toml = files.folder / "model.toml"
     settings = read_model_toml(files)
     variables = read_variables(files)

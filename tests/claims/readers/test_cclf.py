@@ -9,7 +9,7 @@ import pytest
 
 from hccore.base.errors import InputError
 from hccore.claims import LINES, read
-from hccore.claims.readers import cclf
+from hccore.claims.readers import cclf, rif
 from hccore.claims.readers.cclf_files import fields_of_files, record_length
 from hccore.claims.readers.cclf_members import Change, Crosswalk
 from hccore.tables.importer.cclf_layouts import field_rows
@@ -311,7 +311,7 @@ def test_delimited_variant_is_read_by_field_names_or_by_a_map(tmp_path: Path, re
     path = tmp_path / "partb_physicians.csv"
     path.write_text("\n".join(text))
     assert cclf.recognises(path.read_bytes(), path) is not rename
-    rows, report = read([path], format="cclf", options={"cclf_columns": columns if rename else {}}), None
+    rows, report = read([path], format="cclf", column_map=columns if rename else {}), None
     found = rows.to_table().to_pylist()
     same = ("source", "source_row")
     assert [{k: v for k, v in row.items() if k not in same} for row in found] == [
@@ -326,6 +326,14 @@ def test_files_are_recognised_by_their_records_without_a_name(tmp_path: Path) ->
         assert cclf.recognises(path.read_bytes(), Path("export.dat"))
     assert not cclf.recognises(b"x" * 388 + b"\n", Path("export.dat"))
     assert not cclf.recognises(b"ISA*00*", Path("claims.txt"))
+
+
+def test_rif_and_cclf_files_are_told_apart(tmp_path: Path, shared: Path) -> None:
+    for path in (shared / "samples" / "rif_synthea").iterdir():
+        assert not cclf.recognises(path.read_bytes()[:65536], path)
+    write_cclf(tmp_path, [OFFICE, STAY])
+    for path in tmp_path.iterdir():
+        assert not rif.recognises(path.read_bytes(), path)
 
 
 def test_file_of_no_layout_is_one_clear_error(tmp_path: Path) -> None:

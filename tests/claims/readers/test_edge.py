@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import gzip
+import os
+import random
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -260,6 +262,29 @@ def test_generated_claims_come_back(tmp_path: Path) -> None:
     (tmp_path / "b.xml").write_bytes(gzip.compress((tmp_path / "a.xml").read_bytes()))
     table = read([tmp_path / "a.xml", tmp_path / "b.xml"], "edge").to_table()
     assert table.column("hcpcs").to_pylist() == ["99213", None] * 2
+
+
+def damaged(rng: random.Random) -> str:
+    """A file of a few records with some characters changed, taken away or repeated."""
+    kind, record = rng.choice(
+        [("MedicalClaim", medical(CLAIM)), ("SupplementalClaim", supplemental(rng.choice("ADV")))]
+    )
+    text = submission(kind, [record] * rng.randint(1, 4))
+    for _ in range(rng.choice((0, 1, 1, 2, 4))):
+        at, length = rng.randint(0, len(text)), rng.choice((0, 1, 1, 5, 300))
+        new = rng.choice(
+            ("", "<", ">", "&", "&b;", "\x00", "é", "<a>", "</a>", "<![CDATA[", text[at : at + 500])
+        )
+        text = text[:at] + new + text[at + length :]
+    return text
+
+
+def test_every_record_of_a_damaged_file_is_read_or_set_aside(tmp_path: Path) -> None:
+    for seed in range(int(os.environ.get("HCCORE_FUZZ_CASES", "200"))):
+        kept: list[Any] = []
+        rows, _, _ = read_text(tmp_path, damaged(random.Random(seed)), keep_set_aside=kept.append)
+        positions = {row["source_row"] for row in rows} | {record.position for record in kept}
+        assert positions == set(range(1, len(positions) + 1)), f"seed {seed}"
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:

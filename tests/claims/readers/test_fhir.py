@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
+import random
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 
 from hccore.base.errors import InputError
 from hccore.claims.lines import ENROLLMENT, LINES
-from hccore.claims.readers import ReadContext, fhir
+from hccore.claims.readers import ReadContext, fhir, fhir_files, fhir_workers
 from hccore.claims.readers.file_bytes import first_bytes
 from hccore.claims.set_aside import BadRecord, SetAside
 from tests.support_claims import Claim, Line
@@ -323,6 +325,13 @@ def test_cancelled_claim_voids_itself(tmp_path: Path, status: str) -> None:
     assert (line["version"], line["replaces"], line["claim_id"]) == ("void", "C1", "C1")
 
 
+def test_void_by_frequency_code_names_what_it_voids_or_itself(tmp_path: Path) -> None:
+    alone = Claim("M1", "C1", "institutional", DAY, DAY, (), bill_type="13", frequency="8")
+    named = Claim("M1", "C2", "institutional", DAY, DAY, (), bill_type="13", frequency="8", replaces="C1")
+    lines = read_one(tmp_path, {**eob(alone), "status": "active"}, eob(named))
+    assert [(line["version"], line["replaces"]) for line in lines] == [("void", "C1"), ("void", "C1")]
+
+
 @pytest.mark.parametrize(
     ("fields", "final"),
     [
@@ -530,3 +539,88 @@ def test_batches_have_the_schema_also_without_diagnoses(tmp_path: Path) -> None:
     (batch,) = fhir.read([path], ReadContext())
     assert pa.Table.from_batches([batch]).schema == LINES
     assert batch.column("diagnoses").to_pylist() == [[]]
+
+
+def test_processes_give_the_rows_of_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fhir_files, "MIN_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(fhir_files, "CHUNK_BYTES", 3000)
+    monkeypatch.setattr(fhir_files, "_BLOCK_BYTES", 5000)
+    claims = [
+        Claim("M1", f"C{number}", "professional", DAY, DAY, (("E119", "other"),)) for number in range(40)
+    ]
+    path = write_fhir(tmp_path / "eob.ndjson", claims)
+    data = path.read_bytes().replace(b'"C7"', b'"C7').replace(b'"id": "C9", ', b"")
+    path.write_bytes(data + b"\n\n" + b'{"resourceType": "Patient", "id": "M1"}')
+    found = {}
+    for processes in (1, 2):
+        context = ReadContext(options={"processes": processes})
+        found[processes] = (*read(path, context=context), context.set_aside.counts, context.set_aside.notices)
+    assert found[1] == found[2]
+    assert len(found[1][0]) == 39
+    with pytest.raises(InputError, match="resource 8 cannot be used"):
+        read(path, context=ReadContext(SetAside(strict=True), options={"processes": 2}))
+
+
+def test_process_that_ends_early_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fhir_files, "MIN_PARALLEL_BYTES", 0)
+    monkeypatch.setattr(fhir_workers, "_COMMAND", "raise SystemExit(3)")
+    path = write_fhir(tmp_path / "eob.ndjson", [OFFICE_VISIT])
+    with pytest.raises(InputError, match="ended early"):
+        read(path, context=ReadContext(options={"processes": 2}))
+
+
+def test_memory_does_not_grow_with_a_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fhir_files, "CHUNK_BYTES", 1 << 14)
+    path = tmp_path / "bundle.json"
+    entry = json.dumps({"fullUrl": "urn:1", "resource": eob(OFFICE_VISIT)}).encode()
+    path.write_bytes(b'{"resourceType": "Bundle", "entry": [' + b", ".join([entry] * 3000) + b"]}")
+    count, most = 0, 0
+    tracemalloc.start()
+    for found in fhir_files.read_resources(path, SetAside()):
+        count += found.resource["id"] == "C1"
+        if count % 500 == 0:
+            most = max(most, tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    assert count == 3000
+    assert most < 2_000_000 < path.stat().st_size
+
+
+@pytest.mark.parametrize("container", ["ndjson", "array", "bundle", "pretty"])
+def test_damaged_files_never_crash_and_lose_nothing_silently(tmp_path: Path, container: str) -> None:
+    claims = [
+        Claim("M1", f"C{number}", "professional", DAY, DAY, (("E119", "other"),), (Line("99213"),))
+        for number in range(3)
+    ]
+    whole = write_fhir(tmp_path / "eob.json", claims, container=container).read_bytes()
+    rng = random.Random(13)
+    junk = [
+        b'"',
+        b"{",
+        b"}",
+        b"[",
+        b"]",
+        b"\\",
+        b"\x00",
+        b"\xff",
+        b"\n",
+        b",",
+        b":",
+        b"null",
+        b"1e999",
+        b"{}",
+    ]
+    for _ in range(250):
+        at = rng.randrange(len(whole))
+        data = rng.choice(
+            [
+                whole[:at],
+                whole[:at] + rng.choice(junk) + whole[at:],
+                whole[:at] + whole[at + rng.randrange(90) :],
+            ]
+        )
+        path = tmp_path / "damaged.json"
+        path.write_bytes(data)
+        context = ReadContext()
+        lines, _ = read(path, context=context)
+        told = context.set_aside.counts.total() + context.set_aside.notices.total()
+        assert told or len({line["source_row"] for line in lines}) == 3 or not data.strip()

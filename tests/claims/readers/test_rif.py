@@ -120,6 +120,31 @@ def test_real_beneficiaries_give_spans_of_equal_months(shared: Path) -> None:
     )
 
 
+def test_real_history_of_beneficiaries_belongs_to_no_month(shared: Path) -> None:
+    claims = read([shared / "samples" / "rif_synthea" / "beneficiary_history.csv"], format="rif")
+    assert claims.to_table().num_rows == 0
+    first, _, last = claims.enrollment.to_pylist()
+    assert (first["start_date"], first["sex"], first["orec"], first["esrd"]) == (None, "F", "0", False)
+    assert last["medicare_status"] == "20"
+
+
+@pytest.mark.parametrize("column", ["BENE_ID", "RFRNC_YR", "BENE_SEX_IDENT_CD", "BENE_ESRD_IND"])
+def test_beneficiary_files_may_lack_any_column(tmp_path: Path, column: str) -> None:
+    row = {
+        "BENE_ID": "M1",
+        "RFRNC_YR": "2025",
+        "BENE_SEX_IDENT_CD": "1",
+        "BENE_ESRD_IND": "0",
+        "B_MO_CNT": "7",
+    }
+    path = write_rows(tmp_path / "b.csv", [{name: cell for name, cell in row.items() if name != column}])
+    claims = read([path], format="rif")
+    list(claims)
+    kept = claims.enrollment.to_pylist()
+    assert [entry["months_part_b"] for entry in kept] == ([] if column == "BENE_ID" else [7])
+    assert len(kept) + len(claims.report["set_aside"]) == 1
+
+
 def test_all_real_files_are_recognised(shared: Path) -> None:
     for path in (shared / "samples" / "rif_synthea").glob("*.csv"):
         assert rif.recognises(path.read_bytes()[:65536], path) == (path.stem != "export_summary")

@@ -19,7 +19,7 @@ from hccore.claims.bill_types import institutional_claim_type
 from hccore.claims.lines import BATCH_LINES, ENROLLMENT, LINES
 from hccore.claims.readers import ReadContext, table
 from hccore.claims.readers.file_bytes import first_bytes
-from hccore.claims.readers.table_values import interleave
+from hccore.claims.readers.table_values import Converter, matrix_of
 from hccore.claims.set_aside import BadRecord, SetAside
 from tests.support_claims import Claim, Line
 from tests.support_claims_table import table_of_claims, write_table
@@ -335,9 +335,35 @@ def test_vectorised_rules_are_those_of_one_row(rows: list[tuple[Any, Any, list[A
         ]
 
 
-def test_values_of_numbered_columns_follow_each_other_row_by_row() -> None:
-    columns = [pa.array(["a", None, "c"]), pa.array([None, None, "d"])]
-    order = interleave(columns, 3)
-    assert order.offsets.tolist() == [0, 1, 1, 3]
-    assert pa.concat_arrays(columns).take(pa.array(order.take)).to_pylist() == ["a", "c", "d"]
-    assert order.column.tolist() == [0, 0, 1]
+def test_texts_of_numbered_columns_follow_each_other_row_by_row() -> None:
+    columns = {"a": pa.array(["a", None, "c"]), "b": pa.array([None, " ", "d"]), "c": None}
+    matrix = matrix_of(Converter(), columns, 3)
+    offsets, texts = matrix.lists()
+    assert offsets.tolist() == [0, 1, 1, 3]
+    assert texts.to_pylist() == ["A", "C", "D"]
+
+
+def test_present_on_admission_stays_with_its_diagnosis() -> None:
+    given = {
+        "member_id": ["M", "M"],
+        "claim_id": ["C", "D"],
+        "diagnosis_code_1": ["A", None],
+        "diagnosis_code_2": ["B", "C"],
+        "diagnosis_code_3": ["E", None],
+        "diagnosis_poa_1": [None, "Y"],
+        "diagnosis_poa_3": ["n", None],
+    }
+    found = [[(one["code"], one["present_on_admission"]) for one in row["diagnoses"]] for row in lines(given)]
+    assert found == [[("A", None), ("B", None), ("E", "N")], [("C", None)]]
+
+
+def test_columns_that_the_caller_does_not_need_are_not_read() -> None:
+    context = ReadContext(options={"columns": ["claim_type", "version", "diagnoses"]})
+    row = lines(table_of_claims(CLAIMS), context)[2]
+    assert (row["claim_type"], row["version"], row["hcpcs"], row["from_date"]) == (
+        "inpatient",
+        "replacement",
+        None,
+        None,
+    )
+    assert codes(row) == [("I509", "principal")]

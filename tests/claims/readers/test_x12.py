@@ -229,8 +229,11 @@ def test_the_member_is_the_patient_if_the_patient_has_an_id(tmp_path: Path) -> N
 
 
 def test_a_patient_without_id_has_the_subscribers_id(tmp_path: Path) -> None:
-    rows, _ = read_claim(tmp_path, "HL*3*2*23*0 PAT*19 NM1*QC*1*DOE*KIM " + PROFESSIONAL)
+    rows, report = read_claim(tmp_path, "HL*3*2*23*0 PAT*19 NM1*QC*1*DOE*KIM " + PROFESSIONAL)
     assert [row["member_id"] for row in rows] == ["M1"]
+    assert [(entry["notice"], entry["count"]) for entry in report["notices"]] == [
+        ("claims of patients (HL03 23) without an id of their own: counted for the subscriber", 1)
+    ]
 
 
 def test_the_next_subscriber_does_not_inherit_patient_or_provider(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from hccore.base.dates import EPOCH, parse_date, parse_month
+from hccore.base.dates import parse_date, parse_month
 from hccore.base.errors import InputError
 from hccore.files.column_names import find_column, need_column
 from hccore.files.opening import open_source
@@ -69,11 +68,6 @@ class SortedTable:
         self.without_member = table.num_rows - kept.num_rows
         self._table = kept.take(pc.sort_indices(kept, sort_keys=[("_member", "ascending")]))
         self._columns = list(columns)
-
-    @property
-    def has_rows(self) -> bool:
-        """Whether there is any row with a member id."""
-        return bool(self._table.num_rows)
 
     def members(self) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
         """Each member with its rows, in the order of member ids."""
@@ -287,8 +281,3 @@ def set_flags(table: pa.Table, names: Sequence[str]) -> pa.Array:
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     values = pa.array(list(names), pa.string()).take(pa.array(np.nonzero(matrix)[1]))
     return pa.ListArray.from_arrays(pa.array(offsets), values)
-
-
-def day_number(day: datetime.date | None) -> int | None:
-    """Days since 1970-01-01."""
-    return None if day is None else (day - EPOCH).days

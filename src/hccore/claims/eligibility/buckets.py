@@ -1,7 +1,7 @@
 """Deals pieces into buckets of members, so that the engine sees all pieces of a member together in little memory.
 
 While there are few pieces, the buckets stay in memory. Beyond `MAX_MEMORY_BYTES`, each bucket is a temporary Arrow
-file. DuckDB could group by member too; `benchmarks/README.md` has the comparison.
+file. `benchmarks/eligibility.py` measures the whole against DuckDB, which spills by itself.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from hccore.claims.eligibility.row_store import TemporaryFolder
 from hccore.population.member_index import id_batch
 
 BUCKETS = 64
-MAX_MEMORY_BYTES = 3 << 26  # 200 MB of pieces wait in memory before they are dealt
+BUCKET_BYTES = 1 << 25  # of buckets that stay in memory
+MAX_MEMORY_BYTES = 1 << 27  # 134 MB of pieces wait in memory before they are dealt
 _SPREAD = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 
 
@@ -51,7 +52,7 @@ class Buckets:
         if not self._files:
             pieces = pa.Table.from_batches(self._waiting, self._schema)
             self._waiting.clear()
-            yield from self._dealt(pieces, max(1, self._bytes * BUCKETS // MAX_MEMORY_BYTES))
+            yield from self._dealt(pieces, 1 + self._bytes // BUCKET_BYTES)
             return
         self._deal_to_files()
         for file in self._files:

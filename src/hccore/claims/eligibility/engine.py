@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.base.arrow import dictionary_array, number_array, numpy_values
-from hccore.claims.eligibility.pieces import CODE_SHIFT, NO_DAY, NO_LINE, Condenser
+from hccore.claims.eligibility.pieces import CODE_SHIFT, NO_DAY, NO_LINE, Condenser, TextNumbers
 from hccore.claims.eligibility.record_tests import FLAGS, Records, Spans, judge_records
 from hccore.claims.eligibility.rules import Rules
 from hccore.claims.eligibility.units import Groups, group_pieces
@@ -188,8 +188,7 @@ def _diagnosis_reasons(
     if rules.policies["invalid_code"] == "exclude":
         fail(_invalid(code, records.day[entries.group], condenser), "invalid_code_on_date")
     if rules.model_codes is not None:
-        known = np.array([text in rules.model_codes for text in condenser.codes.texts])
-        fail(~known[code], "not_in_model")
+        fail(~condenser.known_codes()[code], "not_in_model")
     return reason
 
 
@@ -210,14 +209,9 @@ def _deleted(entries: _Entries, groups: Groups) -> NDArray[np.bool_]:
 def _invalid(code: NDArray[np.int32], day: NDArray[np.int32], condenser: Condenser) -> NDArray[np.bool_]:
     """Codes that are surely not billable on their day (`Validity.is_invalid`)."""
     validity = condenser.rules.validity
-    spells = [validity.spells.get(text or "", ()) for text in condenser.codes.texts]
     valid = np.zeros(len(code), np.bool_)
-    for number in range(max(map(len, spells), default=0)):
-        first, last = (
-            np.array([spell[number][end] if len(spell) > number else -1 for spell in spells], np.int64)
-            for end in (0, 1)
-        )
-        valid |= (first[code] <= day) & (day <= last[code]) & (first[code] >= 0)
+    for first, last in condenser.spells():
+        valid |= (first[code] <= day) & (day <= last[code])
     result: NDArray[np.bool_] = ~valid & (validity.first_day <= day) & (day <= validity.last_day)
     return result
 
@@ -243,11 +237,11 @@ def _table(
     member = groups.member[group]
     columns = {
         "member_id": groups.member_ids.take(number_array(member)),
-        "icd10": _texts(entries.packed >> CODE_SHIFT, condenser.codes.texts),
+        "icd10": _texts(entries.packed >> CODE_SHIFT, condenser.codes),
         "service_date": number_array(day, day != NO_DAY).view(pa.date32()),
         "claim_id": pieces.column("claim_id").combine_chunks().take(piece),
         "claim_line": number_array(line, line != NO_LINE),
-        "claim_type": _texts(claim_type, condenser.claim_types.texts),
+        "claim_type": _texts(claim_type, condenser.claim_types),
         "state": dictionary_array((reason != 0).astype(np.int32), ["counted", "rejected"]),
         "reason": dictionary_array(reason, ["", *rules.reasons]),
     }
@@ -263,9 +257,10 @@ def _cast(column: Any, wanted: pa.DataType) -> Any:
     return column if column.type == wanted else column.cast(wanted)
 
 
-def _texts(numbers: NDArray[Any], texts: list[str | None]) -> pa.Array:
+def _texts(numbers: NDArray[np.int32], texts: TextNumbers) -> pa.Array:
     """Numbered texts as a dictionary array; number 0 is null."""
-    return dictionary_array(numbers, [text or "" for text in texts], numbers != 0)
+    indices = number_array(np.ascontiguousarray(numbers), numbers != 0)
+    return pa.DictionaryArray.from_arrays(indices, texts.array(), safe=False)
 
 
 def _edge_reasons(reason: NDArray[np.int8], claim_type: NDArray[np.int32], condenser: Condenser) -> pa.Array:

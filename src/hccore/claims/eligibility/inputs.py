@@ -28,9 +28,6 @@ _DICTIONARIES = (
     "denied",
     "discharge_status",
     "source",
-    "diagnoses.list.element.code",
-    "diagnoses.list.element.role",
-    "modifiers.list.element",
 )
 _LEAVES = {
     "diagnoses": (

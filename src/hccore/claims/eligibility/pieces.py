@@ -63,6 +63,7 @@ class TextNumbers:
     def __init__(self) -> None:
         self.texts: list[str | None] = [None, ""]
         self._lock = threading.Lock()
+        self._array: Any = None
         self._numbers: dict[str | None, int] = {None: 0, "": 1}
 
     def of(self, array: Any) -> NDArray[np.int32]:
@@ -70,12 +71,20 @@ class TextNumbers:
         if pa.types.is_null(array.type):
             return np.zeros(len(array), np.int32)
         coded = as_dictionary(array)
-        texts = coded.dictionary.to_pylist()
-        with self._lock:
-            numbers = [self.number(text) for text in texts]
-        lookup: NDArray[np.int32] = np.array([*numbers, 0], np.int32)
-        found: NDArray[np.int32] = lookup[numpy_values(coded.indices, null=len(numbers))]
+        lookup = self._of_dictionary(coded.dictionary.cast(pa.string()))
+        found: NDArray[np.int32] = lookup[numpy_values(coded.indices, null=len(coded.dictionary))]
         return found
+
+    def _of_dictionary(self, dictionary: Any) -> NDArray[np.int32]:
+        """Numbers of the values of a dictionary, and 0 at the end. Most values have a number already."""
+        known = self.array()
+        places = pc.index_in(dictionary, value_set=known[1:])  # not number 0, which is null
+        lookup = np.zeros(len(dictionary) + 1, np.int32)
+        lookup[:-1] = numpy_values(places, null=-1) + 1
+        new = np.flatnonzero(lookup[:-1] == 0)
+        with self._lock:
+            lookup[new] = [self.number(text) for text in dictionary.take(number_array(new)).to_pylist()]
+        return lookup
 
     def number(self, text: str | None) -> int:
         """The number of one text. Not safe in several threads at once."""
@@ -86,8 +95,11 @@ class TextNumbers:
         return found
 
     def array(self) -> pa.Array:
-        """The texts as an Arrow array, by number."""
-        return pa.array(self.texts, pa.string())
+        """The texts as an Arrow array, by number. Null is an empty text."""
+        with self._lock:
+            if self._array is None or len(self._array) != len(self.texts):
+                self._array = pa.array([text or "" for text in self.texts], pa.string())
+            return self._array
 
     def ranks(self) -> NDArray[np.int32]:
         """Position of each number in alphabetical order; null (0) comes last."""
@@ -124,6 +136,8 @@ class Condenser:
         self.lines = 0
         self._lock = threading.Lock()
         self.raw_entries = 0
+        self._spells: list[tuple[NDArray[np.int64], NDArray[np.int64]]] | None = None
+        self._known: NDArray[np.bool_] | None = None
         self.nulls = {"icd_version": 0, "denied_unknown": 0, "specialty_unknown": 0}
         strict = rules.policies["strict_specialty"]
         self._support = _support_table(rules.excludes_audio, strict == "exclude")
@@ -146,6 +160,29 @@ class Condenser:
         return pa.RecordBatch.from_arrays(
             [columns_of_pieces[field.name] for field in self.schema], schema=self.schema
         )
+
+    def spells(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """First and last day of the first, second, … spell of each code (int64[codes]). No spell: no day fits."""
+        with self._lock:
+            if self._spells is None or len(self._spells[0][0]) != len(self.codes.texts):
+                known = self.rules.validity.spells
+                spells = [known.get(text or "", ()) for text in self.codes.texts]
+                self._spells = [
+                    (
+                        np.array([spell[i][0] if len(spell) > i else 1 for spell in spells], np.int64),
+                        np.array([spell[i][1] if len(spell) > i else 0 for spell in spells], np.int64),
+                    )
+                    for i in range(max(1, *map(len, spells)))
+                ]
+            return self._spells
+
+    def known_codes(self) -> NDArray[np.bool_]:
+        """Whether the model has a code (bool[codes])."""
+        with self._lock:
+            if self._known is None or len(self._known) != len(self.codes.texts):
+                codes = self.rules.model_codes or frozenset()
+                self._known = np.array([text in codes for text in self.codes.texts])
+            return self._known
 
     def _keys(self, columns: dict[str, Any], first: NDArray[np.int64]) -> dict[str, pa.Array]:
         """What all lines of a piece have in common."""

@@ -342,13 +342,19 @@ def code_validity() -> Validity:
             days[text] = day_number(datetime.date.fromisoformat(text))
         return days[text]
 
-    for row in _rows(folder / "codes.csv"):
-        if row["billable"] == "1":
-            spells[row["code"]] = (
-                *spells.get(row["code"], ()),
-                (day(row["valid_from"]), day(row["valid_to"])),
-            )
+    for code, billable, first, last in _cells(folder / "codes.csv"):
+        if billable == "1":
+            spells[code] = (*spells.get(code, ()), (day(first), day(last)))
     return Validity(spells, day(coverage["first_date"]), day(coverage["last_date"]))
+
+
+def _cells(path: Path) -> list[list[str]]:
+    """The rows of a table without its header, as cells: faster than `_rows` for a long table."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            return list(csv.reader(stream))[1:]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise TableError("this table is missing or damaged; install hccore again", path) from None
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

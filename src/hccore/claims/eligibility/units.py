@@ -224,7 +224,8 @@ def _decide(names: _Names, unit: NDArray[np.int64], head: NDArray[np.int64], hol
     keys, pieces = names.keys, names.pieces
     state = np.zeros(len(head), np.int8)
     facts = _facts_of_units(pieces, unit, head)
-    involved = _involved(names, facts, head)
+    involved, settled = _involved(names, facts, head)
+    _decide_pairs(settled, state, hold)
     decided = _Decided(state, {}, [], 0)
     state[~involved & (facts["final_action"] == _FINAL_ACTIONS.index(False))] = STATES.index(
         "not_final_version"
@@ -265,8 +266,36 @@ def _facts_of_units(
     return found
 
 
-def _involved(names: _Names, facts: dict[str, NDArray[Any]], head: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Units that may name another unit or be named by one (bool[units])."""
+class _Pairs(NamedTuple):
+    """Simple families: one unit names one original, or a claim that is not there.
+
+    Attributes
+    ----------
+    actor : int64[pairs]
+    target : int64[pairs]
+        Unit of the original; -1: the claim is not there.
+    is_void : bool[pairs]
+    """
+
+    actor: NDArray[np.int64]
+    target: NDArray[np.int64]
+    is_void: NDArray[np.bool_]
+
+
+def _decide_pairs(pairs: _Pairs, state: NDArray[np.int8], hold_replacements: bool) -> None:
+    """States of simple families, as `versions.resolve` decides them. Most versions are in such families."""
+    there = pairs.target >= 0
+    state[pairs.target[there & ~pairs.is_void]] = STATES.index("not_final_version")
+    for units in (pairs.target[there & pairs.is_void], pairs.actor[there & pairs.is_void]):
+        state[units] = STATES.index("voided")
+    held = ~there & (pairs.is_void | hold_replacements)
+    state[pairs.actor[held]] = STATES.index("held")
+
+
+def _involved(
+    names: _Names, facts: dict[str, NDArray[Any]], head: NDArray[np.int64]
+) -> tuple[NDArray[np.bool_], _Pairs]:
+    """Units that may name another unit or be named by one (bool[units]), but simple families, which come apart."""
     keys = names.keys
     claim = keys.claim[head]
     version = keys.version[head]
@@ -277,6 +306,8 @@ def _involved(names: _Names, facts: dict[str, NDArray[Any]], head: NDArray[np.in
     shared |= chained & (np.bincount(texts["chain"], minlength=1)[texts["chain"]] > 1)
     involved: NDArray[np.bool_] = acting | shared
     named = np.flatnonzero(acting & (texts["replaces"] != 0))
+    by_control = np.zeros(len(head), np.bool_)
+    pairs = _Pairs(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.bool_))
     if len(named):
         replaces = _column(names.pieces, "replaces").take(pa.array(head[named])).unique()
         involved |= _is_in(names.claim_ids, replaces)[claim]
@@ -284,14 +315,56 @@ def _involved(names: _Names, facts: dict[str, NDArray[Any]], head: NDArray[np.in
             control = _column(names.pieces, "control_number")
             if len(control) > len(head):  # several pieces: any of them may carry the number
                 hit = _is_in(control, replaces)
-                involved |= np.isin(claim, keys.claim[np.flatnonzero(hit)])
+                by_control = np.isin(claim, keys.claim[np.flatnonzero(hit)])
             else:
-                involved |= _is_in(control.take(pa.array(head)), replaces)
+                by_control = _is_in(control.take(pa.array(head)), replaces)
+        involved |= by_control
+        plain = ~shared & ~chained & ~by_control & (facts["final_action"] == 0)
+        plain &= (facts["review"] == 0) & (facts["deletes"] == 0)
+        pairs = _pairs(names, head, named, plain)
     # Other units under the claim id of one that is involved belong to the same family.
     claims_involved = np.zeros(len(names.claim_ids), np.bool_)
     claims_involved[claim[involved]] = True
     result: NDArray[np.bool_] = claims_involved[claim]
-    return result
+    result[pairs.actor] = False
+    result[pairs.target[pairs.target >= 0]] = False
+    return result, pairs
+
+
+def _pairs(
+    names: _Names, head: NDArray[np.int64], named: NDArray[np.int64], plain: NDArray[np.bool_]
+) -> _Pairs:
+    """Simple families among the units that name a claim.
+
+    Parameters
+    ----------
+    named : int64[k]
+        Units with a name in `replaces`.
+    plain : bool[units]
+        Units that nothing but their names ties to others, alone under their claim id.
+    """
+    keys = names.keys
+    claim, version, member = keys.claim[head], keys.version[head], keys.member[head]
+    replaces = _column(names.pieces, "replaces").take(pa.array(head[named])).dictionary_encode()
+    claim_of_name = numpy_values(pc.index_in(replaces.dictionary, value_set=names.claim_ids), null=-1)
+    name = numpy_values(replaces.indices)
+    target_claim = claim_of_name[name]
+    times = np.bincount(name)[name]
+    names_of_claim = np.zeros(len(names.claim_ids), np.int64)
+    np.add.at(names_of_claim, target_claim[target_claim >= 0], 1)
+    unit_of_claim = np.full(len(names.claim_ids), -1, np.int64)
+    unit_of_claim[claim] = np.arange(len(head))
+    target = np.where(target_claim >= 0, unit_of_claim[target_claim], -1)
+    controls = _column(names.pieces, "control_number")
+    by_control = np.zeros(len(replaces.dictionary), np.bool_)
+    if controls.null_count < len(controls):
+        by_control = _is_in(replaces.dictionary, controls)
+    simple = plain[named] & (version[named] != 0) & (names_of_claim[claim[named]] == 0) & ~by_control[name]
+    there = target >= 0
+    simple &= ~there | (
+        (times == 1) & plain[target] & (version[target] == 0) & (member[target] == member[named])
+    )
+    return _Pairs(named[simple], target[simple], version[named[simple]] == VERSION_NUMBERS["void"])
 
 
 def _is_in(texts: Any, wanted: Any) -> NDArray[np.bool_]:

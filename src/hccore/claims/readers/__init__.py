@@ -66,18 +66,18 @@ def reader_of(format_name: str) -> Reader:
     return module  # type: ignore[no-any-return]
 
 
-def recognise(path: Path) -> str:
-    """The format of a file, from its first bytes and its name.
+def recognise(path: Path) -> str | None:
+    """The format of a file, from its first bytes and its name; None if no reader takes it.
 
     The formats are tried in the order of `FORMATS`, because a delimited CMS file could also be read as a table.
 
     Raises
     ------
     InputError
-        If no reader takes the file.
+        If the file cannot be read.
     """
     head = first_bytes(path)
     for name in FORMATS:
         if reader_of(name).recognises(head, path):
             return name
-    raise InputError(f"{path}: the format of this file is not known. Name it: --format {'|'.join(FORMATS)}")
+    return None

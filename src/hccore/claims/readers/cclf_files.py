@@ -30,6 +30,7 @@ _NAME = re.compile(r"(?:\.ZC|CCLF_?)([0-9AB])(?![0-9])", re.IGNORECASE)
 _FILE_DATE = re.compile(r"\.D(\d\d)(\d\d)\d\d\.T\d")
 _DATE = re.compile(rb"\d{4}-\d\d-\d\d")
 _LEAST_FIELDS = 3  # names of fields that make a header one of a CCLF file
+_KEY_FIELDS = ("CUR_CLM_UNIQ_ID", "BENE_MBI_ID", "CRNT_NUM")  # a header has one of them
 _ALL_FILES = tuple("0123456789AB")
 
 
@@ -118,6 +119,8 @@ def kind_by_record(line: bytes) -> str | None:
 def kind_by_header(dialect: Dialect, column_of: Mapping[str, str]) -> str | None:
     """The file whose fields a header names best; None if it names hardly any."""
     names = set(dialect.names)
+    if not any(column_of.get(key, key).upper() in names for key in _KEY_FIELDS):
+        return None  # RIF files share many fields with CCLF, but none of these
     best, kind = _LEAST_FIELDS - 1, None
     for candidate, fields in fields_of_files().items():
         count = sum(column_of.get(field.name, field.name).upper() in names for field in fields)
@@ -159,7 +162,7 @@ def identify(path: Path, column_of: Mapping[str, str], context: ReadContext) -> 
         lengths = ", ".join(f"{name}: {record_length(name)}" for name in _ALL_FILES)
         raise InputError(
             f"{path}: its records are those of no CCLF file (bytes of a record by file: {lengths}), and its name "
-            "tells nothing. Check that the file is complete; for delimited files give the option cclf_columns."
+            "tells nothing. Check that the file is complete; for delimited files name the columns: --map FIELD=COLUMN."
         )
     if named is not None and named != kind:
         context.set_aside.notice(path.name, f"the name says CCLF{named}, the records are those of CCLF{kind}")

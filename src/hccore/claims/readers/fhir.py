@@ -8,16 +8,19 @@ codes and code systems mean is in `hcc_mappings/layouts/fhir`. The choices that 
   name either. The chain is the claim group of Blue Button within one claim type.
 - `status` cancelled and entered-in-error void the claim itself. Drafts, and claims whose `outcome` is queued or
   error, are not final. `outcome` partial is final. A claim that another one replaced is not final.
+- A claim whose frequency code is 8 voids itself if neither `related` nor a claim group says what it voids.
 - The same id again with a later `meta.lastUpdated` is a later version.
 - Dates: `billablePeriod`; if it is absent, the first and last date of the items.
 - A diagnosis, service or modifier without a code of a known system is not read, and counted in a notice.
+- Option `processes` of the context: how many processes read a large NDJSON file (`fhir_workers`).
 - Contained Patient and Coverage resources identify the member. They add no enrollment rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import Any
@@ -34,9 +37,17 @@ from hccore.claims.readers.fhir_claims import (
     ClaimReader,
     UnknownStatusError,
 )
-from hccore.claims.readers.fhir_files import CHUNK_BYTES, Found, read_resources
+from hccore.claims.readers.fhir_files import (
+    CHUNK_BYTES,
+    Found,
+    LineBlock,
+    block_resources,
+    line_blocks,
+    read_resources,
+)
 from hccore.claims.readers.fhir_members import EnrollmentReader, MemberIds
 from hccore.claims.readers.fhir_tables import FhirTables, load_tables
+from hccore.claims.readers.fhir_workers import Workers, usable_processes
 from hccore.claims.readers.file_bytes import open_bytes
 from hccore.claims.set_aside import SetAside
 
@@ -77,9 +88,34 @@ def read(files: Sequence[Path], context: ReadContext) -> Iterator[pa.RecordBatch
     for path in files:
         _learn_members(path, members)
     reader = _FileReader(tables, members, context.set_aside)
-    for path in files:
-        yield from reader.read(path)
+    workers = Workers(usable_processes(context.options.get("processes")), members.current)
+    try:
+        for path in files:
+            blocks = line_blocks(path)
+            if blocks is not None and workers.start():
+                yield from workers.read(path, blocks, context.set_aside)
+            else:
+                yield from reader.read(path.name, read_resources(path, context.set_aside))
+        yield from reader.rest()
+    finally:
+        workers.close()
+
+
+def rows_of_block(
+    path: Path, block: LineBlock, current: dict[str, str], set_aside: SetAside
+) -> Iterator[pa.RecordBatch]:
+    """Batches of the rows of a block of lines, in a process of its own (see `fhir_workers`)."""
+    tables = _block_tables()
+    members = MemberIds(tables)
+    members.current = current
+    reader = _FileReader(tables, members, set_aside)
+    yield from reader.read(path.name, block_resources(path, block, set_aside))
     yield from reader.rest()
+
+
+@cache
+def _block_tables() -> FhirTables:
+    return load_tables()
 
 
 def _learn_members(path: Path, members: MemberIds) -> None:
@@ -110,17 +146,20 @@ class _FileReader:
         self.rows: list[tuple[Any, ...]] = []
         self.enrollment_rows = RowBuilder(ENROLLMENT)
 
-    def read(self, path: Path) -> Iterator[pa.RecordBatch]:
-        """Full batches of the rows of a file and those before."""
-        source = path.name
+    def read(self, source: str, resources: Iterable[Found]) -> Iterator[pa.RecordBatch]:
+        """Full batches of the rows of a file's resources and those before."""
         others: Counter[str] = Counter()
         prefix = (source,)
-        for number, found in enumerate(read_resources(path, self.set_aside), 1):
+        last = number = 0
+        for found in resources:
+            number = number + 1 if found.position == last else 0
+            last = found.position
             kind = found.resource["resourceType"]
             try:
                 if kind == "ExplanationOfBenefit":
                     if self._is_claim(found):
-                        rows = self.claims.rows(found.resource, found.position, f"{source}:{number}")
+                        record = f"{source}:{last}.{number}" if number else f"{source}:{last}"
+                        rows = self.claims.rows(found.resource, last, record)
                         self.rows.extend([prefix + row for row in rows])
                 elif kind in ("Patient", "Coverage"):
                     self._add_enrollment(found, source)

@@ -15,6 +15,7 @@ from hccore.claims.readers.fhir_members import MemberIds, reference_id
 from hccore.claims.readers.fhir_tables import FhirTables, list_of
 from hccore.claims.readers.fhir_values import (
     NOTHING,
+    CleanCodes,
     bill_type_of,
     by_id,
     cents_of,
@@ -68,7 +69,6 @@ LINE_COLUMNS = (
 )
 _NO_LINE = (None,) * 4
 _UNRANKED = 99
-_DIAGNOSIS_CHARACTERS = str.maketrans("", "", ". ")
 _Row = tuple[Any, ...]
 _Diagnosis = tuple[Any, str, int, str, str | None]  # sequence, code, ICD version, role, present on admission
 
@@ -93,6 +93,7 @@ class ClaimReader:
         self.systems = tables.systems
         self.members = members
         self.notices: Counter[str] = Counter()
+        self.diagnosis_codes = CleanCodes()
         self.adjudications = {code: int(rank) for code, rank in tables.written_codes("adjudication").items()}
 
     def rows(self, eob: dict[str, Any], position: int, record: str) -> list[_Row]:
@@ -154,6 +155,8 @@ class ClaimReader:
         if number is None:
             number = reference_id((eob.get("claim") or NOTHING).get("reference"))
         version, replaces, final = self._version(eob, facts, claim_id)
+        if version == "void" and replaces is None and group is None:
+            replaces = claim_id
         updated, order = time_of_version(eob, dates)
         period = eob.get("billablePeriod") or NOTHING
         start, end = dates[period.get("start")], dates[period.get("end")]
@@ -198,10 +201,9 @@ class ClaimReader:
         if facility is not None:
             extensions = extensions + list_of(facility.get("extension"))
         for extension in extensions:
-            fact = systems[extension.get("url")].fact
             coding = extension.get("valueCoding")
             if coding is not None:
-                fact = fact or systems[coding.get("system")].fact
+                fact = systems[extension.get("url")].fact or systems[coding.get("system")].fact
                 if fact:
                     found.setdefault(fact, text_of(coding.get("code")))
         codings = [*list_of((eob.get("type") or NOTHING).get("coding"))]
@@ -373,8 +375,7 @@ class ClaimReader:
                     fact, rank, icd = systems[coding.get("system")]
                     if fact == "diagnosis" and rank < best_rank and coding.get("code"):
                         best_rank, code, version = rank, coding["code"], icd
-            if code is not None:
-                code = code.translate(_DIAGNOSIS_CHARACTERS).upper()
+            code = self.diagnosis_codes[code]
             if not code:
                 if concept is not None or "packageCode" not in diagnosis:
                     self.notices["diagnoses without a code of a known ICD system, not read"] += 1
@@ -555,12 +556,13 @@ class ClaimReader:
         indicator = codes.get("processing_indicator")
         ranks = self.adjudications
         for adjudication in list_of(item.get("adjudication")):
-            for coding in list_of((adjudication.get("category") or NOTHING).get("coding")):
-                rank = ranks.get(coding.get("code"), _UNRANKED)
-                if rank < best and self.systems[coding.get("system")].fact == "adjudication":
-                    amount = adjudication.get("amount")
-                    if amount is not None:
-                        best, paid = rank, cents_of(amount.get("value"))
+            if "category" in adjudication:
+                for coding in list_of(adjudication["category"].get("coding")):
+                    rank = ranks.get(coding.get("code"), _UNRANKED)
+                    if rank < best and self.systems[coding.get("system")].fact == "adjudication":
+                        amount = adjudication.get("amount")
+                        if amount is not None:
+                            best, paid = rank, cents_of(amount.get("value"))
             if indicator is None and "reason" in adjudication:
                 indicator = self._first_code("processing_indicator", adjudication["reason"])
         if denied != "yes" and indicator is not None:

@@ -25,6 +25,8 @@ from hccore.claims.set_aside import SetAside
 
 CHUNK_BYTES = 1 << 22
 MAX_RESOURCE_BYTES = 1 << 26
+MIN_PARALLEL_BYTES = 1 << 26  # of a file that several processes read
+_BLOCK_BYTES = 1 << 24
 _SUSPICIOUS_BYTES = 1 << 22  # an entry of this length whose end is not found is taken for broken
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\n"
@@ -59,6 +61,74 @@ class Found(NamedTuple):
     resource: dict[str, Any]
     full_url: str | None
     raw: bytes
+
+
+class LineBlock(NamedTuple):
+    """Whole lines of an NDJSON file.
+
+    Attributes
+    ----------
+    offset, length : int
+        Bytes of the file.
+    line : int
+        Number of the first line, from 1.
+    """
+
+    offset: int
+    length: int
+    line: int
+
+
+def line_blocks(path: Path) -> Iterator[LineBlock] | None:
+    """The lines of a large NDJSON file in blocks; None for any other file, or a compressed one."""
+    if path.stat().st_size < MIN_PARALLEL_BYTES:
+        return None
+    with path.open("rb") as file:
+        head = file.read(CHUNK_BYTES)
+    if head.startswith(b"\x1f\x8b"):
+        return None
+    if not _is_lines(head.removeprefix(_BOM).lstrip(_BLANK), path, _json_parser()):
+        return None
+    return _blocks(path)
+
+
+def _blocks(path: Path) -> Iterator[LineBlock]:
+    begin = at = 0
+    first = line = 1
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            last = chunk.rfind(b"\n") + 1
+            at += len(chunk)
+            line += chunk.count(b"\n")
+            end = at - len(chunk) + last
+            if last and end - begin >= _BLOCK_BYTES:
+                yield LineBlock(begin, end - begin, first)
+                begin, first = end, line
+    if at > begin:
+        yield LineBlock(begin, at - begin, first)
+
+
+class _Part:
+    """A part of a file as a stream."""
+
+    def __init__(self, file: IO[bytes], block: LineBlock) -> None:
+        self._file = file
+        self._left = block.length
+        file.seek(block.offset)
+
+    def read(self, count: int) -> bytes:
+        """The next bytes of the part."""
+        data = self._file.read(min(count, self._left))
+        self._left -= len(data)
+        return data
+
+
+def block_resources(path: Path, block: LineBlock, set_aside: SetAside) -> Iterator[Found]:
+    """The resources of a block of lines (see `read_resources`)."""
+    parser = _Parser(path.name, set_aside, _json_parser(), None)
+    with open_bytes(path) as stream:
+        for number, line in _lines(_Part(stream, block), parser, block.line):
+            yield from parser.found(line, number)
 
 
 def read_resources(path: Path, set_aside: SetAside, only: bytes | None = None) -> Iterator[Found]:
@@ -171,9 +241,9 @@ def _is_lines(head: bytes, path: Path, loads: Any) -> bool:
     return True
 
 
-def _lines(stream: IO[bytes], parser: _Parser) -> Iterator[tuple[int, bytes]]:
+def _lines(stream: IO[bytes] | _Part, parser: _Parser, first: int = 1) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of every line that is not blank. Lines that are too long are set aside."""
-    number = 0
+    number = first - 1
     rest = stream.read(CHUNK_BYTES).removeprefix(_BOM)
     skipping = False  # the rest of a line that was too long
     while True:

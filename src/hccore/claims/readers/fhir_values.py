@@ -5,11 +5,25 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
-from hccore.claims.readers.fhir_tables import UNIX_EPOCH, list_of
+from hccore.claims.readers.fhir_tables import MAX_KEPT_TEXTS, UNIX_EPOCH, list_of
 
 NOTHING: dict[str, Any] = {}
+_DROPPED = str.maketrans("", "", ". ")
 _INT32 = 1 << 31
 _LARGE = 1e15  # no quantity and no amount of a claim is larger
+
+
+class CleanCodes(dict[Any, Any]):
+    """Diagnosis codes in upper case without dots and blanks, by the code as it is written."""
+
+    def __init__(self) -> None:
+        super().__init__({None: None})
+
+    def __missing__(self, code: Any) -> str:
+        clean: str = code.translate(_DROPPED).upper()
+        if len(self) < MAX_KEPT_TEXTS:
+            self[code] = clean
+        return clean
 
 
 def text_of(value: Any) -> str | None:

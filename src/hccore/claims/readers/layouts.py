@@ -9,21 +9,26 @@ from hccore.base.errors import TableError
 from hccore.tables.folders import mappings_root
 
 
-@lru_cache(maxsize=64)
 def layout_table(name: str) -> tuple[dict[str, str], ...]:
-    """The rows of a layout table, in order.
+    """The rows of a layout table, e.g. `rif/columns`, in order."""
+    return read_table(f"layouts/{name}")
+
+
+@lru_cache(maxsize=64)
+def read_table(name: str) -> tuple[dict[str, str], ...]:
+    """The rows of a table of rules, in order.
 
     Parameters
     ----------
     name : str
-        Path below `hcc_mappings/layouts` without its ending, e.g. `rif/columns`.
+        Path below `hcc_mappings` without its ending.
 
     Raises
     ------
     TableError
         If the table is missing or a row has a wrong number of cells.
     """
-    path = mappings_root() / "layouts" / f"{name}.csv"
+    path = mappings_root() / f"{name}.csv"
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = tuple(csv.DictReader(file, restkey="", restval=None))

@@ -63,9 +63,10 @@ def enrollment_batch(cells: CellColumns, source: str, source_row: pa.Array) -> p
         One row per span, at least one for each row of the file.
     """
     yearly = [row for row in layout_table("rif/beneficiaries") if row["form"] != "month"]
-    found = convert(cells, yearly)
+    nothing = pa.nulls(cells.rows, pa.string())
+    found = dict.fromkeys(("member_id", "sex", "esrd"), nothing) | convert(cells, yearly)
     cells.mark("no_member_id", ~numpy_values(found["member_id"].is_valid()).astype(np.bool_))
-    year = numpy_values(found.pop("year"), 0)
+    year = numpy_values(found.pop("year", pa.nulls(cells.rows, pa.int32())), 0)
     cells.mark("impossible_date", (year != 0) & ((year < _FIRST_YEAR) | (year > _LAST_YEAR)))
     year = np.where((year < _FIRST_YEAR) | (year > _LAST_YEAR), 0, year)
     monthly = {

@@ -9,6 +9,7 @@ Decisions where a table leaves a choice:
 - Diagnosis 1 is principal, the others are other, unless the table names the role.
 - `paid_amount` is in dollars, except in hccore's own table.
 - A claim whose frequency code is 8 voids itself if the table does not say what it voids.
+- Option `columns` of the context: the columns of `LINES` that the caller needs. The others are null and not read.
 - A row with a date, number or code that cannot be read is set aside. Unknown codes of a member's facts and of
   `denied` are null and counted in a notice.
 """
@@ -40,7 +41,7 @@ from hccore.claims.readers.table_columns import (
     find_columns,
     is_recognised,
 )
-from hccore.claims.readers.table_values import Converted, Converter, interleave
+from hccore.claims.readers.table_values import Converted, Converter, matrix_of
 from hccore.files.opening import open_source
 from hccore.files.source import Source, message_without_data
 
@@ -95,7 +96,9 @@ def read(files: Sequence[Path], context: ReadContext) -> Iterator[pa.RecordBatch
 
 
 def lines_of_table(
-    table: object, column_map: Mapping[str, str] | None = None, context: ReadContext | None = None
+    table: object,
+    column_map: Mapping[str, str] | None = None,
+    context: ReadContext | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """The claim lines of a table.
 
@@ -138,6 +141,9 @@ class _Bad(NamedTuple):
 def _read_source(source: Source, name: str, context: ReadContext) -> Iterator[pa.RecordBatch]:
     check_names(context.column_map)
     columns = find_columns(source.schema.names, context.column_map, name)
+    wanted = context.options.get("columns")
+    if wanted is not None and columns.table == "lines":
+        columns.keep(wanted)
     if columns.unmapped:
         listed = ", ".join(columns.unmapped)
         context.set_aside.notice(name, f"columns that nothing was read from: {listed}")
@@ -338,14 +344,9 @@ class _Table:
 
     def _numbered_modifiers(self, given: dict[str, pa.Array], count: int) -> pa.Array:
         headers = [header for _, header in sorted(self.columns.numbered.get("modifier_{n}", {}).items())]
-        texts = [self.values.texts(header, given[header], upper=True) for header in headers]
-        texts = [one for one in texts if one.null_count < count]
-        if not texts:
-            return _empty_lists(count, pa.string())
-        order = interleave(texts, count)
-        return pa.ListArray.from_arrays(
-            pa.array(order.offsets), pa.concat_arrays(texts).take(pa.array(order.take))
-        )
+        matrix = matrix_of(self.values, {header: given[header] for header in headers}, count)
+        offsets, texts = matrix.lists()
+        return pa.ListArray.from_arrays(pa.array(offsets), texts)
 
     def _diagnoses(self, given: dict[str, pa.Array], count: int) -> pa.Array:
         """The diagnoses of each row, from a list column, numbered columns or one column."""
@@ -361,32 +362,24 @@ class _Table:
             )
         if "diagnoses" in single:
             return self._listed_diagnoses(given[single["diagnoses"]], versions)
-        numbers, columns = [], []
-        for number, header in sorted(numbered.items()):
-            texts = self._diagnosis_codes(header, given[header])
-            if texts.null_count < count:
-                numbers.append(number)
-                columns.append(texts)
-        if not columns and "diagnosis" in single:
+        used = {
+            number: header for number, header in sorted(numbered.items()) if given[header].null_count < count
+        }
+        if not used and "diagnosis" in single:
             return self._single_diagnosis(given, versions, count)
-        if not columns:
-            return _empty_lists(count, DIAGNOSIS)
-        order = interleave(columns, count)
-        take = pa.array(order.take)
-        poa_headers = self.columns.numbered.get("present_on_admission_{n}", {})
+        matrix = matrix_of(self.values, {header: given[header] for header in used.values()}, count, ".")
+        offsets, codes = matrix.lists()
+        where = matrix.indices >= 0
+        is_first = np.broadcast_to(np.array([number == 1 for number in used], np.bool_), where.shape)[where]
+        roles = compute.if_else(pa.array(is_first), "principal", "other")
         present = None
-        if poa_headers:
-            nothing = pa.nulls(count, pa.string())
-            marks = [
-                self.values.texts(poa_headers[one], given[poa_headers[one]], upper=True)
-                if one in poa_headers
-                else nothing
-                for one in numbers
-            ]
-            present = pa.concat_arrays(marks).take(take)
-        first = pa.array(np.array(numbers)[order.column] == 1)
-        roles = compute.if_else(first, "principal", "other")
-        return _diagnosis_lists(order.offsets, pa.concat_arrays(columns).take(take), versions, roles, present)
+        marks = self.columns.numbered.get("present_on_admission_{n}", {})
+        if marks:
+            by_header = {
+                marks.get(number, f"no {number}"): given.get(marks.get(number, "")) for number in used
+            }
+            _, present = matrix_of(self.values, by_header, count).lists(where)
+        return _diagnosis_lists(offsets, codes, versions, roles, present)
 
     def _diagnosis_codes(self, header: str, values: pa.Array) -> pa.Array:
         return self.values.texts(header, values, upper=True, without=".")
@@ -397,8 +390,10 @@ class _Table:
         """The diagnosis of a table with a row per diagnosis."""
         single = self.columns.single
         codes = self._diagnosis_codes("diagnosis", given[single["diagnosis"]])
-        order = interleave([codes], count)
-        take = pa.array(order.take)
+        kept = numpy_values(codes.is_valid()).astype(bool)
+        offsets = np.zeros(count + 1, np.int32)
+        np.cumsum(kept, out=offsets[1:])
+        take = pa.array(np.flatnonzero(kept))
         roles = _constant("other", count)
         if "diagnosis_role" in single:
             meanings = self.meanings["diagnosis_role"]
@@ -417,7 +412,7 @@ class _Table:
         if "present_on_admission" in single:
             header = single["present_on_admission"]
             present = self.values.texts("present_on_admission", given[header], upper=True).take(take)
-        return _diagnosis_lists(order.offsets, codes.take(take), versions, roles.take(take), present)
+        return _diagnosis_lists(offsets, codes.take(take), versions, roles.take(take), present)
 
     def _listed_diagnoses(self, values: pa.Array, versions: pa.Array | None) -> pa.Array:
         """A list column of codes, or of structs with the fields of a diagnosis."""

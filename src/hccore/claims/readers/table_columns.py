@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,23 @@ _NUMBER = "{n}"
 _MOST_NUMBERED = 99
 _OWN_LINES = frozenset({"source", "source_row", "form", "diagnoses", "chain"})
 _OWN_ENROLLMENT = frozenset({"source", "source_row", "months_part_b", "medicare_status"})
+
+# Columns of `LINES` that are made of other columns of a table.
+_DERIVED = {
+    "claim_type": ("bill_type",),
+    "version": ("frequency", "bill_type"),
+    "replaces": ("version", "frequency", "bill_type"),
+    "modifiers": ("modifier_{n}",),
+    "diagnoses": (
+        "diagnosis_{n}",
+        "present_on_admission_{n}",
+        "diagnosis",
+        "diagnosis_role",
+        "diagnosis_rank",
+        "present_on_admission",
+        "diagnosis_code_type",
+    ),
+}
 
 
 @dataclass
@@ -43,6 +60,15 @@ class Columns:
     single: dict[str, str] = field(default_factory=dict)
     numbered: dict[str, dict[int, str]] = field(default_factory=dict)
     unmapped: list[str] = field(default_factory=list)
+
+    def keep(self, wanted: Collection[str]) -> None:
+        """Leave out what is not needed for some columns of `LINES`."""
+        needed = set(wanted) | {"member_id", "claim_id"}
+        for column, sources in _DERIVED.items():
+            if column in needed:
+                needed.update(sources)
+        self.single = {column: header for column, header in self.single.items() if column in needed}
+        self.numbered = {column: headers for column, headers in self.numbered.items() if column in needed}
 
     @property
     def headers(self) -> list[str]:

@@ -6,7 +6,7 @@ applied to the dictionary, and the result is taken by the indices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,6 +58,20 @@ class Converter:
             return _clean(texts, upper, without)
 
         return self._by_dictionary(name, "texts", column, change)
+
+    def indexed_texts(
+        self, name: str, column: pa.Array, without: str = ""
+    ) -> tuple[NDArray[np.int32], pa.Array]:
+        """Position of each text in the distinct texts (-1 for null), and these, in upper case.
+
+        Like `texts`, but without making the text of every row.
+        """
+        encoded = encode(column)
+        texts = self._changed(name, "indexed", encoded.dictionary, lambda one: _clean(one, True, without))
+        at = numpy_values(encoded.indices.cast(pa.int32()), null=-1).astype(np.int32, copy=False)
+        if texts.null_count:
+            at = np.where((at >= 0) & _booleans(texts.is_valid())[at], at, -1)
+        return at, texts
 
     def mapped(
         self, name: str, column: pa.Array, function: Callable[[str], Any], kind: pa.DataType
@@ -127,12 +141,17 @@ class Converter:
     ) -> pa.Array:
         """Apply a change to the dictionary of a column, and take the results by its indices."""
         encoded = encode(column)
-        dictionary = encoded.dictionary
+        return self._changed(name, kind, encoded.dictionary, change).take(encoded.indices)
+
+    def _changed(
+        self, name: str, kind: str, dictionary: pa.Array, change: Callable[[pa.Array], pa.Array]
+    ) -> pa.Array:
+        """A changed dictionary, kept for the next batch with the same one."""
         kept = self._kept.get((name, kind))
         if kept is None or not _is_same(kept[0], dictionary):
             kept = (dictionary, change(dictionary))
             self._kept[name, kind] = kept
-        return kept[1].take(encoded.indices)
+        return kept[1]
 
 
 def encode(column: pa.Array) -> pa.DictionaryArray:
@@ -193,30 +212,57 @@ def _either(one: NDArray[np.bool_] | None, other: NDArray[np.bool_] | None) -> N
     return one | other
 
 
-class Interleaved(NamedTuple):
-    """The values of numbered columns, row by row.
+class Matrix(NamedTuple):
+    """The texts of numbered columns.
 
     Attributes
     ----------
-    offsets : int32[rows + 1]
-        The values of row i are `offsets[i]` to `offsets[i + 1]`.
-    take : int64[values]
-        Position of each value in the columns one after the other.
-    column : int64[values]
-        Number of the column of each value, from 0.
+    indices : int32[rows, columns]
+        Position of each text in `pool`; -1 for null.
+    pool : pyarrow.Array of string
     """
 
-    offsets: NDArray[np.int32]
-    take: NDArray[np.int64]
-    column: NDArray[np.int64]
+    indices: NDArray[np.int32]
+    pool: pa.Array
+
+    def lists(self, where: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int32], pa.Array]:
+        """Offsets and texts of one list per row.
+
+        Parameters
+        ----------
+        where : bool[rows, columns], optional
+            The elements of the lists, which may be null. Without it, all texts that are not null.
+        """
+        where = self.indices >= 0 if where is None else where
+        offsets = np.zeros(len(where) + 1, np.int32)
+        np.cumsum(where.sum(axis=1), out=offsets[1:])
+        flat = self.indices[where]
+        nulls = flat < 0
+        return offsets, self.pool.take(pa.array(flat, mask=nulls if nulls.any() else None))
 
 
-def interleave(columns: Sequence[pa.Array], rows: int) -> Interleaved:
-    """The order in which the values of some columns that are not null follow each other, row by row."""
-    valid = np.zeros((rows, len(columns)), np.bool_)
-    for number, column in enumerate(columns):
-        valid[:, number] = True if column.null_count == 0 else _booleans(column.is_valid())
-    row, column_number = np.nonzero(valid)
-    offsets = np.zeros(rows + 1, np.int32)
-    np.cumsum(valid.sum(axis=1), out=offsets[1:])
-    return Interleaved(offsets, column_number * rows + row, column_number)
+def matrix_of(
+    converter: Converter, columns: Mapping[str, pa.Array | None], rows: int, without: str = ""
+) -> Matrix:
+    """Numbered columns as a matrix of positions in their distinct texts, in upper case.
+
+    Parameters
+    ----------
+    converter : Converter
+    columns : mapping of str to pyarrow.Array or None
+        By header. None is a column of nulls.
+    rows : int
+    without : str
+        A text that is taken out everywhere.
+    """
+    indices = np.full((rows, len(columns)), -1, np.int32)
+    pools = [pa.array([], pa.string())]
+    first = 0
+    for number, (header, column) in enumerate(columns.items()):
+        if column is None or column.null_count == rows:
+            continue
+        at, texts = converter.indexed_texts(header, column, without)
+        indices[:, number] = np.where(at >= 0, at + first, -1)
+        pools.append(texts)
+        first += len(texts)
+    return Matrix(indices, pa.concat_arrays(pools))

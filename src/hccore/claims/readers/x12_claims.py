@@ -2,7 +2,7 @@
 
 This is the plain form of the reader: `x12_fast` must give the same rows. The decisions:
 
-- The member is the patient (NM1*QC) if the patient has an id, otherwise the subscriber (NM1*IL).
+- The member is the patient (NM1*QC) if the patient has an id, otherwise the subscriber (NM1*IL), with a notice.
 - The kind of a claim follows its service lines (SV1 professional, SV2 institutional). Without lines it follows
   CLM05-2 (B, A), then ST03 and GS08, which files often get wrong.
 - Loops of other payers (SBR after CLM) say nothing about this claim, so their names, references and dates are
@@ -50,6 +50,7 @@ QUALIFIERS = {
 OTHER_GUIDE = "ST03 and GS08 name different implementation guides; the claims themselves decide"
 NO_LX = "service lines without LX: numbered in their order"
 NO_TARGET = "diagnosis pointers that point to no diagnosis: left out"
+NO_OWN_ID = "claims of patients (HL03 23) without an id of their own: counted for the subscriber"
 MAX_LINES = 10_000  # of a claim; the guides allow 50 and 999
 MAX_DIAGNOSES = 500  # the guides allow 12 and about 40
 _KIND_OF_LINE = {"SV1": "professional", "SV2": "institutional", "SV3": "other"}
@@ -137,6 +138,7 @@ class ClaimReader:
         if kind_of_guide(st03) and kind_of_guide(gs08) and kind_of_guide(st03) != kind_of_guide(gs08):
             self._notice(OTHER_GUIDE)
         self.effective_date: datetime.date | None = None
+        self.patient_level = False
         self.distrusted = False
         self._forget_names()
 
@@ -198,6 +200,7 @@ class ClaimReader:
 
     def _begin_level(self, level: str) -> None:
         self.distrusted = False
+        self.patient_level = level == "23"
         self.patient = ""
         if level == "20":
             self._forget_names()
@@ -252,6 +255,8 @@ class ClaimReader:
         claim.values["effective_date"] = self.effective_date
         parts = [checked(part.strip()) for part in segment.text(5).split(self.separators[0])]
         claim.facility, claim.qualifier, claim.frequency = (*parts, "", "")[:3]
+        if self.patient_level and not self.patient:
+            self._notice(NO_OWN_ID)
         if not claim.frequency:
             self._notice("claims without a frequency code: taken as originals")
 

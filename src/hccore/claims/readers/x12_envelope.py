@@ -20,7 +20,7 @@ _MAX_ISA_BYTES = 300  # 106 as the standard has it
 _ISA_PLACES = (3, 6, 17, 20, 31, 34, 50, 53, 69, 76, 81, 83, 89, 99, 101, 103)  # of its element separators
 _ISA_START = re.compile(rb"ISA([^0-9A-Za-z\s])[0-9A-Za-z ]{2}\1")
 _SEGMENT_ID = re.compile(r"[A-Z][A-Z0-9]{1,2}")
-_BLANK = b" \t\r\n\x0b\x0c"
+BLANK = b" \t\r\n\x0b\x0c"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -70,7 +70,7 @@ def read_delimiters(data: bytes, start: int) -> Delimiters | None:
     if len(fields) < 17 or len(fields[16]) < 2 or len(fields[12]) != 5 or not fields[12].isdigit():
         return None
     repetition, component, terminator = fields[11], fields[16][:1], fields[16][1:2]
-    if len(repetition) != 1 or repetition.isalnum() or repetition in _BLANK:
+    if len(repetition) != 1 or repetition.isalnum() or repetition in BLANK:
         repetition = b""  # version 00401 has a letter here
     given = [element, component, terminator, *([repetition] if repetition else [])]
     if len(set(given)) < len(given) or (component + terminator).isalnum() or terminator in b" \x00":
@@ -87,7 +87,7 @@ def _next_interchange(data: bytes, start: int, terminator: bytes) -> int:
     at = data.find(b"ISA", start)
     while at >= 0:
         before = data[at - 1 : at] if at else b""
-        separate = not terminator or before in _BLANK or before in (terminator, b"\xbf")
+        separate = not terminator or before in BLANK or before in (terminator, b"\xbf")
         mark = data[at + 3 : at + 4]
         fixed = separate or all(data[at + place : at + place + 1] == mark for place in _ISA_PLACES)
         if fixed and read_delimiters(data, at) is not None:
@@ -123,7 +123,7 @@ def read_pieces(stream: IO[bytes]) -> Iterator[Piece]:
 
 def _piece(data: bytes, delimiters: Delimiters | None, opens: bool) -> Iterator[Piece]:
     """The bytes as a piece, unless they are blank."""
-    if data.strip(_BLANK + _BYTE_ORDER_MARK):
+    if data.strip(BLANK + _BYTE_ORDER_MARK):
         yield Piece(data, delimiters, "" if delimiters else "outside_interchange", opens)
 
 
@@ -169,7 +169,7 @@ def split_segments(piece: Piece, first_number: int) -> Iterator[Segment]:
     element, number = delimiters.element.decode("latin-1"), first_number
     wrapped = delimiters.terminator not in b"\r\n" and delimiters.element not in b"\r\n"
     for raw in piece.data.split(delimiters.terminator):
-        raw = raw.strip(_BLANK)
+        raw = raw.strip(BLANK)
         if not raw:
             continue
         joined = raw.translate(None, b"\r\n") if wrapped else raw

@@ -7,30 +7,35 @@ go on after it. The result does not depend on who reads a block; a property test
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 
 import numpy as np
 import pyarrow as pa
 
 from hccore import kernels
+from hccore.base.dates import EPOCH
 from hccore.claims.readers.x12_batches import make_batch
-from hccore.claims.readers.x12_claims import NO_LX, NO_TARGET, OTHER_GUIDE, kind_of_guide
-from hccore.claims.readers.x12_envelope import CHUNK_BYTES, Delimiters, Piece
+from hccore.claims.readers.x12_claims import NO_LX, NO_OWN_ID, NO_TARGET, OTHER_GUIDE, kind_of_guide
+from hccore.claims.readers.x12_envelope import BLANK, Delimiters, Piece
 from hccore.claims.readers.x12_segments import SegmentReader
 from hccore.kernels import x12_columns as col
+from hccore.kernels.x12_codes import HL, SE, ST
 
+RUN_BYTES = 1 << 20  # kernels pay for themselves if they read this much at once
+SMALL_BYTES = 1 << 17  # the plain reader is done with smaller files before the kernels are loaded
+MAX_BLOCK_BYTES = (
+    1 << 24
+)  # longer blocks are left to the plain reader, because memory must not grow with them
 _TAIL_BYTES = 1 << 16  # room after the bytes of the file for texts that the plain reader knows
 _KINDS = {"": col.NO_KIND, "professional": col.PROFESSIONAL, "institutional": col.INSTITUTIONAL}
 _GUIDES = {number: kind for kind, number in _KINDS.items()}
-_NOTICES = {col.NO_LX: NO_LX, col.NO_TARGET: NO_TARGET, col.OTHER_GUIDE: OTHER_GUIDE}
-_EPOCH = np.datetime64("1970-01-01")
-
-
-def _packed(text: str) -> int:
-    return int.from_bytes(text.encode(), "little")
-
-
-_HL, _ST, _SE = map(_packed, ("HL", "ST", "SE"))
+_NOTICES = {
+    col.NO_LX: NO_LX,
+    col.NO_TARGET: NO_TARGET,
+    col.NO_OWN_ID: NO_OWN_ID,
+    col.OTHER_GUIDE: OTHER_GUIDE,
+}
 
 
 class FastReader:
@@ -44,8 +49,11 @@ class FastReader:
 
     def __init__(self, plain: SegmentReader) -> None:
         self.plain = plain
-        self.waiting = b""  # the last block of what was read, which may go on in the next piece
         self.delimiters: Delimiters | None = None
+        # Whole segments that are not read yet: small interchanges, and a last block that may go on.
+        self.waiting: list[bytes] = []
+        self.waiting_bytes = 0
+        self.used_kernels = False
 
     def read_piece(self, piece: Piece) -> Iterator[pa.RecordBatch]:
         """Read a piece. Yields batches of claim lines; rows of the plain reader are in its builders."""
@@ -53,26 +61,49 @@ class FastReader:
             yield from self.finish()
             self.plain.read_piece(piece)
             return
-        if piece.opens:
+        if piece.delimiters != self.delimiters or (piece.opens and not self._is_terminated()):
             yield from self.finish()
         self.delimiters = piece.delimiters
-        yield from self._read(self.waiting + piece.data, ended=False)
+        self._wait(piece.data)
+        if self.waiting_bytes >= RUN_BYTES:
+            yield from self._read(ended=False)
 
     def finish(self) -> Iterator[pa.RecordBatch]:
         """Read what is waiting, because no more of it follows."""
-        if self.waiting:
-            yield from self._read(self.waiting, ended=True)
+        if not self.waiting_bytes:
+            return
+        if self.waiting_bytes < SMALL_BYTES and not self.used_kernels:
+            self.plain.read_piece(Piece(b"".join(self.waiting), self.delimiters))
+            self._forget()
+        else:
+            yield from self._read(ended=True)
 
-    def _read(self, data: bytes, ended: bool) -> Iterator[pa.RecordBatch]:
+    def _read(self, ended: bool) -> Iterator[pa.RecordBatch]:
         assert self.delimiters is not None  # noqa: S101 - read_piece sets them
+        self.used_kernels = True
+        data = b"".join(self.waiting)
+        self._forget()
         run = _Run(self.plain, data, self.delimiters)
         rest = run.read_blocks()
-        if ended or len(data) - rest > 2 * CHUNK_BYTES:
+        if ended or len(data) - rest > MAX_BLOCK_BYTES:
             run.leave(run.limit, run.count)
-            self.waiting = b""
         else:
-            self.waiting = data[rest:]
+            self._wait(data[rest:])
         yield from run.batches()
+
+    def _wait(self, data: bytes) -> None:
+        self.waiting.append(data)
+        self.waiting_bytes += len(data)
+
+    def _forget(self) -> None:
+        self.waiting, self.waiting_bytes = [], 0
+
+    def _is_terminated(self) -> bool:
+        """Whether the last segment that is waiting has its terminator, so that another may follow."""
+        if self.delimiters is None or not self.waiting:
+            return True
+        blank = BLANK.replace(self.delimiters.terminator, b"")
+        return self.waiting[-1].rstrip(blank).endswith(self.delimiters.terminator)
 
 
 def _plain_characters(delimiters: Delimiters) -> bool:
@@ -160,11 +191,11 @@ class _Run:
 
     def _kernels_can_read(self, name: int) -> bool:
         plain = self.plain
-        if name == _ST:
+        if name == ST:
             return not plain.in_transaction and plain.envelope.open[2] is None
         claims = plain.claims
         names = claims.billing_taxonomy + claims.billing_npi + claims.subscriber + claims.patient
-        return name in (_HL, _SE) and plain.active is claims and names.isascii()
+        return name in (HL, SE) and plain.active is claims and names.isascii()
 
     def _read_with_kernels(self, at: int) -> int:
         """Read blocks with kernels, from and to the state of the plain reader. Returns the next segment."""
@@ -174,7 +205,7 @@ class _Run:
         state[col.SEGMENTS], state[col.TRANSACTIONS] = envelope.counts[2], 0
         state[col.GUIDE] = _KINDS[claims.guide]
         day = claims.effective_date
-        state[col.EFFECTIVE] = col.MISSING if day is None else (np.datetime64(day) - _EPOCH).astype(int)
+        state[col.EFFECTIVE] = col.MISSING if day is None else (day - EPOCH).days
         state[col.GROUP_GUIDE] = _KINDS[kind_of_guide(plain.gs08)]
         state[col.GROUP_OPEN] = envelope.open[1] is not None
         self._put(col.CONTROL, envelope.open[2] or "")
@@ -191,7 +222,7 @@ class _Run:
             envelope.open[2] = self._get(col.CONTROL) if plain.in_transaction else None
             claims.guide = _GUIDES[int(state[col.GUIDE])]
             days = int(state[col.EFFECTIVE])
-            claims.effective_date = None if days == col.MISSING else (_EPOCH + days).item()
+            claims.effective_date = None if days == col.MISSING else EPOCH + datetime.timedelta(days)
             claims.billing_taxonomy, claims.billing_npi = self._get(col.TAXONOMY), self._get(col.BILLING)
             claims.subscriber, claims.patient = self._get(col.SUBSCRIBER), self._get(col.PATIENT)
             claims.distrusted = False
@@ -211,4 +242,5 @@ class _Run:
 
     def _get(self, place: int) -> str:
         start, length = self.work.state[place : place + 2]
-        return self.work.data[start : start + length].tobytes().decode("utf-8", "surrogateescape")
+        raw: bytes = self.work.data[start : start + length].tobytes()
+        return raw.decode("utf-8", "surrogateescape")

@@ -111,9 +111,9 @@ def parse_ages(text: str) -> AgeRange | None:
     """
     if not text:
         return 0, NO_UPPER_AGE
-    if match := re.fullmatch(r"(?i)(\d+)\s*(<=?)\s*age\s*(<=?)\s*(\d+)", text):
+    if match := re.fullmatch(r"(?i)(\d{1,3})\s*(<=?)\s*age\s*(<=?)\s*(\d{1,3})", text):
         return int(match[1]) + (match[2] == "<"), int(match[4]) - (match[3] == "<")
-    match = re.fullmatch(r"(?i)age\s*(<=|>=|<|>|==?)\s*(\d+)", text)
+    match = re.fullmatch(r"(?i)age\s*(<=|>=|<|>|==?)\s*(\d{1,3})", text)
     if match is None:
         return None
     bound = int(match[2])

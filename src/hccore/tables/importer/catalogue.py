@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hccore.base.errors import TableError
@@ -58,7 +59,13 @@ class CatalogueEntry:
 
 def catalogue() -> dict[str, Any]:
     """The packaged `hcc_mappings/sources.toml`, parsed."""
-    return tomllib.loads((mappings_root() / "sources.toml").read_text("utf-8"))
+    return _parsed((mappings_root() / "sources.toml").read_text("utf-8"))
+
+
+@lru_cache(maxsize=1)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse the catalogue once for all packages of a tree: parsing takes longer than a small package."""
+    return tomllib.loads(text)
 
 
 def catalogue_entry(model: str, year: int, provenance: Mapping[str, Any] | None = None) -> CatalogueEntry:

@@ -6,8 +6,11 @@ import csv
 import hashlib
 import io
 import itertools
+import lzma
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +21,21 @@ from hccore.tables.importer.age_sex import AgeRange, parse_ages
 
 # Folders of CMS's packages with these names hold sample inputs and outputs, not tables.
 SAMPLE_FOLDERS = frozenset({"user_defined", "output", "__macosx"})
+MAX_FILE_BYTES = 1 << 28  # of a file in a ZIP file; CMS's largest has 3 MB
+# What Python raises for a damaged or encrypted ZIP file.
+_ZIP_ERRORS = (
+    *(
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        ValueError,
+        RuntimeError,
+        MemoryError,
+    ),
+    *(NotImplementedError, struct.error, OverflowError),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +61,7 @@ class SourceRow:
 
     def whole_number(self, column: str) -> str:
         """The digits of a whole number, which CMS's packages also write as `115.0`."""
-        match = re.fullmatch(r"(\d+)(?:\.0*)?", self.required(column))
+        match = re.fullmatch(r"0*([0-9]{1,9})(?:\.0*)?", self.required(column))
         if match is None:
             raise self.error(column, f"{self[column]!r} is not a whole number")
         return str(int(match[1]))
@@ -53,8 +71,8 @@ class SourceRow:
         text = self[column]
         if not text:
             return ""
-        match = re.fullmatch(r"(-?)(\d*)(?:\.(\d*))?", text)
-        if match is None or not (match[2] or match[3]):
+        match = re.fullmatch(r"(-?)0*([0-9]{0,9})(?:\.([0-9]*))?", text)
+        if match is None or not text.strip("-."):
             raise self.error(column, f"{text!r} is not a decimal number")
         decimals = (match[3] or "").rstrip("0")
         if len(decimals) > 3:
@@ -278,12 +296,24 @@ def _csv_files(source: Path) -> Iterator[tuple[str, bytes]]:
             if file.is_file() and _is_table(PurePosixPath(file.relative_to(source).as_posix())):
                 yield str(file), file.read_bytes()
     elif source.is_file() and zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            for name in sorted(archive.namelist()):
-                if _is_table(PurePosixPath(name)):
-                    yield f"{source}/{name}", archive.read(name)
+        try:
+            with zipfile.ZipFile(source) as archive:
+                for name in sorted(archive.namelist()):
+                    if _is_table(PurePosixPath(name)):
+                        yield f"{source}/{name}", _member(archive, name, source)
+        except _ZIP_ERRORS as error:
+            raise TableError(f"the ZIP file is damaged ({type(error).__name__})", source) from None
     else:
         raise TableError("the release is neither a folder nor a ZIP file", source)
+
+
+def _member(archive: zipfile.ZipFile, name: str, source: Path) -> bytes:
+    """The content of a file of a ZIP file."""
+    with archive.open(name) as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise TableError(f"the file has more than {MAX_FILE_BYTES:,} bytes", f"{source}/{name}")
+    return data
 
 
 def _is_table(path: PurePosixPath) -> bool:

@@ -11,7 +11,7 @@ from hccore.tables.importer.hhs.populations import ADULT
 from hccore.tables.importer.hhs.release import Release
 from hccore.tables.importer.hhs.severity import counted_hccs
 
-_DURATION = re.compile(r"(?P<form>HCC_ED|ED_)(?P<months>\d+)")
+_DURATION = re.compile(r"(?P<form>HCC_ED|ED_)(?P<months>\d{1,3})")
 
 
 def add_enrollment_durations(

@@ -10,7 +10,7 @@ from hccore.tables.importer.hhs.populations import ADULT, CHILD, INFANT, METALS,
 from hccore.tables.importer.hhs.release import Release
 
 # An age-sex cell such as MAGE_LAST_21_24 or FAGE_LAST_60_GT (60 or over).
-_CELL = re.compile(r"(?P<sex>[MF])AGE_LAST_(?P<low>\d+)_(?P<high>\d+|GT)")
+_CELL = re.compile(r"(?P<sex>[MF])AGE_LAST_(?P<low>\d{1,3})_(?P<high>\d{1,3}|GT)")
 
 
 def add_segments(release: Release) -> None:

@@ -19,7 +19,9 @@ from hccore.tables.importer.hhs.release import INT_GROUP_H, SEVERE_V3, Release, 
 VariableList = dict[Population, tuple[str, ...]]  # by model: the HCCs and groups of a list
 
 _NOT_COUNTED = "HHS_HCC022"  # not counted among a member's HCCs (DIY Table 6)
-_COUNT = re.compile(r"(?P<kind>SEVERE|TRANSPLANT)_HCC_COUNT(?P<low>\d+)(?:_(?P<high>\d+)|(?P<or_more>PLUS))?")
+_COUNT = re.compile(
+    r"(?P<kind>SEVERE|TRANSPLANT)_HCC_COUNT(?P<low>\d{1,3})(?:_(?P<high>\d{1,3})|(?P<or_more>PLUS))?"
+)
 
 
 def read_variable_list(release: Release, stem: str, categories: Categories, groups: Groups) -> VariableList:

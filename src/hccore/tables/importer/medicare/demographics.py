@@ -49,7 +49,7 @@ def _demographic_variables() -> Iterator[tuple[str, str]]:
 DEMOGRAPHIC_VARIABLES = dict(_demographic_variables())
 
 # An age-sex cell such as F35_44, F95_GT (95 or over) or F66.
-AGE_SEX_CELL = re.compile(r"(?P<sex>[FM])(?P<low>\d+)(?:_(?P<high>\d+|GT))?")
+AGE_SEX_CELL = re.compile(r"(?P<sex>[FM])(?P<low>\d{1,3})(?:_(?P<high>\d{1,3}|GT))?")
 
 
 def cell_condition(cell: re.Match[str]) -> str:

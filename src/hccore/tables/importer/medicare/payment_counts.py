@@ -10,7 +10,7 @@ from hccore.tables.importer.medicare.continuing_enrollees import FactorTable
 from hccore.tables.importer.medicare.release import Release
 
 PAYMENT_HCCS = "payment_hccs"  # the group of all categories
-_COUNT = re.compile(r"D(?P<count>\d+)(?P<or_more>P?)")
+_COUNT = re.compile(r"D(?P<count>\d{1,3})(?P<or_more>P?)")
 
 
 def add_payment_counts(release: Release, categories: Iterable[str], factors: FactorTable) -> None:

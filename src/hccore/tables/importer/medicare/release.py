@@ -100,7 +100,7 @@ class Release:
 
     def category(self, row: SourceRow, column: str) -> str:
         """A category as `HCC35` or `RXHCC5`, from a cell such as `HCC35`, `35` or `35.0`."""
-        match = re.fullmatch(r"(?i)(?:rx)?(?:hcc)?(\d+)(?:\.0*)?", row.required(column))
+        match = re.fullmatch(r"(?i)(?:rx)?(?:hcc)?0*([0-9]{1,6})(?:\.0*)?", row.required(column))
         if match is None:
             raise row.error(column, f"{row[column]!r} is not a category")
         return f"{self.category_prefix}{int(match[1])}"

@@ -326,3 +326,38 @@ def test_scores_may_come_from_a_csv_file(tmp_path: Path) -> None:
     mor, mmr = write_mor(tmp_path / "a", [member]), write_mmr(tmp_path / "b", [Payment("A")])
     result = reconcile(mor=mor, mmr=mmr, scores=tmp_path / "s.csv")
     assert result.table.num_rows == 0
+
+
+def test_part_d_scores_are_left_out_if_the_mmr_has_no_part_d(tmp_path: Path) -> None:
+    mmr = write_mmr(tmp_path / "a", [Payment("A")])
+    row = {"member_id": "A", "model": "rxhcc_v08_t", "segment": "CE_NonLow_Aged"}
+    assert payments(reconcile(mmr=mmr, scores=scores({"member_id": "A"}, row))) == []
+
+
+def test_ids_that_no_report_knows_are_reported(tmp_path: Path) -> None:
+    result = reconcile(mmr=write_mmr(tmp_path / "a", [Payment("A")]), scores=scores({"member_id": "4711"}))
+    assert result.table.num_rows == 2
+    assert result.report["members_on_both_sides"] == 0
+    (notice,) = result.report["notices"]
+    assert notice["notice"].endswith("Check that our member ids are MBIs")
+    assert "4711" not in str(result.report)
+
+
+def test_the_order_of_rows_changes_nothing(tmp_path: Path) -> None:
+    members = [MorMember(name, [F75, "HCC37"]) for name in "ABC"]
+    records = [Payment(name, "2", month=month) for name in "ABD" for month in ("202601", "202602")]
+    rows = [
+        {"member_id": name, "month": month, "segment": segment}
+        for name in "ABE"
+        for month, segment in (("2026-01", "COMMUNITY_NA"), ("2026-02", "COMMUNITY_FBA"))
+    ]
+    tables = [
+        reconcile(
+            mor=write_mor(tmp_path / "mor", members[::step]),
+            mmr=write_mmr(tmp_path / "mmr", records[::step]),
+            scores=scores(*rows[::step]),
+        ).table
+        for step in (1, -1)
+    ]
+    assert tables[0].num_rows
+    assert tables[0].equals(tables[1])

@@ -38,7 +38,7 @@ class OurDiagnosis(NamedTuple):
     reason: str | None
 
 
-@dataclass
+@dataclass(slots=True)
 class _Key:
     """All diagnoses of one code and through date."""
 
@@ -79,6 +79,9 @@ def compare_diagnoses(
         keys.setdefault((reported.code, reported.thru_date), _Key()).cms.append(reported)
     context = _Member(member_id, reports, mine, findings)
     for key in keys.values():
+        if len(key.ours) == len(key.cms) == 1:  # by far the most frequent case
+            context.compare(key.ours[0], key.cms[0])
+            continue
         pairs, left_ours, left_cms = _paired(key, reports)
         for one, other in pairs:
             context.compare(one, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -20,7 +21,7 @@ from hccore.analysis.reconcile.inputs import (
     score_of_row,
     set_flags,
 )
-from hccore.analysis.reconcile.scores import MmrRecord, compare_scores
+from hccore.analysis.reconcile.scores import PARTS, MmrRecord, compare_scores
 from hccore.base.errors import InputError
 from hccore.claims.cms_reports import net_diagnoses, read_mao004, read_mmr, read_mor
 from hccore.claims.cms_reports.net_diagnoses import MemberReports, ReportedDiagnosis
@@ -30,6 +31,8 @@ from hccore.claims.set_aside import BadRecord, SetAside
 Paths = Iterable[str | os.PathLike[str]] | str | os.PathLike[str]
 Rows = dict[str, list[tuple[Any, ...]]]
 _BATCH_ROWS = 1 << 16
+_REPORTS = frozenset({"mao004", "mor", "mmr"})
+_RESULTS = frozenset({"counted", "rejected", "scores"})
 
 
 class Reconciliation:
@@ -42,7 +45,11 @@ class Reconciliation:
     schema = FINDINGS
 
     def __init__(
-        self, tables: dict[str, SortedTable], set_aside: SetAside, models_in_mor: Any, months: range
+        self,
+        tables: dict[str, SortedTable],
+        set_aside: SetAside,
+        models_in_mor: Any,
+        months: dict[str, range],
     ) -> None:
         self._tables = tables
         self._set_aside = set_aside
@@ -59,7 +66,7 @@ class Reconciliation:
         }
         self._batches = self._run()
         self._table: pa.Table | None = None
-        self._members = 0
+        self._members = self._members_on_both_sides = 0
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """The rows batch by batch, sorted by member id."""
@@ -83,6 +90,7 @@ class Reconciliation:
         """Counts by area, records set aside, and notices. Plain values, ready for JSON."""
         return {
             "members": self._members,
+            "members_on_both_sides": self._members_on_both_sides,
             "areas": {name: findings.summary() for name, findings in self._areas.items()},
             "rows_without_member": {
                 name: table.without_member for name, table in self._tables.items() if table.without_member
@@ -97,10 +105,15 @@ class Reconciliation:
     def _run(self) -> Iterator[pa.RecordBatch]:
         for member, rows in merged(self._tables):
             self._members += 1
+            self._members_on_both_sides += bool(_REPORTS & set(rows)) and bool(_RESULTS & set(rows))
             self._compare(member, rows)
             if sum(len(one.rows) + len(one.notices) for one in self._areas.values()) >= _BATCH_ROWS:
                 yield from self._take()
         yield from self._take()
+        if self._members and not self._members_on_both_sides:
+            self._set_aside.notice(
+                "members", "no member of CMS's reports is in our tables. Check that our member ids are MBIs"
+            )
 
     def _take(self) -> Iterator[pa.RecordBatch]:
         for findings in self._areas.values():
@@ -118,7 +131,7 @@ class Reconciliation:
             OurDiagnosis(code, day, claim, REJECTED, reason)
             for code, day, claim, reason in rows.get("rejected", ())
         ]
-        scores = [score_of_row(row) for row in rows.get("scores", ())]
+        scores = sorted((score_of_row(row) for row in rows.get("scores", ())), key=str)
         if "diagnoses" in self._areas:
             compare_diagnoses(
                 member, reports, ours, self._areas["diagnoses"], has_rejected="rejected" in self._tables
@@ -181,7 +194,7 @@ def reconcile(
     set_aside = SetAside(strict, keep_set_aside)
     tables: dict[str, SortedTable] = {}
     models_in_mor: dict[str, frozenset[str]] = {}
-    months = range(0)
+    months: dict[str, range] = {}
     if files["mao004"]:
         table = read_mao004(files["mao004"], set_aside)
         tables["mao004"] = SortedTable(table, "mbi", net_diagnoses.COLUMNS)
@@ -193,7 +206,7 @@ def reconcile(
         }
         tables["mor"] = _mor_table(records)
     if files["mmr"]:
-        payments = read_mmr(files["mmr"], set_aside)
+        payments = read_mmr(files["mmr"], set_aside, ["mbi", *MmrRecord._fields])
         months = _months(payments)
         tables["mmr"] = SortedTable(payments, "mbi", MmrRecord._fields)
     if diagnoses is not None:
@@ -240,14 +253,28 @@ def _mor_table(records: dict[str, pa.Table]) -> SortedTable:
     return SortedTable(pa.concat_tables(parts), "mbi", MorRecord._fields)
 
 
-def _months(payments: pa.Table) -> range:
-    """From the first to the last payment month of prospective payments, as `year * 12 + month - 1`."""
-    prospective = payments.filter(pc.is_null(payments["adjustment_reason"]))["payment_month"]
-    bounds = pc.min_max(prospective).as_py()
-    if bounds["min"] is None:
-        return range(0)
-    first, last = bounds["min"], bounds["max"]
-    return range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+def _months(payments: pa.Table) -> dict[str, range]:
+    """By part of Medicare: first to last month of prospective payments, as `year * 12 + month - 1`."""
+    prospective = payments.filter(pc.is_null(payments["adjustment_reason"]))
+    found = {}
+    for part in PARTS:
+        is_paid = functools.reduce(
+            pc.or_,
+            (
+                pc.and_(
+                    prospective[factor].is_valid(), pc.fill_null(pc.not_equal(prospective[months], 0), True)
+                )
+                for factor, months in part.factors
+            ),
+        )
+        bounds = pc.min_max(prospective.filter(is_paid)["payment_month"]).as_py()
+        first, last = bounds["min"], bounds["max"]
+        found[part.part] = (
+            range(0)
+            if first is None
+            else range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+        )
+    return found
 
 
 __all__ = ["Reconciliation", "reconcile"]

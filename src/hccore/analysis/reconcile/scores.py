@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from typing import NamedTuple
 
@@ -52,7 +52,7 @@ class MmrRecord(NamedTuple):
         return self.payment_month.year * 12 + self.payment_month.month - 1
 
 
-class _Part(NamedTuple):
+class Part(NamedTuple):
     """The fields of the MMR for one part of Medicare."""
 
     part: str
@@ -61,14 +61,14 @@ class _Part(NamedTuple):
     default_field: str
 
 
-_PARTS = (
-    _Part(
+PARTS = (
+    Part(
         "C",
         "ra_factor_type",
         (("risk_factor_a", "months_a"), ("risk_factor_b", "months_b")),
         "default_factor",
     ),
-    _Part("D", "part_d_ra_factor_type", (("part_d_risk_factor", "part_d_months"),), "part_d_default_factor"),
+    Part("D", "part_d_ra_factor_type", (("part_d_risk_factor", "part_d_months"),), "part_d_default_factor"),
 )
 
 
@@ -79,7 +79,7 @@ def compare_scores(
     findings: Findings,
     *,
     hccs_differ: bool,
-    months: range,
+    months: Mapping[str, range],
 ) -> None:
     """Compare risk factors and factor types of one member.
 
@@ -94,14 +94,14 @@ def compare_scores(
     findings : Findings
     hccs_differ : bool
         HCCs of the member differ between MOR and our scores.
-    months : range
-        Months of the MMR files. Our scores of other months are not compared.
+    months : mapping of str to range
+        Months of the MMR files by part of Medicare. Our scores of other months are not compared.
     """
     ordered = sorted(records, key=lambda one: tuple(map(str, one)))
     adjustments = [one for one in ordered if one.adjustment_reason]
     findings.not_compared["mmr_adjustments"] += len(adjustments)
     prospective = [one for one in ordered if not one.adjustment_reason]
-    for part in _PARTS:
+    for part in PARTS:
         ours = [
             one for one in scores if (model := known_model(one.model, one.year)) and model.part == part.part
         ]
@@ -112,10 +112,10 @@ def compare_scores(
         context = _Member(member_id, part, scores, ours, adjustments, findings, hccs_differ)
         for record in theirs:
             context.compare(record)
-        context.only_ours({one.month for one in theirs}, months)
+        context.only_ours({one.month for one in theirs}, months.get(part.part, range(0)))
 
 
-def _is_paid(record: MmrRecord, part: _Part) -> bool:
+def _is_paid(record: MmrRecord, part: Part) -> bool:
     """Whether a record has a factor of this part."""
     return any(_applies(record, factor, months) for factor, months in part.factors)
 
@@ -130,7 +130,7 @@ class _Member:
     def __init__(
         self,
         member_id: str,
-        part: _Part,
+        part: Part,
         scores: Sequence[OurScore],
         ours: Sequence[OurScore],
         adjustments: Sequence[MmrRecord],
@@ -139,6 +139,9 @@ class _Member:
     ) -> None:
         self.member_id, self.part, self.scores, self.ours = member_id, part, scores, ours
         self.adjustments, self.findings, self.hccs_differ = adjustments, findings, hccs_differ
+        self._found: dict[
+            tuple[object, ...], str | None
+        ] = {}  # facts of the months of a year are mostly the same
 
     def compare(self, record: MmrRecord) -> None:
         """Compare one prospective record."""
@@ -182,9 +185,7 @@ class _Member:
         if known is None:
             reason = "unknown_factor_type"
         else:
-            fact = None
-            if row.segment is not None and (facts := self._facts(record, model)) is not None:
-                fact = model.differing_fact(row.segment, facts)
+            fact = self._fact_behind_segment(record, row, model)
             reason = f"{fact}_differs" if fact else UNEXPLAINED
         finding = self._finding(record, "segment", self.part.type_field, reason, model)
         value = f"{code}: {known['meaning']}" if known else code
@@ -258,15 +259,31 @@ class _Member:
             return "frailty_factor"
         if self.hccs_differ:
             return "hccs_differ"
-        fact = None
-        facts = self._facts(record, model)
-        if facts is not None and row.segment is not None and row.raw is not None:
-            fact = model.fact_behind_score(row.segment, facts, our_categories(model, [row]), row.raw)
+        fact = self._fact_behind_score(record, row, model)
         if fact is not None:
             return f"{fact}_differs"
         if any(_covers(one, record.payment_month) for one in self.adjustments):
             return "retroactive_adjustment"
         return "lagged_data" if record.lag_indicator == "Y" else UNEXPLAINED
+
+    def _fact_behind_segment(self, record: MmrRecord, row: OurScore, model: KnownModel) -> str | None:
+        facts = self._facts(record, model)
+        if facts is None or row.segment is None:
+            return None
+        key = (model, row.segment, *facts.values())
+        if key not in self._found:
+            self._found[key] = model.differing_fact(row.segment, facts)
+        return self._found[key]
+
+    def _fact_behind_score(self, record: MmrRecord, row: OurScore, model: KnownModel) -> str | None:
+        facts = self._facts(record, model)
+        if facts is None or row.segment is None or row.raw is None:
+            return None
+        key = (model, row.segment, row.raw, row.hccs, *facts.values())
+        if key not in self._found:
+            categories = our_categories(model, [row])
+            self._found[key] = model.fact_behind_score(row.segment, facts, categories, row.raw)
+        return self._found[key]
 
     def _facts(self, record: MmrRecord, model: KnownModel) -> dict[str, int] | None:
         """The facts of the member in the MMR, which says nothing of plan type and time since a transplant."""

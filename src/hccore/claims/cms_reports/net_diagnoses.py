@@ -160,8 +160,19 @@ class MemberReports:
 
 def _event_order(row: ReportedDiagnosis) -> tuple[object, ...]:
     """By submission; of one day, deletions come last. The rest makes the order independent of the files."""
-    is_delete = row.flag == "D"
-    return (row.submission_date or _FIRST_DAY, is_delete, *map(str, row))
+    return (
+        row.submission_date or _FIRST_DAY,
+        row.flag == "D",
+        row.icn or "",
+        row.code or "",
+        row.thru_date or _FIRST_DAY,
+        row.encounter_type or "",
+        row.linked_icn or "",
+        row.allowed or "",
+        row.reason or "",
+        row.contract or "",
+        row.flag or "",
+    )
 
 
 def _diagnosis_order(one: NetDiagnosis) -> tuple[object, ...]:

@@ -6,7 +6,7 @@ trailers. Records that fail are set aside.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from hccore.claims.set_aside import SetAside
 
 DECIMAL = pa.decimal128(18, 4)
 _ARROW_TYPES = {"date": pa.date32(), "decimal": DECIMAL, "flag": pa.int8(), "whole": pa.int32()}
+_NEEDED = {"mbi": "no_member", "payment_month": "no_month"}  # fields that a detail record must fill
 _MONTH_DAY = "01"  # a month is the date of its first day
 _BOM = b"\xef\xbb\xbf"
 _MAX_NUMBER = Decimal(10) ** 13
@@ -37,7 +38,9 @@ class _Lines(NamedTuple):
     numbers: list[int]
 
 
-def read_report(report: str, paths: Iterable[Path], set_aside: SetAside) -> dict[str, pa.Table]:
+def read_report(
+    report: str, paths: Iterable[Path], set_aside: SetAside, columns: Collection[str] | None = None
+) -> dict[str, pa.Table]:
     """Read files of a report.
 
     Parameters
@@ -46,7 +49,10 @@ def read_report(report: str, paths: Iterable[Path], set_aside: SetAside) -> dict
     paths : iterable of Path
     set_aside : SetAside
         Receives bad records, under `record_length`, `unknown_record_type`, `wrong_separator`, `null_byte`,
-        `bad_utf8`, `impossible_date`, `bad_number`, `bad_flag` or `no_member`, and notices about counts.
+        `bad_utf8`, `impossible_date`, `bad_number`, `bad_flag`, `no_member` or `no_month`, and notices about
+        counts.
+    columns : collection of str, optional
+        Fields of detail records to read. Other fields are not checked.
 
     Returns
     -------
@@ -60,6 +66,8 @@ def read_report(report: str, paths: Iterable[Path], set_aside: SetAside) -> dict
         If a file cannot be read, or none of its records is one of the report.
     """
     layouts = report_layouts(report)
+    if columns is not None:
+        layouts = {name: _with_fields(layout, columns) for name, layout in layouts.items()}
     details = {name: layout for name, layout in layouts.items() if layout.role == "detail"}
     header = next((layout for layout in layouts.values() if layout.role == "header"), None)
     batches: dict[str, list[pa.RecordBatch]] = {name: [] for name in details}
@@ -71,6 +79,13 @@ def read_report(report: str, paths: Iterable[Path], set_aside: SetAside) -> dict
     return {
         name: pa.Table.from_batches(found, _schema(details[name], header)) for name, found in batches.items()
     }
+
+
+def _with_fields(layout: RecordLayout, columns: Collection[str]) -> RecordLayout:
+    """The layout with some of the fields of detail records."""
+    if layout.role != "detail":
+        return layout
+    return layout._replace(fields=tuple(field for field in layout.fields if field.name in columns))
 
 
 def _schema(layout: RecordLayout, header: RecordLayout | None) -> pa.Schema:
@@ -210,8 +225,9 @@ class _ReportFile:
         cells = _Cells(layout, lines)
         arrays = [cells.column(field) for field in layout.fields if field.name != "record_type"]
         names = [name for name in layout.names if name != "record_type"]
-        if layout.role == "detail":
-            cells.mark("no_member", ~numpy_values(arrays[names.index("mbi")].is_valid()).astype(np.bool_))
+        for name, reason in _NEEDED.items():
+            if layout.role == "detail" and name in names:
+                cells.mark(reason, ~numpy_values(arrays[names.index(name)].is_valid()).astype(np.bool_))
         good = np.ones(len(lines.numbers), np.bool_)
         for reason, rows in cells.bad.items():
             for row in np.flatnonzero(rows & good):
@@ -239,8 +255,6 @@ def _checked(record: bytes, layout: RecordLayout | None) -> tuple[str, bytes]:
         return "unknown_record_type", record
     if len(record) not in layout.lengths:
         return "record_length", record
-    if any(record[start : start + len(text)] != text for start, text in layout.fixed):
-        return "wrong_separator", record
     return "", record.ljust(layout.width)
 
 
@@ -252,6 +266,9 @@ class _Cells(CellColumns):
         texts = {field.name: _text(records, field) for field in layout.fields if field.form != "flag"}
         super().__init__(texts, len(records))
         self._records = records
+        expected = np.frombuffer(b"".join(text for _, text in layout.fixed), np.uint8)
+        places = [start + step for start, text in layout.fixed for step in range(len(text))]
+        self.mark("wrong_separator", (records[:, places] != expected).any(axis=1))
 
     def column(self, field: ReportField) -> pa.Array:
         """One field."""

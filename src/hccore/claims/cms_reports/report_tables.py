@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pyarrow as pa
@@ -87,13 +87,17 @@ def read_mor(paths: Paths, set_aside: SetAside | None = None) -> dict[str, pa.Ta
     return read_report("mor", map(Path, paths), set_aside or SetAside())
 
 
-def read_mmr(paths: Paths, set_aside: SetAside | None = None) -> pa.Table:
+def read_mmr(
+    paths: Paths, set_aside: SetAside | None = None, columns: Collection[str] | None = None
+) -> pa.Table:
     """Read files of the Monthly Membership Report (detail, payment).
 
     Parameters
     ----------
     paths : iterable of path
     set_aside : SetAside, optional
+    columns : collection of str, optional
+        Fields to read. Without it, all fields.
 
     Returns
     -------
@@ -106,4 +110,4 @@ def read_mmr(paths: Paths, set_aside: SetAside | None = None) -> pa.Table:
     InputError
         If a file cannot be read or holds no record of the report.
     """
-    return read_report("mmr", map(Path, paths), set_aside or SetAside())["*"]
+    return read_report("mmr", map(Path, paths), set_aside or SetAside(), columns)["*"]

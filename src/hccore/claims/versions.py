@@ -1,8 +1,8 @@
 """Final versions: which records of a claim still stand, by originals, replacements and voids in any order.
 
 A record is all lines with the same claim id, version, `replaces`, effective date and order, and `record`. Lines of
-one record may belong to different chains, because CCLF Part B has one chain per line. So the rules decide about units: a
-record and a chain.
+one record may belong to different chains, because CCLF Part B has one chain per line. So the rules decide about
+units: a record and a chain.
 
 Rules, in plain words:
 

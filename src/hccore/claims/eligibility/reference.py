@@ -73,7 +73,7 @@ class _Group:
         return any(line["chart_review_delete"] for line in self.lines)
 
     def codes(self) -> dict[str, tuple[str, Any]]:
-        """Role and ICD version of each code: the best role of all entries, and ICD-10 if an entry of it has that."""
+        """Role and ICD version of each code: the best role of all entries, then ICD-10 before others."""
         found: dict[str, tuple[int, bool, int]] = {}
         for line in self.lines:
             for entry in line["diagnoses"] or ():

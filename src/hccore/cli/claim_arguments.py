@@ -27,7 +27,7 @@ def add_reading(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="NAME=COLUMN",
-        help="a column of claims in table form (NAME: column of the claim-line table) or of delimited CCLF (NAME: field)",
+        help="a column of tables (NAME: column of the claim-line table) or of delimited CCLF (NAME: field)",
     )
     parser.add_argument(
         "--strict",

@@ -119,4 +119,7 @@ def _summary(result: Reconciliation) -> list[str]:
             f"{area}: {counts['matched']:,} of {counts['union']:,} agree, {counts['differences']:,} differ"
             f"{f' ({reasons})' if reasons else ''}"
         )
+        for name, count in {**counts["notices"], **counts["not_compared"]}.items():
+            kind = "noted" if name in counts["notices"] else "not compared"
+            lines.append(f"note: {area}: {kind}: {name.replace('_', ' ')} ({count:,})")
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import random
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import pyarrow as pa
 from hypothesis import given, settings, strategies as st
 
-from hccore.analysis.reconcile import Reconciliation, reconcile
+from hccore.analysis.reconcile import Reconciliation, findings as findings_module, reconcile
 from hccore.analysis.reconcile.diagnoses import OurDiagnosis, compare_diagnoses
-from hccore.analysis.reconcile.findings import Findings
+from hccore.analysis.reconcile.findings import Findings, reason_texts
 from hccore.claims.cms_reports.net_diagnoses import MemberReports, ReportedDiagnosis
+from hccore.tables.member_columns import COLUMNS
 from tests.support_cms_reports import DAY, Encounter, write_mao004
 
 MBI = "1EG4TE5MK73"
@@ -177,6 +179,7 @@ def test_one_sided_diagnoses_and_their_reasons(tmp_path: Path) -> None:
         ("B", "only_in_mao004", "I10", "more_records_at_cms"),
         ("C", "only_in_ours", "I10", "member_not_in_mao004"),
     }
+    assert result.report["areas"]["diagnoses"]["changing_member"] == 5
     changes = {row["item"]: row["changes_member"] for row in rows if row["member_id"] == "B"}
     assert changes == {"I110": False, "I130": True, "I132": True, "I2510": True, "I10": False}
 
@@ -311,3 +314,16 @@ def test_the_order_of_files_and_records_changes_nothing(tmp_path: Path) -> None:
     assert compare(tmp_path, encounters[::-1], counted[::-1]).table.equals(one)
     parts = [write_mao004(tmp_path / f"part{n}", encounters[n::2]) for n in (1, 0)]
     assert reconcile(mao004=parts, diagnoses=diagnoses(counted)).table.equals(one)
+
+
+def test_every_reason_in_the_code_has_words() -> None:
+    texts = reason_texts()
+    folder = Path(findings_module.__file__).parent
+    named = {name for _, name in texts}
+    for module, area in (("diagnoses.py", "diagnoses"), ("hccs.py", "hccs"), ("scores.py", "scores")):
+        words = set(re.findall(r'"([a-z_0-9]+)"', (folder / module).read_text("utf-8")))
+        assert {name for known, name in texts if known == area and not name.endswith("_differs")} <= words
+        for name in words & named:
+            assert (area, name) in texts or ("*", name) in texts, (area, name)
+    hhs_only = {"metal", "csr_indicator", "enrollment_months"}
+    assert {f"{column}_differs" for column in COLUMNS.keys() - hhs_only} <= {name for _, name in texts}

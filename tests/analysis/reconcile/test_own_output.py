@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import json
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow.parquet as parquet
 import pytest
 
 from hccore import load_model
+from hccore.analysis.reconcile import reconcile
 from hccore.base.dates import age_on, parse_date
 from hccore.base.packaged import samples_folder
 from hccore.claims.cms_reports.report_layouts import factor_types
@@ -61,7 +63,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     known = set(mor_flags("M"))
     for row in parquet.read_table(folder / "scores.parquet").to_pylist():
         member = members[row["member_id"]]
-        birth, sex = parse_day(member["birth_date"]), member["sex"]
+        birth, sex = datetime.date.fromisoformat(member["birth_date"]), member["sex"]
         if not row["segment"].startswith("NE"):
             variables = variables_of(model.tables, member, codes.get(row["member_id"], []))
             flags = sorted(variables & known)
@@ -84,12 +86,6 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / name for name in ("mor", "mmr", "scores.parquet")}
 
 
-def parse_day(text: str) -> Any:
-    from datetime import date
-
-    return date.fromisoformat(text)
-
-
 def arguments(own: dict[str, Path], out: Path) -> list[str]:
     files = ["--mor", own["mor"], "--mmr", own["mmr"], "--scores", own["scores.parquet"], "--out", out]
     return ["reconcile", *map(str, files)]
@@ -108,6 +104,34 @@ def test_our_own_scores_as_reports_agree(own: dict[str, Path], tmp_path: Path, c
     assert "hccs: " in text
     assert "agree, 0 differ" in text
     assert "S0001" not in text
+
+
+def test_the_columns_of_the_differences_and_the_keys_of_the_report(own: dict[str, Path]) -> None:
+    result = reconcile(mor=own["mor"], mmr=own["mmr"], scores=own["scores.parquet"])
+    assert " ".join(result.table.schema.names) == (
+        "area class kind member_id contract model year month item thru_date icn claim_id cms_value our_value "
+        "cms_reason our_reason reason explanation changes_member"
+    )
+    assert list(result.report) == [
+        "members",
+        "members_on_both_sides",
+        "areas",
+        "rows_without_member",
+        "set_aside",
+        "notices",
+    ]
+    assert list(result.report["areas"]) == ["hccs", "scores"]
+    for counts in result.report["areas"].values():
+        assert list(counts) == [
+            "matched",
+            "differences",
+            "union",
+            "changing_member",
+            "kinds",
+            "reasons",
+            "notices",
+            "not_compared",
+        ]
 
 
 def test_one_changed_byte_is_one_difference(own: dict[str, Path], tmp_path: Path) -> None:

@@ -86,11 +86,13 @@ class Findings:
         self._reasons: Counter[str] = Counter()
         self._notices: Counter[str] = Counter()
         self.not_compared: Counter[str] = Counter()
+        self._changing_member = 0
 
     def add(self, finding: Finding) -> None:
         """Add a difference."""
         self._kinds[finding.kind] += 1
         self._reasons[finding.reason] += 1
+        self._changing_member += bool(finding.changes_member)
         self.rows.append(finding)
 
     def notice(self, finding: Finding) -> None:
@@ -104,15 +106,19 @@ class Findings:
         return self._kinds.total()
 
     def summary(self) -> dict[str, Any]:
-        """Counts: `matched` and `differences` add up to `union`; kinds and reasons each to `differences`."""
+        """Counts: `matched` and `differences` add up to `union`, kinds and reasons each to `differences`.
+
+        `changing_member` counts the diagnoses that the member has on one side only, on any record.
+        """
         return {
             "matched": self.matched,
             "differences": self.differences,
             "union": self.matched + self.differences,
+            "changing_member": self._changing_member,
             "kinds": dict(sorted(self._kinds.items())),
             "reasons": dict(sorted(self._reasons.items())),
             "notices": dict(sorted(self._notices.items())),
-            "not_compared": dict(sorted(self.not_compared.items())),
+            "not_compared": {name: count for name, count in sorted(self.not_compared.items()) if count},
         }
 
     def take_batch(self) -> pa.RecordBatch:

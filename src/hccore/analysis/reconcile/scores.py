@@ -24,6 +24,7 @@ class MmrRecord(NamedTuple):
     payment_month: datetime.date
     sex: str | None
     birth_date: datetime.date | None
+    esrd: str | None
     lti: str | None
     medicaid: str | None
     new_medicaid: str | None
@@ -292,6 +293,7 @@ class _Member:
         given = {
             "sex": record.sex,
             "orec": record.orec,
+            "esrd": record.esrd in yes,
             "dual_status": record.dual_status_code,
             "institutional": record.lti in yes,
             "medicaid": record.medicaid in yes,

@@ -131,12 +131,14 @@ def _compare(
 
 
 def _comparison(compared: dict[str, Any]) -> str:
-    """What the rules take away, in one line."""
-    lost = compared["lost"]
-    text = (
-        f"against the rules of {compared['year']}: {counted(lost['members'], 'member')} with "
-        f"{counted(lost['diagnoses'], 'diagnosis', 'diagnoses')} and {counted(lost['hccs'], 'HCC')} fewer"
-    )
+    """What the rules of the year take away and add, in one line."""
+    parts = [
+        f"{counted(change['members'], 'member')} with "
+        f"{counted(change['diagnoses'], 'diagnosis', 'diagnoses')} and {counted(change['hccs'], 'HCC')} {word}"
+        for word, change in (("fewer", compared["lost"]), ("more", compared["gained"]))
+        if change["members"]
+    ]
+    text = f"against the rules of {compared['year']}: {', '.join(parts) or 'no difference'}"
     change = compared["score_change"]
     return text if change is None else f"{text}, sum of raw scores {change:+.3f}"
 

@@ -109,10 +109,11 @@ def _compare(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """What the policies of the year change against those of --compare, by member and in total."""
     from hccore.claims.eligibility import eligible  # saves start-up: imports pyarrow
-    from hccore.claims.what_if import compare_policies, policies_of_year
+    from hccore.claims.eligibility.rules import policies_of
+    from hccore.claims.what_if import compare_policies
 
     rules = rules_of(arguments, parser, claims)
-    policies = policies_of_year(rules["program"], arguments.compare, rules["run"], rules["policies"])
+    policies = policies_of(rules["program"], arguments.compare, rules["policies"])
     again = read_claims(arguments.paths, arguments, parser, lambda _record: None)
     model = _model(arguments)
     other = eligible(again, year=arguments.year, model=model, **{**rules, "policies": policies})

@@ -1,8 +1,8 @@
 """Write the sample claims of `data_samples/claims`, made from the sample diagnoses.
 
-`medical_claim.csv` has the columns of Tuva's table of that name. `claims.837.txt` has the claims of the first members
-as X12 837. Most diagnoses count. Some stand on claims that do not: without an eligible service, audio only,
-replaced, voided, or of a skilled nursing facility.
+`medical_claim.csv` has the columns of Tuva's table of that name. `claims.837.txt` has the claims of the first
+members as X12 837. Most diagnoses count. Some stand on claims that do not: without an eligible service, audio
+only, replaced, voided, or of a skilled nursing facility.
 
     python -m benchmarks.claims_sample data_samples
 """

@@ -162,8 +162,18 @@ def test_bad_records_are_set_aside_and_written(tmp_path: Path, capsys: pytest.Ca
     kept = rows_of(aside)
     assert [row["reason"] for row in kept] == ["impossible_date"]
     messages = capsys.readouterr().err
-    assert "1 records set aside" in messages or "1 record set aside" in messages
+    assert "1 record set aside" in messages
     assert MARK not in messages
+
+
+def test_notes_name_held_records_and_audio_only_services(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    orphan = claim(4, datetime.date(2025, 3, 1), "E119", frequency="8", replaces="C99-0101")
+    audio = claim(5, datetime.date(2025, 3, 1), "E119", modifiers=("93",))
+    path = write_table(tmp_path / "claims.parquet", [orphan, audio], "list")
+    assert run_claims(path, "--year", 2026, "--out", tmp_path / "o.csv") == 0
+    notes = capsys.readouterr().err
+    assert "1 record held" in notes
+    assert "1 record counted that have audio-only" in notes
 
 
 def test_strict_stops_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):

@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         if outs["report"] is not None:
             temporary["report"].write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if not arguments.quiet:
-        for line in claim_notes(report["reading"]):
+        for line in claim_notes(claims.report, result.report):
             print(f"note: {line}", file=sys.stderr)
         if arguments.compare is not None:
             print(_comparison(report["compared"]), file=sys.stderr)

@@ -111,7 +111,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         report=arguments.report,
     )
     if not arguments.quiet:
-        for line in [] if found is None else claim_notes(found.claims.report):
+        for line in [] if found is None else claim_notes(found.claims.report, found.eligible.report):
             print(f"note: {line}", file=sys.stderr)
         for line in _notes(result):
             print(f"note: {line}", file=sys.stderr)

@@ -110,6 +110,9 @@ class Rules:
         HHS's reason by ours, for institutional claims (True) and others.
     model_codes : frozenset of str or None
         Codes of the model; None: not tested.
+    drug_codes : dict of (str, str) to str
+        By system (`ndc`, `hcpcs`) and claim type: `none`, or `bill_type` if the bill type must count. Other claims
+        give no drugs. Empty: the program has no drug categories.
     """
 
     program: str
@@ -128,6 +131,7 @@ class Rules:
     reasons: tuple[str, ...]
     edge_reasons: Mapping[tuple[str, bool], str] = field(default_factory=dict)
     model_codes: frozenset[str] | None = None
+    drug_codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def excludes_audio(self) -> bool:
@@ -228,6 +232,7 @@ def load_rules(
         reasons=tuple(row["reason"] for row in reasons),
         edge_reasons=_edge_reasons(reasons) if program == "hhs" else {},
         model_codes=None if model is None else frozenset(model.tables.codes.get("icd10cm", ())),
+        drug_codes=_drug_codes(folder / "drug_codes.csv"),
     )
 
 
@@ -246,6 +251,12 @@ def _folder(root: Path, program: str, year: int) -> Path:
             f"there are no eligibility rules of {program} for {year!r}. They exist for {years[0]} to {years[-1]}."
         )
     return root / program / str(year)
+
+
+def _drug_codes(path: Path) -> dict[tuple[str, str], str]:
+    """Which claims give drugs. Programs without drug categories lack the table."""
+    rows = _rows(path) if path.exists() else []
+    return {(row["system"], row["claim_type"]): row["test"] for row in rows}
 
 
 def _checked_policies(policies: Mapping[str, str]) -> dict[str, str]:

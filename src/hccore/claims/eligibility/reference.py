@@ -74,7 +74,7 @@ class Group:
         return any(line["chart_review_delete"] for line in self.lines)
 
     def codes(self) -> dict[str, tuple[str, Any]]:
-        """Role and ICD version of each code: the best role of all entries, and ICD-10 if an entry of it says so."""
+        """Role and ICD version of each code: the best role, and ICD-10 if an entry of that role says so."""
         found: dict[str, tuple[int, bool, int]] = {}
         for line in self.lines:
             for entry in line["diagnoses"] or ():

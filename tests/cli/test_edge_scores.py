@@ -116,7 +116,7 @@ def test_edge_files_alone_and_the_metal_of_plans_give_scores(tmp_path: Path, fil
     assert not any(name.startswith("RXC") for name in second)  # the fill was voided
     section = json.loads(report.read_text())["claims"]
     assert section["drugs"]["ndc"] == {"read": 3, "counted": 1, "rejected": {"voided": 2}}
-    assert section["drugs"]["hcpcs"]["rejected"] == {"not_enrolled": 1}
+    assert section["drugs"]["hcpcs"]["rejected"] == {"not_enrolled": 1, "not_in_model": 2}
     assert section["member_facts"] == {"unknown": {}, "excluded": {}, "notices": {}}
     rejected = section["funnel"]["diagnoses"]["rejected"]
     assert rejected == {"not_enrolled": 1, "no_eligible_line": 1}

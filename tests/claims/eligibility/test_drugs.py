@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import random
 from collections import Counter
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
+import hccore
 from hccore.base.errors import InputError
 from hccore.claims import eligible
 from hccore.claims.eligibility import eligible_of_members, load_rules
@@ -117,6 +119,14 @@ def test_drugs_are_given_only_if_asked_for():
         eligible(lines_table([fill()]), "ma", 2026, drugs=True)
 
 
+def test_codes_that_the_model_lacks_are_rejected_in_any_spelling():
+    model = hccore.load_model("hhs_hcc", 2025)
+    known = [fill(claim_id="C1", ndc="00002-1442-01"), fill(claim_id="C2", ndc="2144201")]
+    assert reasons(*known, fill(claim_id="C3", ndc="00002144202"), model=model) == ["", "", "not_in_model"]
+    rows = [line(claim_id="C1", hcpcs="J0129"), line(claim_id="C2")]
+    assert reasons(*rows, model=model, system="hcpcs") == ["", "not_in_model"]
+
+
 def test_drugs_change_no_diagnosis():
     rows = [line(), fill(claim_id="C2"), line(claim_id="C3", denied="yes")]
     plain, asked = (eligible(lines_table(rows), "hhs", 2025, drugs=drugs) for drugs in (False, True))
@@ -143,6 +153,10 @@ def drug_lines(draw: st.DrawFn) -> dict[str, Any]:
 def test_drugs_and_their_reference_agree(rows: list[dict[str, Any]], batch: int, seed: int):
     policies = {"denied": "keep"} if seed % 4 == 0 else {}
     rules = load_rules("hhs", 2025, "final", policies=policies)
+    if seed % 2:
+        rules = dataclasses.replace(
+            rules, model_drugs={"ndc": frozenset({"00000000001"}), "hcpcs": frozenset({"99213"})}
+        )
     span = {"member_id": "M1", "start_date": datetime.date(2025, 1, 1), "end_date": datetime.date(2025, 7, 1)}
     days = {"M1": [(20089, 20270)]}
     shuffled = lines_table(random.Random(seed).sample(rows, len(rows)))

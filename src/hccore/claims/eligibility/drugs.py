@@ -1,8 +1,9 @@
 """Codes of drugs in final claims: the NDC of pharmacy claims and the HCPCS of medical claim lines.
 
 HHS's drug categories (RXC) need both. Members, versions, window and enrollment are tested as for diagnoses. Then
-the claim type must give codes of the system, the bill type must count where the table says so, and the line must
-not be denied. The list of eligible CPT/HCPCS codes does not matter: it has no codes of drugs.
+the claim type must give codes of the system, the bill type must count where the table says so, the line must not
+be denied, and a model, if one is given, must have the code. The list of eligible CPT/HCPCS codes does not matter:
+it has no codes of drugs.
 The plain form is `reference_drugs`. Rules: `hcc_mappings/eligibility/<program>/<year>/drug_codes.csv`.
 """
 
@@ -19,11 +20,11 @@ from hccore.claims.eligibility.pieces import NEEDED, NO_DAY, Condenser, TextNumb
 from hccore.claims.eligibility.record_tests import Records, bill_type_facts
 from hccore.claims.eligibility.rules import Rules
 from hccore.claims.eligibility.units import Groups
+from hccore.tables.code_systems import clean_code
 
 SYSTEMS = ("ndc", "hcpcs")
 # Problems of a line, from the last test to the first. The line that gets farthest decides for its record and code.
 NO_PROBLEM, NO_QUANTITY, DENIED, NOT_PHARMACY = range(4)
-_PROBLEM_REASONS = ("", "no_quantity", "denied", "record_type")
 _PROBLEM_BITS = 2
 _DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 
@@ -73,6 +74,7 @@ class DrugCondenser(Condenser):
     def __init__(self, rules: Rules) -> None:
         super().__init__(rules)
         self.drug_texts = {system: TextNumbers() for system in SYSTEMS}
+        self._known_drugs: dict[str, NDArray[np.bool_]] = {}
 
     @property
     def schema(self) -> pa.Schema:
@@ -81,6 +83,17 @@ class DrugCondenser(Condenser):
         for system in SYSTEMS:
             schema = schema.append(pa.field(system, pa.list_(pa.int32())))
         return schema
+
+    def known_drugs(self, system: str) -> NDArray[np.bool_]:
+        """Whether the model has a code of a system, in any spelling that scoring accepts (bool[codes])."""
+        with self._lock:
+            texts = self.drug_texts[system].texts
+            if len(self._known_drugs.get(system, ())) != len(texts):
+                codes = (self.rules.model_drugs or {}).get(system, frozenset())
+                self._known_drugs[system] = np.array(
+                    [clean_code(system, text or "") in codes for text in texts]
+                )
+            return self._known_drugs[system]
 
     def _more_facts(self, columns: dict[str, Any], first: NDArray[np.int64], n: int) -> dict[str, pa.Array]:
         """The codes of each piece: number of the code and problem of the line, packed into numbers."""
@@ -134,7 +147,7 @@ def _judge_system(
     system: str, pieces: pa.Table, groups: Groups, records: Records, condenser: DrugCondenser
 ) -> DrugRows:
     code, group, problem = _merged(pieces.column(system), groups)
-    reason = _reasons(system, group, problem, records, condenser)
+    reason = _reasons(system, code, group, problem, records, condenser)
     tables = []
     for rows in (np.flatnonzero(reason == 0), np.flatnonzero(reason != 0)):
         day = records.day[group[rows]]
@@ -177,6 +190,7 @@ def _merged(
 
 def _reasons(
     system: str,
+    code: NDArray[np.int32],
     group: NDArray[np.int64],
     problem: NDArray[np.int32],
     records: Records,
@@ -196,6 +210,8 @@ def _reasons(
     fail((tests == "") | (problem == NOT_PHARMACY), "record_type")
     counting = bill_type_facts(rules, condenser.bill_types)[:, 0][records.bill_type[group]]
     fail((tests == "bill_type") & ~counting, "bill_type")
-    for found in (DENIED, NO_QUANTITY):
-        fail(problem == found, _PROBLEM_REASONS[found])
+    fail(problem == DENIED, "denied")
+    if rules.model_drugs is not None:
+        fail(~condenser.known_drugs(system)[code], "not_in_model")
+    fail(problem == NO_QUANTITY, "no_quantity")
     return reason

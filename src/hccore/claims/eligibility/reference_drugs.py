@@ -15,6 +15,7 @@ from hccore.claims.eligibility.reference import (
     through_day,
 )
 from hccore.claims.eligibility.rules import Rules
+from hccore.tables.code_systems import clean_code
 
 
 class DrugEntry(NamedTuple):
@@ -78,6 +79,8 @@ def _code_reason(group: Group, rules: Rules, system: str, code: str) -> str:
     paid = [line for line in lines if not (rules.drops_denied and line["denied"] == "yes")]
     if not paid:
         return "denied"
+    if rules.model_drugs is not None and clean_code(system, code) not in rules.model_drugs[system]:
+        return "not_in_model"
     if system == "ndc" and all(line["units"] is not None and line["units"] <= 0 for line in paid):
         return "no_quantity"
     return ""

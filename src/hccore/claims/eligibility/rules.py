@@ -113,6 +113,8 @@ class Rules:
     drug_codes : dict of (str, str) to str
         By system (`ndc`, `hcpcs`) and claim type: `none`, or `bill_type` if the bill type must count. Other claims
         give no drugs. Empty: the program has no drug categories.
+    model_drugs : dict of str to frozenset of str, or None
+        Codes of drugs of the model by system; None: not tested.
     """
 
     program: str
@@ -132,6 +134,7 @@ class Rules:
     edge_reasons: Mapping[tuple[str, bool], str] = field(default_factory=dict)
     model_codes: frozenset[str] | None = None
     drug_codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    model_drugs: Mapping[str, frozenset[str]] | None = None
 
     @property
     def excludes_audio(self) -> bool:
@@ -232,7 +235,10 @@ def load_rules(
         reasons=tuple(row["reason"] for row in reasons),
         edge_reasons=_edge_reasons(reasons) if program == "hhs" else {},
         model_codes=None if model is None else frozenset(model.tables.codes.get("icd10cm", ())),
-        drug_codes=_drug_codes(folder / "drug_codes.csv"),
+        drug_codes=(drug_codes := _drug_codes(folder / "drug_codes.csv")),
+        model_drugs=None
+        if model is None
+        else {system: frozenset(model.tables.codes.get(system, ())) for system, _ in drug_codes},
     )
 
 

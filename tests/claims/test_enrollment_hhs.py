@@ -148,6 +148,13 @@ def test_a_plan_id_of_other_length_needs_a_stated_indicator():
     assert stated["csr_indicator"] == 2
 
 
+def test_what_the_enrollment_table_itself_says_comes_first():
+    found = member(span(*YEAR, "05", metal="Silver", csr_indicator=1), plans={PLAN: "gold"})
+    assert (found["metal"], found["csr_indicator"]) == ("silver", 1)
+    late = span(date(2025, 6, 1), None, "02", metal="bronze")
+    assert member(span(date(2025, 1, 1), date(2025, 5, 31), metal="gold"), late)["csr_indicator"] == 4
+
+
 def test_plans_are_read_from_files_and_tables(tmp_path: Path):
     path = tmp_path / "plans.csv"
     path.write_text(f"plan_id,metal\n{PLAN},Expanded Bronze\n{PLAN}02,G\n")

@@ -196,6 +196,15 @@ def test_rules_without_drugs_are_told(tmp_path: Path, files: list[Path], capsys:
     assert "the rules of ma say nothing about drugs" in capsys.readouterr().err
 
 
+def test_plans_without_use_are_refused(tmp_path: Path, files: list[Path], capsys: pytest.CaptureFixture[str]):
+    path = plans(tmp_path)
+    with pytest.raises(SystemExit):
+        score(tmp_path / "s.csv", files, "--plans", path, "--members", tmp_path / "m.csv")
+    assert "--plans belongs to members from enrollment" in capsys.readouterr().err
+    assert score(tmp_path / "s.csv", files, "--plans", path, "--claims-program", "ma") == 1
+    assert "ma has no metal levels" in capsys.readouterr().err
+
+
 def test_members_of_edge_enrollment_are_written(tmp_path: Path, files: list[Path]):
     facts, out = tmp_path / "m.csv", tmp_path / "d.csv"
     arguments = ["claims", *map(str, files), "--year", "2025", "--out", str(out), "--members", str(facts)]

@@ -2,7 +2,7 @@
 
 One row for each member who is enrolled on a day of the benefit year. The plan of the last day counts, so a member
 of several plans has one score; such members are counted. EDGE files do not have the metal level: it comes from a
-table of plans or is stated. What is not known is null and counted.
+table of plans or is stated, unless the enrollment table has it. What is not known is null and counted.
 Rules: HHS's DIY instructions. `age` is the age on the last day of enrollment for all members, infants too (CMS's
 AGE_LAST); some rules take the age at first enrollment for infants [U]. Tables: `hcc_mappings/enrollment`.
 """
@@ -64,8 +64,8 @@ def hhs_facts(
     persons = PersonFacts(table)
     spans = _Spans(table, persons, year)
     member = spans.enrolled
-    plan_ids, plan = _numbered_plans(table, spans.last_row[member])
-    metal, csr, csr_reasons = _plan_facts(plan_ids, year, read_plans(plans), stated)
+    found_plans, plan = _numbered_plans(table, spans.last_row[member])
+    metal, csr, csr_reasons = _plan_facts(found_plans, year, read_plans(plans), stated)
     age = _ages(persons.column("birth_date", member), spans.last_day[member])
     months = _months_of_days(spans.days[member])
     sex = persons.column("sex", member)
@@ -77,7 +77,7 @@ def hhs_facts(
         "metal": metal.take(number_array(plan)),
         "csr_indicator": csr.take(number_array(plan)),
         "enrollment_months": number_array(months),
-        "plan_id": pa.array(plan_ids, pa.string()).take(number_array(plan)),
+        "plan_id": pa.array([each.plan_id for each in found_plans], pa.string()).take(number_array(plan)),
     }
     facts = ("birth_date", "age", "sex", "metal", "csr_indicator")
     unknown = {name: columns[name].null_count for name in facts if columns[name].null_count}
@@ -253,26 +253,45 @@ def _months_of_days(days: Ints) -> Ints:
     return found
 
 
-def _numbered_plans(table: pa.Table, rows: Ints) -> tuple[list[str | None], Ints]:
-    """The distinct plan ids of some rows, and the number of each row's plan."""
-    coded = single_array(table["plan_id"]).take(number_array(rows)).dictionary_encode()
-    ids = [*coded.dictionary.to_pylist(), None]
-    return ids, numpy_values(coded.indices, len(ids) - 1).astype(np.int64)
+class _Plan(NamedTuple):
+    """What a row says about its plan."""
+
+    plan_id: str | None
+    metal: str | None
+    csr_indicator: int | None
+
+
+def _numbered_plans(table: pa.Table, rows: Ints) -> tuple[list[_Plan], Ints]:
+    """The distinct plans of some rows, and the number of each row's plan."""
+    coded = [single_array(table[name]).take(number_array(rows)).dictionary_encode() for name in _Plan._fields]
+    values = [[*column.dictionary.to_pylist(), None] for column in coded]
+    numbers = np.stack([numpy_values(column.indices, len(column.dictionary)) for column in coded])
+    distinct, number = np.unique(numbers.astype(np.int64), axis=1, return_inverse=True)
+    found = [
+        _Plan(*(words[place] for words, place in zip(values, places, strict=True)))
+        for places in distinct.T.tolist()
+    ]
+    return found, number.reshape(-1).astype(np.int64)
 
 
 def _plan_facts(
-    plan_ids: list[str | None], year: int, metals: Mapping[str, str], stated: Mapping[str, int]
+    plans: list[_Plan], year: int, metals: Mapping[str, str], stated: Mapping[str, int]
 ) -> tuple[pa.Array, pa.Array, pa.Array]:
-    """Metal level, CSR indicator and the reason of the indicator by plan."""
+    """Metal level, CSR indicator and the reason of the indicator by plan. What a row itself says comes first."""
     indicators = csr_indicators(year)
-    assumed_metal = COLUMNS["metal"].show(stated["metal"]) if "metal" in stated else None
+    levels = COLUMNS["metal"]
+    assumed_metal = levels.show(stated["metal"]) if "metal" in stated else None
     found_metals, found_csr, reasons = [], [], []
-    for text in plan_ids:
-        plan_id = (text or "").strip().upper()
+    for row in plans:
+        plan_id = (row.plan_id or "").strip().upper()
+        own = levels.code(row.metal)
         metal = metals.get(plan_id) or metals.get(plan_id[:-_VARIANT_LENGTH]) or assumed_metal
+        metal = metal if own is None else levels.show(own)
         variant = plan_id[-_VARIANT_LENGTH:] if len(plan_id) == PLAN_ID_LENGTH else ""
         csr = indicators.get((variant, ""), indicators.get((variant, metal or "")))
         reason = f"variant {variant} of the plan id"
+        if row.csr_indicator is not None:
+            csr, reason = row.csr_indicator, "as the file says"
         if csr is None:
             csr = stated.get("csr_indicator")
             reason = "stated" if csr is not None else _why_unknown(variant, metal, indicators)

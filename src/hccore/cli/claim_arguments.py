@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hccore.base.errors import InputError
 from hccore.cli.arguments import pairs_of
 
 if TYPE_CHECKING:
@@ -122,6 +123,8 @@ def facts_of(
     from hccore.claims.enrollment_hhs import ASSUMED
 
     if program != "hhs":
+        if plans is not None:
+            raise InputError(f"--plans: the program {program} has no metal levels. It belongs to hhs.")
         return member_facts(claims.enrollment, year)
     stated = {name: value for name, value in assume.items() if name in ASSUMED}
     return member_facts(claims.enrollment, year, "hhs", plans=plans, assume=stated)

@@ -90,6 +90,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check_inputs(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     """Reject a call that names neither or both of the inputs, and put members in their place."""
+    if arguments.plans is not None and (not arguments.claims or arguments.members_file is not None):
+        parser.error("--plans belongs to members from enrollment among the --claims")
     if arguments.claims:
         if arguments.members is not None:
             parser.error("with --claims, name the members with --members and leave out DIAGNOSES")

@@ -19,7 +19,7 @@ help:
 	@echo "make lint         ruff, mypy and the layers of the packages"
 	@echo "make bench        measure, and write benchmarks/results.md and results.json"
 	@echo "make bench-short  the same on 20,000 members; fails only on a wrong answer"
-	@echo "make clean        remove $(VENV), $(LOWEST), caches and generated data"
+	@echo "make clean        remove $(VENV), $(VENV)-*, caches and generated data"
 
 demo: $(VENV)/.base
 	@$(BIN)/hccore demo
@@ -73,5 +73,5 @@ $(LOWEST)/.lowest: pyproject.toml | $(LOWEST)/.python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(LOWEST) build dist benchmarks/.data .benchmarks .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* build dist benchmarks/.data .benchmarks .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

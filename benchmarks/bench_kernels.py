@@ -44,3 +44,15 @@ def test_score_in_memory(
         stages={stage: statistics.median(run[stage] for run in measured) for stage in measured[0]},
         total=files.expected.check(tables[0]),
     )
+
+
+@pytest.mark.benchmark(group="in memory")
+def test_floor_in_memory(benchmark: Any, make_files: Callable[..., Files], size: int, rounds: int) -> None:
+    """What `compare.py` divides by: pyarrow reads the two columns of codes."""
+    files = make_files(size)
+
+    def read() -> int:
+        return int(pq.read_table(files["diagnoses"], columns=["member_id", "icd10"]).num_rows)
+
+    assert benchmark.pedantic(read, rounds=rounds, warmup_rounds=1) == files.rows
+    benchmark.extra_info.update(members=size, rows=files.rows, floor=True)

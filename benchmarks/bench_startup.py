@@ -33,6 +33,7 @@ STEPS = {
     "import pyarrow": python("import pyarrow"),
     "import numba": python("import numba"),
 }
+PROCESS_FLOOR = "import pyarrow"  # what `compare.py` divides by
 CODES: dict[str, list[str]] = {
     "no codes": [],
     "3 codes": ["E11.22", "I50.9", "N18.31"],
@@ -65,6 +66,8 @@ def measure(benchmark: Any, step: str, rounds: int, env: Mapping[str, str] | Non
 def test_new_process(benchmark: Any, step: str, rounds: int) -> None:
     measure(benchmark, step, rounds)
     benchmark.extra_info["step"] = step
+    if step == PROCESS_FLOOR:
+        benchmark.extra_info["floor"] = True
 
 
 @pytest.mark.benchmark(group="new process")
@@ -78,6 +81,14 @@ def test_first_score_without_cache(benchmark: Any, rounds: int, tmp_path: Path) 
 
     benchmark.pedantic(cold, rounds=min(rounds, 3))
     benchmark.extra_info.update(wall=statistics.median(walls), step="score the sample, nothing compiled yet")
+
+
+@pytest.mark.benchmark(group="one member")
+def test_floor_of_one_member(benchmark: Any) -> None:
+    """What `compare.py` divides by: plain Python on as many bytes as the codes of a member have."""
+    text = " ".join(CODES["12 codes"])
+    assert benchmark(lambda: sum(ord(letter) for letter in text)) > 0
+    benchmark.extra_info.update(case="floor: adding up the letters of 12 codes", floor=True)
 
 
 @pytest.mark.benchmark(group="one member")

@@ -92,9 +92,14 @@ def append(environment: Mapping[str, Any], figures: Figures, path: Path = HISTOR
 
 
 def commit() -> str:
-    """The commit of this folder, with `+` if files differ from it; empty outside of a checkout."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-    done = subprocess.run(command, cwd=HISTORY.parent, capture_output=True, text=True, check=False)
+    """The commit, with `+` if the package or its tables differ from it; empty outside of a checkout."""
+    short = _git("rev-parse", "--short=12", "HEAD")
+    return f"{short}+" if short and _git("status", "--porcelain", "--", "src", "hcc_mappings") else short
+
+
+def _git(*arguments: str) -> str:
+    command = ["git", *arguments]
+    done = subprocess.run(command, cwd=HISTORY.parents[1], capture_output=True, text=True, check=False)
     return done.stdout.strip()
 
 

@@ -1,14 +1,14 @@
 """Runs the benchmarks and writes their results: `make bench`, `make bench-short`.
 
 The results are written to `results.md` and `results.json` in this folder. The README quotes `results.md`.
-`--short` runs everything once on 20,000 members and prints the results without writing them. It fails only if a
-score is wrong. `--release` also appends the figures of the installed version to `history.csv`.
+`--short` runs everything on 20,000 members and prints the results without writing them. It fails only if a
+score is wrong. Both end with a table of ratios to the floor and to the last lines of `history.csv`. `--record`
+also appends the ratios of this run to `history.csv`.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import datetime
 import json
 import os
@@ -21,11 +21,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks import jobs
+from benchmarks import history, jobs
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
-HISTORY = HERE / "history.csv"
+SHORT_ROUNDS = 3  # of whole jobs; calls run once
 PACKAGES = ("hccore", "numpy", "numba", "pyarrow", "pandas", "duckdb", "polars")
 Figures = list[dict[str, Any]]
 
@@ -165,7 +165,7 @@ def stages(figures: Figures) -> str:
     """A table of the stages of a call in a warm process."""
     rows = []
     for figure in figures:
-        if figure["group"] == "in memory":
+        if figure["group"] == "in memory" and "stages" in figure:
             name = f"{figure['members']:,} {figure['order']}"
             for stage, seconds in {"whole call": figure["median"], **figure["stages"]}.items():
                 per_item = [seconds * 1e9 / figure[items] for items in ("members", "rows")]
@@ -238,34 +238,9 @@ all three tables of codes. Floor: pyarrow only reads ids, codes and dates.
 """
 
 
-def append_history(environment: dict[str, Any], figures: Figures) -> None:
-    """Append one line to the history: the whole job with shuffled rows and text ids, for each size and engine."""
-    with HISTORY.open(encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file))
-    line = {
-        "version": environment["packages"]["hccore"],
-        **{
-            name: environment[name]
-            for name in ("date", "processor", "cores", "memory_gib", "python", "rounds")
-        },
-    }
-    for figure in figures:
-        if figure["group"] == "whole job" and (figure["order"], figure["ids"]) == ("shuffled", "string"):
-            name = f"{figure['engine'].lower().split(',')[0]}_{figure['members']}"
-            line.setdefault(f"{name}_wall_ms", milliseconds(figure["wall"]).replace(",", ""))
-            line.setdefault(f"{name}_cpu_ms", milliseconds(figure["cpu"]).replace(",", ""))
-            if figure["engine"] == jobs.OURS:
-                line[f"{name}_peak_mb"] = round(figure["peak"] / 1e6)
-    with HISTORY.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, header, extrasaction="ignore", restval="", lineterminator="\n")
-        writer.writerow(line)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
-    parser.add_argument(
-        "--short", action="store_true", help="run once on 20,000 members and print the results"
-    )
+    parser.add_argument("--short", action="store_true", help="run on 20,000 members and print the results")
     parser.add_argument("--members", default="100000,1000000", help="population sizes, separated by commas")
     parser.add_argument(
         "--orders",
@@ -276,19 +251,17 @@ def main(argv: list[str] | None = None) -> int:
         "--ids", default="string,mbi,int", help="types of ids, separated by commas: string, mbi, int"
     )
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--release", action="store_true", help="also append a line to history.csv")
+    parser.add_argument("--record", action="store_true", help="also append the ratios to history.csv")
     args = parser.parse_args(argv)
-    if args.release and args.short:
-        parser.error("--release needs a full run; leave out --short")
     sizes, orders, ids, rounds = args.members, args.orders.split(","), args.ids.split(","), args.rounds
     if args.short:
-        sizes, orders, rounds = "20000", ["shuffled"], 1
+        sizes, orders, rounds = "20000", ["shuffled"], SHORT_ROUNDS
     try:
         figures = measure_jobs([int(size) for size in sizes.split(",")], orders, ids, rounds)
     except AssertionError as error:
         print(f"wrong score: {error}", file=sys.stderr)
         return 1
-    code, calls = measure_calls(sizes, rounds)
+    code, calls = measure_calls(sizes, 1 if args.short else rounds)
     if code:
         return code
     figures += calls
@@ -297,14 +270,15 @@ def main(argv: list[str] | None = None) -> int:
     page = render(environment, figures)
     if args.short:
         print(page)
-        return 0
-    (HERE / "results.md").write_text(page, encoding="utf-8")
-    results = json.dumps({"machine": environment, "figures": figures}, indent=1)
-    (HERE / "results.json").write_text(f"{results}\n", encoding="utf-8")
-    print(f"Written: {HERE / 'results.md'}, {HERE / 'results.json'}")
-    if args.release:
-        append_history(environment, figures)
-        print(f"A line for {environment['packages']['hccore']} was appended to {HISTORY}")
+    else:
+        (HERE / "results.md").write_text(page, encoding="utf-8")
+        results = json.dumps({"machine": environment, "figures": figures}, indent=1)
+        (HERE / "results.json").write_text(f"{results}\n", encoding="utf-8")
+        print(f"Written: {HERE / 'results.md'}, {HERE / 'results.json'}")
+    print("Ratios to a process that only reads the columns of codes, and the last ones in history.csv:\n")
+    print(table(*history.compared(figures, history.read())))
+    if args.record:
+        print(f"{history.append(environment, figures)} lines were appended to {history.HISTORY}")
     return 0
 
 

@@ -1,6 +1,8 @@
 """The checks in the benchmarks: wrong scores must fail, and reports must be right."""
 
-import csv
+import datetime
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import hccore
-from benchmarks import report
+from benchmarks import compare, history, report
 from benchmarks.measure import Expected, expected_scores, run
 from benchmarks.population import MODEL, YEAR, make_population, write_population
 from benchmarks.report import check_totals
@@ -75,20 +77,67 @@ def test_engines_are_compared_with_the_first_and_the_floor():
     ]
 
 
-def test_a_release_is_one_line_of_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    header = report.HISTORY.read_text(encoding="utf-8").splitlines()[0]
-    history = tmp_path / "history.csv"
-    history.write_text(f"{header}\n", encoding="utf-8")
-    monkeypatch.setattr(report, "HISTORY", history)
-    figures = [
-        figure("hccore"),
-        figure("hccore, all columns", wall=9.0),
-        figure("hccore", ids="int", wall=9.0),
+def test_the_history_is_well_formed():
+    lines = history.read()
+    assert lines
+    dates = [datetime.date.fromisoformat(line["date"]) for line in lines]
+    assert dates == sorted(dates)
+    for line in lines:
+        assert re.fullmatch(r"[0-9a-f]{7,40}\+?", line["commit"])
+        assert re.match("(V28|HHS): ", line["job"])
+        assert all(int(line[name]) > 0 for name in ("cores", "members", "rounds", "peak_mb"))
+        assert all(float(line[name]) > 0 for name in ("cpu_to_floor", "wall_to_floor"))
+
+
+@pytest.mark.parametrize(
+    "text", ["date,commit\n", f"{','.join(history.COLUMNS)}\n2026-01-01,1234567\n"], ids=["header", "line"]
+)
+def test_a_malformed_history_is_refused(tmp_path: Path, text: str):
+    (tmp_path / "history.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match="column"):
+        history.read(tmp_path / "history.csv")
+
+
+def test_ratios_are_recorded_and_compared(tmp_path: Path):
+    path = tmp_path / "history.csv"
+    path.write_text(f"{','.join(history.COLUMNS)}\n", encoding="utf-8")
+    floor = figure("floor", wall=0.25, cpu=0.25)
+    environment = {**report.machine(), "rounds": 5}
+    first = [figure("hccore"), floor, figure("hccore", 7), figure("hccore", ids="int", wall=9.0)]
+    assert history.append(environment, first, path) == 1  # 7 members have no floor
+    (line,) = history.read(path)
+    assert (line["version"], line["job"], line["peak_mb"]) == (hccore.__version__, "V28: hccore", "200")
+    assert (line["cpu_to_floor"], line["wall_to_floor"]) == ("3.0", "2.0")
+    assert history.append(environment, [figure("hccore", cpu=0.5), floor], path) == 1
+    later = [figure("hccore", cpu=0.75), floor, figure("DuckDB")]
+    _, rows = history.compared(later, history.read(path))
+    assert rows[0][:5] == ["100,000: V28: hccore", "3.00", "2.00", "2.00", "+50%"]
+    assert rows[1][3:] == ["", "", ""]
+
+
+def run_file(path: Path, floor: float, score: float, warm: float) -> str:
+    """A file of pytest-benchmark with a group that has a floor, and one without."""
+    entries = [("in memory", "floor", floor, {"floor": True, "members": 5})]
+    entries += [("in memory", "score", score, {"members": 5}), ("other", "warm", warm, {})]
+    benchmarks = [
+        {"group": group, "fullname": name, "stats": {"min": least}, "extra_info": info}
+        for group, name, least, info in entries
     ]
-    figures += [figure("DuckDB", members, wall=1.25) for members in (100_000, 1_000_000)]
-    report.append_history({**report.machine(), "rounds": 5}, figures)
-    with history.open(encoding="utf-8", newline="") as file:
-        (line,) = csv.DictReader(file)
-    assert line["version"] == hccore.__version__
-    assert (line["hccore_100000_wall_ms"], line["hccore_100000_peak_mb"]) == ("500", "200")
-    assert (line["duckdb_1000000_wall_ms"], line["polars_100000_wall_ms"]) == ("1250", "")
+    path.write_text(json.dumps({"benchmarks": benchmarks}), encoding="utf-8")
+    return str(path)
+
+
+def test_commits_are_compared_by_ratios_to_the_floor(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    before = run_file(tmp_path / "before.json", 1.0, 2.0, 1.0)
+    slow_machine = run_file(tmp_path / "slow_machine.json", 10.0, 24.0, 99.0)
+    assert compare.main([before, slow_machine]) == 0
+    assert "| score | 2.000 | 2.400 | +20% |" in capsys.readouterr().out
+    assert compare.main([before, slow_machine, "--limit", "1.1"]) == 1
+    assert compare.main([before, run_file(tmp_path / "slower.json", 1.0, 2.6, 1.0)]) == 1
+    assert "1 ratios grew by more than 25%" in capsys.readouterr().err
+
+
+def test_files_without_a_common_benchmark_fail(tmp_path: Path):
+    before = run_file(tmp_path / "before.json", 1.0, 2.0, 1.0)
+    (tmp_path / "empty.json").write_text('{"benchmarks": []}', encoding="utf-8")
+    assert compare.main([before, str(tmp_path / "empty.json")]) == 1

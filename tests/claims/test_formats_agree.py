@@ -12,7 +12,7 @@ import pytest
 from hccore.claims import eligible, read
 from tests.support_claims import Claim, Line
 from tests.support_claims_cclf import write_cclf
-from tests.support_claims_fhir import write_fhir
+from tests.support_claims_fhir import eob, write_fhir, write_resources
 from tests.support_claims_rif import write_rif
 from tests.support_claims_table import write_table
 from tests.support_claims_x12 import write_x12
@@ -123,3 +123,23 @@ def test_the_order_of_claims_changes_nothing(tmp_path: Path, name: str):
     claims = random_claims(11, 60)
     shuffled = random.Random(3).sample(claims, len(claims))
     assert counted(tmp_path / "one", name, claims) == counted(tmp_path / "other", name, shuffled)
+
+
+@pytest.mark.parametrize("first_is_read_first", [True, False])
+def test_the_later_of_two_fhir_amendments_of_one_day_counts(tmp_path: Path, first_is_read_first: bool):
+    day = datetime.date(2026, 3, 2)
+    both = []
+    for hour, codes in ((9, ("E119", "I509")), (15, ("E119",))):
+        claim = Claim(
+            member_id="1EG4TE5MK01",
+            claim_id="carrier-1",
+            kind="professional",
+            from_date=day,
+            thru_date=day,
+            diagnoses=tuple((code, "other") for code in codes),
+            lines=(Line("99213"),),
+        )
+        both.append(eob(claim) | {"meta": {"lastUpdated": f"2026-04-01T{hour:02}:00:00Z"}})
+    path = write_resources(tmp_path / "claims.ndjson", both if first_is_read_first else both[::-1])
+    found = eligible(read(path), year=YEAR)
+    assert found.diagnoses.column("icd10").to_pylist() == ["E119"]

@@ -118,7 +118,8 @@ def read(
     format : str, optional
         `rif`, `cclf`, `fhir`, `x12`, `edge` or `table`. Without it, the format of each file is recognised.
     column_map : mapping of str to str, optional
-        Names of columns of the files by column of the claim-line table, for files of the format `table`.
+        Names of columns of the files, by column of the claim-line table (format `table`) or by field of CMS's
+        layout (delimited `cclf`).
     strict : bool
         Stop at the first record that cannot be used, instead of setting it aside.
     keep_set_aside : function of a BadRecord, optional

@@ -1,8 +1,8 @@
 """Final versions: which records of a claim still stand, by originals, replacements and voids in any order.
 
-A record is all lines with the same claim id, version, `replaces`, effective date and `record`. Lines of one record
-may belong to different chains, because CCLF Part B has one chain per line. So the rules decide about units: a
-record and a chain.
+A record is all lines with the same claim id, version, `replaces`, effective date and order, and `record`. Lines of
+one record may belong to different chains, because CCLF Part B has one chain per line. So the rules decide about
+units: a record and a chain.
 
 Rules, in plain words:
 
@@ -28,7 +28,25 @@ from typing import NamedTuple
 
 STATES = ("", "not_final_version", "voided", "held")  # "": the unit stands
 _RANK = {"original": 0, "replacement": 1, "void": 2}
-_NO_DATE = -(1 << 31)
+NO_TIME = -(1 << 62)
+ORDER_BITS = 40  # of an effective time; the day stands above them
+MAX_DAY = 1 << 22
+
+
+def effective_time(day: int | None, order: int | None) -> int | None:
+    """When a version was made, as one number: the effective day, and the order within the day.
+
+    Parameters
+    ----------
+    day : int or None
+        Days since 1970-01-01.
+    order : int or None
+        `effective_order` of the claim line.
+    """
+    if day is None and order is None:
+        return None
+    days = -MAX_DAY + 1 if day is None else min(max(day, -MAX_DAY + 2), MAX_DAY)
+    return (days << ORDER_BITS) + min(max(order or 0, 0), (1 << ORDER_BITS) - 1)
 
 
 class Unit(NamedTuple):
@@ -36,8 +54,8 @@ class Unit(NamedTuple):
 
     Attributes
     ----------
-    effective_day : int or None
-        Days since 1970-01-01.
+    effective : int or None
+        When the version was made (see `effective_time`).
     place : tuple of (str, int)
         File and row at which the record begins. Decides only between versions that are equal in all else.
     linked, deletes : bool
@@ -47,7 +65,7 @@ class Unit(NamedTuple):
     claim_id: str
     version: str = "original"
     replaces: str | None = None
-    effective_day: int | None = None
+    effective: int | None = None
     record: str | None = None
     control_number: str | None = None
     chain: str | None = None
@@ -59,18 +77,18 @@ class Unit(NamedTuple):
     @property
     def record_key(self) -> tuple[object, ...]:
         """What lines of one record have in common."""
-        return self.claim_id, self.version, self.replaces, self.effective_day, self.record
+        return self.claim_id, self.version, self.replaces, self.effective, self.record
 
     @property
-    def day(self) -> int:
-        """The effective day; a missing one comes before all others."""
-        return _NO_DATE if self.effective_day is None else self.effective_day
+    def time(self) -> int:
+        """The effective time; a missing one comes before all others."""
+        return NO_TIME if self.effective is None else self.effective
 
     @property
     def order(self) -> tuple[object, ...]:
         """Later versions compare greater."""
         texts = (self.replaces or "", self.record or "")
-        return (self.day, _RANK[self.version], len(self.claim_id), self.claim_id, self.place, texts)
+        return (self.time, _RANK[self.version], len(self.claim_id), self.claim_id, self.place, texts)
 
     @property
     def decided_by_chain(self) -> bool:
@@ -183,7 +201,7 @@ class _Member:
         if target.claim_id != record.claim_id:
             return False
         if target.version == "original":
-            return record.replaces is None and target.day > record.day
+            return record.replaces is None and target.time > record.time
         return target.order > record.order
 
     def _families(self) -> list[int]:
@@ -199,22 +217,22 @@ class _Member:
         for number, targets in self.targets.items():
             for target in targets:
                 parent[root(number)] = root(target)
-        first: dict[tuple[str, str | None], int] = {}
+        first: dict[tuple[object, ...], int] = {}
         for number, record in enumerate(self.records):
             if (
                 record.version == "original"
                 and not record.decided_by_chain
                 and record.final_action is not False
             ):
-                same = first.setdefault((record.claim_id, record.record), number)
                 # Chart reviews are records of their own, even if they carry the claim's id.
-                if (self.records[same].linked, self.records[same].deletes) == (record.linked, record.deletes):
-                    parent[root(number)] = root(same)
+                key = (record.claim_id, record.record, record.linked, record.deletes)
+                parent[root(number)] = root(first.setdefault(key, number))
         return [root(number) for number in range(len(self.records))]
 
 
 def _stable(unit: Unit) -> tuple[object, ...]:
-    return unit.place, unit.chain or "", unit.control_number or "", unit.final_action is not None
+    texts = (unit.chain or "", unit.control_number or "", str(unit.final_action))
+    return unit.place, texts, unit.linked, unit.deletes
 
 
 def _decide_families(member: _Member, found: Versions, hold_replacements: bool) -> None:
@@ -274,7 +292,7 @@ def _is_voided(member: _Member, family: list[int], final: int) -> bool:
     last = member.records[final]
     return any(
         final in member.targets[number]
-        or (bool(member.targets[number]) and _NO_DATE < last.day < member.records[number].day)
+        or (bool(member.targets[number]) and NO_TIME < last.time < member.records[number].time)
         for number in family
         if member.records[number].version == "void" and number in member.targets
     )
@@ -306,7 +324,7 @@ def _decide_chains(units: Sequence[Unit], found: Versions) -> None:
 
 def _chain_order(unit: Unit) -> tuple[object, ...]:
     """Later versions of a chain compare greater: the effective date, then the claim id."""
-    return unit.day, len(unit.claim_id), unit.claim_id, _RANK[unit.version], unit.order
+    return unit.time, len(unit.claim_id), unit.claim_id, _RANK[unit.version], unit.order
 
 
 def _follow_chart_reviews(member: _Member, found: Versions) -> None:
@@ -336,6 +354,6 @@ def _reached_by_deletion(member: _Member, record: Unit, named: Iterable[int]) ->
         unit
         for number, other in enumerate(member.records)
         if member.family[number] in families and not other.deletes
-        if (number in named and other.version == "original") or other.day <= record.day
+        if (number in named and other.version == "original") or other.time <= record.time
         for unit in member.numbers[number]
     ]

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hccore.base.counted import counted
 from hccore.base.errors import InputError
 from hccore.cli.arguments import pairs_of
 
@@ -20,6 +21,16 @@ FORMATS = ("rif", "cclf", "fhir", "x12", "edge", "table")
 PROGRAMS = ("ma", "pace", "ffs", "hhs")
 RUNS = ("initial", "midyear", "final")
 
+# What is noted about records, by name of the count in the report.
+_COUNTED_NOTES = {
+    "held": "held: voids, replacements or deletions of claims that are not among the records",
+    "list_unknown": "rejected, because the list of eligible CPT/HCPCS codes of the year is not fully known: give "
+    "CMS's list with --cpt-list",
+    "ambiguous_versions": "held, because several claims have the claim id that they name",
+    "audio_only_risk_records": "counted that have audio-only services alone: these are not face to face",
+    "records_without_through_date": "rejected, because they have no through date",
+}
+
 
 def add_reading(parser: argparse._ActionsContainer) -> None:
     """Add the arguments that say how claim files are read."""
@@ -31,7 +42,7 @@ def add_reading(parser: argparse._ActionsContainer) -> None:
         action="append",
         default=[],
         metavar="NAME=COLUMN",
-        help="a column of claims in table form: NAME is the column of the claim-line table",
+        help="a column of tables (NAME: column of the claim-line table) or of delimited CCLF (NAME: field)",
     )
     parser.add_argument(
         "--strict",
@@ -166,16 +177,26 @@ class SetAsideFile:
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def claim_notes(reading: dict[str, Any]) -> list[str]:
-    """What the user should know about the claim files, one line each.
+def claim_notes(reading: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """What the user should know about the claim files and the rules, one line each.
 
     Parameters
     ----------
     reading : dict
         `Claims.report`.
+    found : dict
+        `Eligible.report`.
     """
-    return [
-        f"{item['source']}: {item['records']:,} records set aside: {item['reason'].replace('_', ' ')} "
+    lines = [
+        f"{item['source']}: {counted(item['records'], 'record')} set aside: {item['reason'].replace('_', ' ')} "
         f"(first at {item['first']:,})"
         for item in reading["set_aside"]
-    ] + [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]
+    ]
+    lines += [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]
+    rejected = found["funnel"]["records"]["rejected"]
+    counts = {**found["counts"], **{reason: rejected.get(reason, 0) for reason in ("held", "list_unknown")}}
+    return lines + [
+        f"{counted(counts[name], 'record')} {text}"
+        for name, text in _COUNTED_NOTES.items()
+        if counts.get(name)
+    ]

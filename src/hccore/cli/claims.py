@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         if outs["report"] is not None:
             temporary["report"].write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if not arguments.quiet:
-        for line in claim_notes(report["reading"]):
+        for line in claim_notes(claims.report, result.report):
             print(f"note: {line}", file=sys.stderr)
         if arguments.compare is not None:
             print(_comparison(report["compared"]), file=sys.stderr)
@@ -108,10 +108,11 @@ def _compare(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """What the policies of the year change against those of --compare, by member and in total."""
     from hccore.claims.eligibility import eligible  # saves start-up: imports pyarrow
-    from hccore.claims.what_if import compare_policies, policies_of_year
+    from hccore.claims.eligibility.rules import policies_of
+    from hccore.claims.what_if import compare_policies
 
     rules = rules_of(arguments, parser, claims)
-    policies = policies_of_year(rules["program"], arguments.compare, rules["run"], rules["policies"])
+    policies = policies_of(rules["program"], arguments.compare, rules["policies"])
     again = read_claims(arguments.paths, arguments, parser, lambda _record: None)
     model = _model(arguments)
     other = eligible(again, year=arguments.year, model=model, **{**rules, "policies": policies})
@@ -128,12 +129,14 @@ def _compare(
 
 
 def _comparison(compared: dict[str, Any]) -> str:
-    """What the rules take away, in one line."""
-    lost = compared["lost"]
-    text = (
-        f"against the rules of {compared['year']}: {counted(lost['members'], 'member')} with "
-        f"{counted(lost['diagnoses'], 'diagnosis', 'diagnoses')} and {counted(lost['hccs'], 'HCC')} fewer"
-    )
+    """What the rules of the year take away and add, in one line."""
+    parts = [
+        f"{counted(change['members'], 'member')} with "
+        f"{counted(change['diagnoses'], 'diagnosis', 'diagnoses')} and {counted(change['hccs'], 'HCC')} {word}"
+        for word, change in (("fewer", compared["lost"]), ("more", compared["gained"]))
+        if change["members"]
+    ]
+    text = f"against the rules of {compared['year']}: {', '.join(parts) or 'no difference'}"
     change = compared["score_change"]
     return text if change is None else f"{text}, sum of raw scores {change:+.3f}"
 

@@ -160,7 +160,7 @@ def _check_facts(facts: MemberFacts, arguments: argparse.Namespace) -> None:
 
 def notes(scored: ScoredClaims) -> list[str]:
     """What the user should know about the claims and the members from them, one line each."""
-    lines = claim_notes(scored.claims.report)
+    lines = claim_notes(scored.claims.report, scored.eligible.report)
     if scored.without_drugs:
         lines.append(
             f"the rules of {scored.eligible.rules.program} say nothing about drugs, so no NDC or HCPCS of the "

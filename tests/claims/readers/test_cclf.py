@@ -311,7 +311,7 @@ def test_delimited_variant_is_read_by_field_names_or_by_a_map(tmp_path: Path, re
     path = tmp_path / "partb_physicians.csv"
     path.write_text("\n".join(text))
     assert cclf.recognises(path.read_bytes(), path) is not rename
-    rows, report = read([path], format="cclf", options={"cclf_columns": columns if rename else {}}), None
+    rows, report = read([path], format="cclf", column_map=columns if rename else {}), None
     found = rows.to_table().to_pylist()
     same = ("source", "source_row")
     assert [{k: v for k, v in row.items() if k not in same} for row in found] == [

@@ -1,7 +1,7 @@
 """Deals pieces into buckets of members, so that the engine sees all pieces of a member together in little memory.
 
 While there are few pieces, the buckets stay in memory. Beyond `MAX_MEMORY_BYTES`, each bucket is a temporary Arrow
-file. DuckDB could group by member too; `benchmarks/README.md` has the comparison.
+file. `benchmarks/eligibility.py` measures the whole against DuckDB, which spills by itself.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from hccore.base.arrow import list_array, number_array, numpy_values, valid_mask
 from hccore.base.errors import InputError
 from hccore.claims.eligibility.rules import ICD_VERSION, Rules
 from hccore.claims.lines import LINES, ROLES
+from hccore.claims.versions import MAX_DAY, NO_TIME, ORDER_BITS
 
 NO_DAY = -(1 << 31)
 NO_LINE = (1 << 31) - 1
@@ -30,7 +31,7 @@ NONE, DENIED, AUDIO, UNCERTAIN, BAD_SPECIALTY, SUPPORTS = range(6)
 NO_REVIEW, LINKED, UNLINKED = range(3)
 VERSION_NUMBERS = {"original": 0, "replacement": 1, "void": 2}
 
-KEYS = ("claim_id", "version", "replaces", "effective_date", "record", "chain")
+KEYS = ("claim_id", "version", "replaces", "effective_date", "effective_order", "record", "chain")
 _RUN_COLUMNS = ("member_id", *KEYS, "control_number", "claim_type", "bill_type", "source")
 NEEDED = (
     *_RUN_COLUMNS,
@@ -208,7 +209,7 @@ class Condenser:
         texts = ("member_id", "claim_id", "replaces", "record", "chain", "control_number")
         found = {name: _as_text(taken[name], len(first)) for name in texts}
         found["version"] = number_array(looked_up(taken["version"], VERSION_NUMBERS, len(first)))
-        found["effective_day"] = number_array(_days(taken["effective_date"], len(first)))
+        found["effective"] = number_array(_times(taken, len(first)))
         for name, numbers in self._numbered().items():
             column = taken[name]
             found[name] = number_array(
@@ -339,7 +340,7 @@ def piece_schema(years: int) -> pa.Schema:
     texts = ("member_id", "claim_id", "replaces", "record", "chain", "control_number")
     numbers = {
         "version": pa.int8(),
-        "effective_day": pa.int32(),
+        "effective": pa.int64(),
         "claim_type": pa.int32(),
         "bill_type": pa.int32(),
         "source": pa.int32(),
@@ -465,6 +466,18 @@ def _days(column: Any, n: int) -> NDArray[np.int32]:
     days = column if pa.types.is_date32(column.type) else column.cast(pa.date32())
     result: NDArray[np.int32] = numpy_values(days, null=NO_DAY)
     return result
+
+
+def _times(columns: dict[str, Any], n: int) -> NDArray[np.int64]:
+    """Effective times (`versions.effective_time`); `NO_TIME` for null."""
+    days = _days(columns["effective_date"], n).astype(np.int64)
+    if pa.types.is_null(columns["effective_order"].type) or not n:
+        orders = np.full(n, -1, np.int64)
+    else:
+        orders = numpy_values(columns["effective_order"], null=-1).astype(np.int64)
+    shifted = np.where(days == NO_DAY, -MAX_DAY + 1, np.clip(days, -MAX_DAY + 2, MAX_DAY)) << ORDER_BITS
+    times: NDArray[np.int64] = shifted + np.clip(orders, 0, (1 << ORDER_BITS) - 1)
+    return np.where((days == NO_DAY) & (orders == -1), NO_TIME, times)
 
 
 def _numbers(column: Any, n: int, null: int, dtype: Any) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from hccore.claims.bill_types import split_bill_type
 from hccore.claims.eligibility.rules import ICD_VERSION, CodeList, Rules, day_number
 from hccore.claims.lines import ROLES
-from hccore.claims.versions import STATES, Unit, resolve
+from hccore.claims.versions import STATES, Unit, effective_time, resolve
 
 Line = Mapping[str, Any]
 _NO_LIST = CodeList(frozenset(), frozenset(), {})
@@ -74,7 +74,7 @@ class Group:
         return any(line["chart_review_delete"] for line in self.lines)
 
     def codes(self) -> dict[str, tuple[str, Any]]:
-        """Role and ICD version of each code: the best role, and ICD-10 if an entry of that role says so."""
+        """Role and ICD version of each code: the best role of all entries, then ICD-10 before others."""
         found: dict[str, tuple[int, bool, int]] = {}
         for line in self.lines:
             for entry in line["diagnoses"] or ():
@@ -181,19 +181,19 @@ def _unit_key(line: Line) -> tuple[Any, ...]:
     """What lines of one record and chain have in common. A line without claim id is a claim of its own."""
     claim_id = line["claim_id"]
     nameless = (line["source"], line["source_row"]) if claim_id is None else None
-    names = ("version", "replaces", "effective_date", "record", "chain")
+    names = ("version", "replaces", "effective_date", "effective_order", "record", "chain")
     return claim_id, nameless, *(line[name] for name in names)
 
 
 def _unit(key: tuple[Any, ...], lines: list[Line]) -> Unit:
-    claim_id, nameless, version, replaces, effective, record, chain = key
+    claim_id, nameless, version, replaces, effective, order, record, chain = key
     source, row = min((line["source"] or "", line["source_row"] or 0) for line in lines)
     final = {line["final_action"] for line in lines}
     return Unit(
         claim_id=f"\0{nameless[0] or ''}\0{nameless[1] or 0}" if nameless else claim_id,
         version=version or "original",
         replaces=replaces,
-        effective_day=None if effective is None else day_number(effective),
+        effective=effective_time(None if effective is None else day_number(effective), order),
         record=record,
         control_number=min((x for line in lines if (x := line["control_number"]) is not None), default=None),
         chain=chain,

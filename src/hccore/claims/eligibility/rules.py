@@ -199,10 +199,8 @@ def load_rules(
     window = {row["run"]: row for row in _rows(folder / "windows.csv")}
     if run not in window:
         raise InputError(f"run must be one of {', '.join(window)} for {program} {year}, not {run!r}.")
-    table_policies = {row["policy"]: row["value"] for row in _rows(folder / "policies.csv")}
+    settings = policies_of(program, year, policies)
     roles = {row["role"]: row["counts"] == "yes" for row in _rows(folder / "roles.csv")}
-    settings = table_policies | {role: "count" if roles.get(role) else "exclude" for role in _ROLE_POLICIES}
-    settings |= _checked_policies(policies or {})
     counted = {role for role, counts in roles.items() if counts} - set(_ROLE_POLICIES)
     counted |= {role for role in _ROLE_POLICIES if settings[role] == "count"}
     first, last = (datetime.date.fromisoformat(window[run][f"{end}_date"]) for end in ("first", "last"))
@@ -240,6 +238,21 @@ def load_rules(
         if model is None
         else {system: frozenset(model.tables.codes.get(system, ())) for system, _ in drug_codes},
     )
+
+
+def policies_of(program: str, year: int, changed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The policies of a program and year by name, with the user's own values instead of those of the tables.
+
+    Raises
+    ------
+    InputError
+        If there is no such program, year or policy, or a policy cannot have a value.
+    """
+    folder = _folder(mappings_root() / "eligibility", program, year)
+    settings = {row["policy"]: row["value"] for row in _rows(folder / "policies.csv")}
+    roles = {row["role"]: row["counts"] == "yes" for row in _rows(folder / "roles.csv")}
+    settings |= {role: "count" if roles.get(role) else "exclude" for role in _ROLE_POLICIES}
+    return settings | _checked_policies(changed or {})
 
 
 def day_number(date: datetime.date) -> int:

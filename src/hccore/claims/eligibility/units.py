@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hccore.base.arrow import numpy_values
-from hccore.claims.eligibility.pieces import LINKED, NO_DAY, VERSION_NUMBERS
-from hccore.claims.versions import STATES, Unit, resolve
+from hccore.claims.eligibility.pieces import LINKED, VERSION_NUMBERS
+from hccore.claims.versions import NO_TIME, STATES, Unit, resolve
 
 _VERSIONS = tuple(VERSION_NUMBERS)
 _FINAL_ACTIONS = (None, True, False)
@@ -64,7 +64,7 @@ class _Keys(NamedTuple):
     claim: NDArray[np.int32]
     texts: dict[str, NDArray[np.int32]]
     version: NDArray[np.int8]
-    effective: NDArray[np.int32]
+    effective: NDArray[np.int64]
 
 
 def group_pieces(pieces: pa.Table, source_texts: list[str | None], hold_replacements: bool) -> Groups:
@@ -150,7 +150,7 @@ def _keys(pieces: pa.Table, source_texts: list[str | None]) -> tuple[_Keys, Any,
         numpy_values(claims.indices),
         texts,
         numpy_values(_column(pieces, "version")),
-        numpy_values(_column(pieces, "effective_day")),
+        numpy_values(_column(pieces, "effective")),
     )
     # The last member id is null: rows without one have its number.
     return keys, pa.concat_arrays([members.dictionary, pa.nulls(1, pa.string())]), claims.dictionary
@@ -383,13 +383,13 @@ def _units(
         name: _column(pieces, name).take(taken).to_pylist() for name in ("replaces", "record", "chain")
     }
     claim_ids = names.claim_ids.take(pa.array(keys.claim[rows])).to_pylist()
-    days = keys.effective[rows].tolist()
+    times = keys.effective[rows].tolist()
     return [
         Unit(
             claim_ids[i],
             _VERSIONS[version],
             columns["replaces"][i],
-            None if days[i] == NO_DAY else days[i],
+            None if times[i] == NO_TIME else times[i],
             columns["record"][i],
             controls[i],
             columns["chain"][i],

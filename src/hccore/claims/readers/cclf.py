@@ -5,7 +5,7 @@ institutional claims, 5 professional claims, 6 durable medical equipment, 7 pres
 3, A and B are checked and counted, because nothing in them enters the claim-line table. File 0 states how many
 records each file has.
 
-Option of the context: `cclf_columns`, a mapping of field to column, for delimited files with other column names.
+Delimited files with other column names: `column_map` of the context gives the column of a field of the layout.
 Source: CMS CCLF Information Packet (`hcc_mappings/layouts/cclf`).
 """
 
@@ -100,7 +100,7 @@ class _Reading:
 
     def __init__(self, files: Sequence[Path], context: ReadContext) -> None:
         self.context = context
-        self.column_of: Mapping[str, str] = context.options.get("cclf_columns") or {}
+        self.column_of: Mapping[str, str] = context.column_map
         self.files: dict[str, list[CclfFile]] = {}
         for path in files:
             file = identify(path, self.column_of, context)

@@ -162,7 +162,7 @@ def identify(path: Path, column_of: Mapping[str, str], context: ReadContext) -> 
         lengths = ", ".join(f"{name}: {record_length(name)}" for name in _ALL_FILES)
         raise InputError(
             f"{path}: its records are those of no CCLF file (bytes of a record by file: {lengths}), and its name "
-            "tells nothing. Check that the file is complete; for delimited files give the option cclf_columns."
+            "tells nothing. Check that the file is complete; in delimited files name the columns with --map."
         )
     if named is not None and named != kind:
         context.set_aside.notice(path.name, f"the name says CCLF{named}, the records are those of CCLF{kind}")

@@ -33,6 +33,7 @@ RULES = [
     ("--policy", "Append", "policy", "NAME=VALUE", [], False, {}),
     ("--cpt-list", "Store", "cpt_list", "FILE", None, False, {}),
     ("--prior-organizations", "Store", "prior_organizations", "FILE", None, False, {}),
+    ("--plans", "Store", "plans", "FILE", None, False, {}),
 ]
 PROGRAMS = {"choices": ["ma", "pace", "ffs", "hhs"]}
 INPUTS = [

@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hccore.base.counted import counted
+from hccore.base.errors import InputError
 from hccore.cli.arguments import pairs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hccore.claims.enrollment import MemberFacts
     from hccore.claims.reading import Claims
     from hccore.claims.set_aside import BadRecord
 
@@ -78,6 +82,11 @@ def add_rules(parser: argparse._ActionsContainer, program_flag: str) -> None:
         metavar="FILE",
         help="member_id of members who came from another Medicare Advantage organization (unlinked chart reviews)",
     )
+    parser.add_argument(
+        "--plans",
+        metavar="FILE",
+        help="plan_id and metal: metal levels of ACA plans, which EDGE enrollment does not have",
+    )
 
 
 def read_claims(
@@ -107,6 +116,29 @@ def rules_of(
         "cpt_list": arguments.cpt_list,
         "prior_organizations": arguments.prior_organizations,
     }
+
+
+def facts_of(
+    claims: Claims, program: str, year: int, plans: str | None, assume: Mapping[str, object]
+) -> MemberFacts:
+    """Member facts from the enrollment rows of the claims, for the models of a program.
+
+    Parameters
+    ----------
+    program : str
+        Whose rules decide which claims count.
+    assume : mapping
+        Columns and values of --assume, of which those count that enrollment can lack.
+    """
+    from hccore.claims.enrollment import member_facts  # saves start-up: not asked for by most runs
+    from hccore.claims.enrollment_hhs import ASSUMED
+
+    if program != "hhs":
+        if plans is not None:
+            raise InputError(f"--plans: the program {program} has no metal levels. It belongs to hhs.")
+        return member_facts(claims.enrollment, year)
+    stated = {name: value for name, value in assume.items() if name in ASSUMED}
+    return member_facts(claims.enrollment, year, "hhs", plans=plans, assume=stated)
 
 
 class SetAsideFile:

@@ -18,6 +18,7 @@ from hccore.cli.claim_arguments import (
     add_reading,
     add_rules,
     claim_notes,
+    facts_of,
     read_claims,
     rules_of,
 )
@@ -85,9 +86,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         _write(result, result.schema, temporary["out"], outs["out"])
         _write(result.rejected_batches(), result.schema, temporary["rejected"], outs["rejected"])
         if outs["members"] is not None:
-            from hccore.claims.enrollment import member_facts  # saves start-up: not asked for by most runs
-
-            facts = member_facts(claims.enrollment, arguments.year)
+            facts = facts_of(claims, rules["program"], arguments.year, arguments.plans, {})
             _write(facts.members.to_batches(), facts.members.schema, temporary["members"], outs["members"])
         set_aside.write(temporary["set_aside"])
         report = {"reading": claims.report, **result.report}
@@ -119,9 +118,7 @@ def _compare(
     other = eligible(again, year=arguments.year, model=model, **{**rules, "policies": policies})
     members: Any = arguments.facts
     if members is None and model is not None and claims.enrollment.num_rows:
-        from hccore.claims.enrollment import member_facts  # saves start-up: not needed with --facts
-
-        members = member_facts(claims.enrollment, arguments.year).members
+        members = facts_of(claims, rules["program"], arguments.year, arguments.plans, {}).members
     table, totals = compare_policies(result.diagnoses, other.diagnoses, model, members)
     changed = {
         name: {"of": policies[name], "now": value}
@@ -161,8 +158,8 @@ def _checked_outputs(arguments: argparse.Namespace) -> dict[str, Path | None]:
     for name, out in outs.items():
         if out is not None:
             check_output(out, *((endings[name],) if name in endings else ()))
-    inputs = [path for path in (*arguments.paths, arguments.cpt_list, arguments.facts) if path is not None]
-    check_replaces_no_input(outs.values(), inputs)
+    inputs = (*arguments.paths, arguments.cpt_list, arguments.facts, arguments.plans)
+    check_replaces_no_input(outs.values(), [path for path in inputs if path is not None])
     return outs
 
 

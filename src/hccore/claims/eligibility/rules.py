@@ -110,6 +110,11 @@ class Rules:
         HHS's reason by ours, for institutional claims (True) and others.
     model_codes : frozenset of str or None
         Codes of the model; None: not tested.
+    drug_codes : dict of (str, str) to str
+        By system (`ndc`, `hcpcs`) and claim type: `none`, or `bill_type` if the bill type must count. Other claims
+        give no drugs. Empty: the program has no drug categories.
+    model_drugs : dict of str to frozenset of str, or None
+        Codes of drugs of the model by system; None: not tested.
     """
 
     program: str
@@ -128,6 +133,8 @@ class Rules:
     reasons: tuple[str, ...]
     edge_reasons: Mapping[tuple[str, bool], str] = field(default_factory=dict)
     model_codes: frozenset[str] | None = None
+    drug_codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    model_drugs: Mapping[str, frozenset[str]] | None = None
 
     @property
     def excludes_audio(self) -> bool:
@@ -226,6 +233,10 @@ def load_rules(
         reasons=tuple(row["reason"] for row in reasons),
         edge_reasons=_edge_reasons(reasons) if program == "hhs" else {},
         model_codes=None if model is None else frozenset(model.tables.codes.get("icd10cm", ())),
+        drug_codes=(drug_codes := _drug_codes(folder / "drug_codes.csv")),
+        model_drugs=None
+        if model is None
+        else {system: frozenset(model.tables.codes.get(system, ())) for system, _ in drug_codes},
     )
 
 
@@ -259,6 +270,12 @@ def _folder(root: Path, program: str, year: int) -> Path:
             f"there are no eligibility rules of {program} for {year!r}. They exist for {years[0]} to {years[-1]}."
         )
     return root / program / str(year)
+
+
+def _drug_codes(path: Path) -> dict[tuple[str, str], str]:
+    """Which claims give drugs. Programs without drug categories lack the table."""
+    rows = _rows(path) if path.exists() else []
+    return {(row["system"], row["claim_type"]): row["test"] for row in rows}
 
 
 def _checked_policies(policies: Mapping[str, str]) -> dict[str, str]:

@@ -1,8 +1,10 @@
 """Scores a population on Spark.
 
 Members and codes are dealt into buckets by a hash of the member id (`spark_buckets`). Each bucket is scored by
-one call of the engine (`partition.Job.score`). Rows whose code is in no model are counted where they are read and
-never sent (`model_codes`). Needs pyspark 4 (`pip install 'hccore[spark]'`) and a classic session, not Spark Connect.
+one engine call (`partition.Job.score`). Rows whose code is in no model are counted where they are read and
+never sent (`model_codes`).
+
+Needs pyspark 4 (`pip install 'hccore[spark]'`) and a classic session, not Spark Connect.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from hccore.distributed.spark_buckets import (
     named_column,
     number_of_buckets,
 )
+from hccore.distributed.spark_eligibility import EligibleOnSpark
 from hccore.files.column_names import ID_COLUMN, need_column
 from hccore.files.opening import open_source
 from hccore.model import Model
@@ -61,7 +64,7 @@ class Scored:
 
 def score(
     members: DataFrame,
-    diagnoses: DataFrame,
+    diagnoses: DataFrame | EligibleOnSpark,
     *,
     model: str | Model | None = None,
     year: int | None = None,
@@ -79,6 +82,7 @@ def score(
     ----------
     members, diagnoses : pyspark.sql.DataFrame
         The columns that `Model.score` takes. The types of the member id may differ: ids are compared as text.
+        Diagnoses may be the result of `eligible`.
     model, year : str, int
         One model, or a `Model` without a year.
     models : sequence of Model or (name, year)
@@ -105,6 +109,8 @@ def score(
     MissingFactorError
         If payment factors are not established.
     """
+    if isinstance(diagnoses, EligibleOnSpark):
+        diagnoses = diagnoses.diagnoses
     given = {"members": members, "diagnoses": diagnoses, "ndc": ndc, "hcpcs": hcpcs}
     frames = {name: frame for name, frame in given.items() if frame is not None}
     for name, frame in frames.items():

@@ -1,8 +1,8 @@
 """Deals rows of Spark DataFrames into buckets, and calls a function with all rows of a bucket.
 
 Spark shuffles and sorts single rows slowly. So the Python workers that read the rows gather those of each bucket
-and hand Spark one binary value per bucket: an Arrow stream of some thousand rows. Results go the same way: a bucket
-returns streams, which are cached as they are and unpacked when they are read.
+and hand Spark one binary value per bucket: an Arrow stream of some thousand rows. Results go the same way: each
+bucket returns streams, which are cached as they are and unpacked when they are read.
 """
 
 from __future__ import annotations

@@ -322,6 +322,16 @@ def test_codes_of_no_model_are_counted_and_not_shuffled(spark: Any) -> None:
         done.close()
 
 
+def test_cells_that_cannot_be_codes_are_one_error(spark: Any) -> None:
+    members = sample().tables["members"]
+    wide = pa.table(
+        {"member_id": members.column("member_id"), "dx1": [1.5] * len(members), "dx2": ["E119"] * 200}
+    )
+    with pytest.raises(InputError, match="^diagnoses: column dx1 must be text, not double$"):
+        on_spark(spark, Case({"members": members, "diagnoses": wide}, V28, {}))
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+
+
 def test_rows_of_codes_leave_out_what_no_model_has() -> None:
     model = hccore.load_model(*V28[0])
     rows = pa.table(

@@ -61,6 +61,11 @@ class RowsOfCodes:
             In long form. The first column has a number for each code, which `spelled` turns into codes.
         counts : dict
             As in the run report: number of rows that were left out, by outcome.
+
+        Raises
+        ------
+        InputError
+            If a cell cannot be read.
         """
         source = open_source(rows, self._name)
         id_column = need_column(source, ID_COLUMN)
@@ -70,15 +75,18 @@ class RowsOfCodes:
         kinds = {header: source.schema.field(header).type for header in (id_column, *others)}
         number_type = pa.from_numpy_dtype(self._number_type)
         parts = [pa.schema([(code_column, number_type), *kinds.items()]).empty_table()]
-        for load in source.code_loaders(id_column, code_column, others):
-            for decoded in load():
-                numbers = self._table.look_up(decoded.codes)[decoded.code_index]
-                row = number_array(np.flatnonzero(numbers >= 0))
-                columns = {id_column: decoded.ids, **decoded.others}
-                taken = {header: column.take(row) for header, column in columns.items()}
-                known = number_array(numbers[numbers >= 0].astype(self._number_type))
-                parts.append(pa.table({code_column: known, **taken}))
-                _count_others(numbers, counts)
+        try:
+            for load in source.code_loaders(id_column, code_column, others):
+                for decoded in load():
+                    numbers = self._table.look_up(decoded.codes)[decoded.code_index]
+                    row = number_array(np.flatnonzero(numbers >= 0))
+                    columns = {id_column: decoded.ids, **decoded.others}
+                    taken = {header: column.take(row) for header, column in columns.items()}
+                    known = number_array(numbers[numbers >= 0].astype(self._number_type))
+                    parts.append(pa.table({code_column: known, **taken}))
+                    _count_others(numbers, counts)
+        except (pa.ArrowException, UnicodeDecodeError) as error:
+            raise source.failure(error) from None
         return pa.concat_tables(parts), counts.as_report()
 
     def spelled(self, rows: pa.Table) -> pa.Table:

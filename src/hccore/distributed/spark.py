@@ -17,12 +17,13 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, functions as F  # noqa: N812 - the usual name
 from pyspark.sql.pandas.types import to_arrow_type
 
-from hccore.base.errors import InputError
+from hccore.base.errors import HccoreError, InputError
 from hccore.distributed.buckets import Job, may_be_read, prepare, rows_of_codes
 from hccore.distributed.model_codes import Counts
-from hccore.distributed.reports import with_left_out
+from hccore.distributed.reports import error_report, with_left_out
 from hccore.distributed.spark_buckets import (
     BUCKET,
+    ERROR,
     BucketResults,
     Judge,
     Reduce,
@@ -187,7 +188,11 @@ def _reduce_function(broadcast: Any, name: str) -> Reduce:
 
     def reduce(rows: pa.Table) -> tuple[pa.Table, Counts]:
         job: Job = broadcast.value  # unpickled once per worker process
-        return rows_of_codes(job, name).reduced(rows, keep=[BUCKET])
+        codes = rows_of_codes(job, name)
+        try:
+            return codes.reduced(rows, keep=[BUCKET])
+        except HccoreError as error:  # raised on the driver, with the errors of all buckets
+            return codes.reduced(rows.slice(0, 0), keep=[BUCKET])[0], {ERROR: str(error)}
 
     return reduce
 
@@ -199,6 +204,9 @@ def _score_function(broadcast: Any, schemas: Mapping[str, pa.Schema]) -> Judge:
         tables: dict[str, pa.Table], counts: dict[str, list[dict[str, Any]]]
     ) -> tuple[dict[str, pa.Table], Mapping[str, Any]]:
         job: Job = broadcast.value
+        errors = {found[ERROR]: None for of_table in counts.values() for found in of_table if ERROR in found}
+        if errors:
+            return {}, error_report(InputError("\n".join(errors)))
         complete = {}
         for name, schema in schemas.items():
             if name == "members":

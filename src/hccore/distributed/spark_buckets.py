@@ -22,6 +22,7 @@ from hccore.base.arrow import number_array, numpy_values, single_array
 from hccore.base.errors import InputError
 
 BUCKET = "hccore.bucket"  # column of the bucket in the tables that workers deal
+ERROR = "error"  # key of an error's message in counts and reports
 READ_ROWS = 1 << 18  # rows that are reduced at once, because each call looks up all distinct codes
 DEALT_BYTES = 1 << 25  # a worker deals so many bytes at once: 33 MB
 RESULT_ROWS = 1 << 18  # rows of a binary value of results

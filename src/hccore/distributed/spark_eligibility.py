@@ -23,6 +23,7 @@ from hccore.claims.eligibility.results import eligibility_report
 from hccore.claims.funnel import Funnel
 from hccore.claims.lines import LINES
 from hccore.distributed.spark_buckets import (
+    ERROR,
     BucketResults,
     Judge,
     bucket_of,
@@ -207,9 +208,11 @@ def _judge_function(broadcast: Any) -> Judge:
             role: given[role] if role in given else member_spans(tables.get(role, _no_spans()), role)
             for role in ("prior_organizations", "enrollment")
         }
-        outcome = eligible_of_members(
-            tables.get(_LINES, LINES.empty_table()), rules, spans["prior_organizations"], spans["enrollment"]
-        )
+        lines = tables.get(_LINES, LINES.empty_table())
+        try:
+            outcome = eligible_of_members(lines, rules, spans["prior_organizations"], spans["enrollment"])
+        except HccoreError as error:  # raised on the driver, with the errors of all buckets
+            return {}, {ERROR: str(error)}
         results = {
             kind: pa.Table.from_batches([batch])
             for kind, batch in ((_COUNTED, outcome.counted), (_REJECTED, outcome.rejected))
@@ -236,6 +239,9 @@ def _bucket_report(outcome: Outcome) -> dict[str, Any]:
 
 def _combined(reports: list[dict[str, Any]], rules: Rules) -> tuple[Funnel, dict[str, int]]:
     """The funnel and the counts of all buckets."""
+    errors = {report[ERROR]: None for report in reports if ERROR in report}
+    if errors:
+        raise InputError("\n".join(errors))
     others = {report["hccore"] for report in reports} - {__version__}
     if others:
         raise HccoreError(

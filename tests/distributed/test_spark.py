@@ -327,7 +327,7 @@ def test_cells_that_cannot_be_codes_are_one_error(spark: Any) -> None:
     wide = pa.table(
         {"member_id": members.column("member_id"), "dx1": [1.5] * len(members), "dx2": ["E119"] * 200}
     )
-    with pytest.raises(InputError, match="^diagnoses: column dx1 must be text, not double$"):
+    with pytest.raises(InputError, match=r"^diagnoses: column dx1 must be text, not double$"):
         on_spark(spark, Case({"members": members, "diagnoses": wide}, V28, {}))
     assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
 

@@ -127,28 +127,31 @@ class Eligible:
     @property
     def report(self) -> dict[str, Any]:
         """What was decided by which rules, in plain values ready for JSON."""
-        rules = self.rules
-        drugs = {} if self._drugs is None else {"drugs": _drug_report(self._drugs, rules)}
-        return {
-            "program": rules.program,
-            "year": rules.year,
-            "run": rules.run,
-            "window": [
-                str(pa.scalar(day, pa.int32()).cast(pa.date32())) for day in (rules.first_day, rules.last_day)
-            ],
-            "policies": dict(rules.policies),
-            "code_lists": {
-                str(year): {
-                    "codes": len(codes.known),
-                    "uncertain_codes": len(codes.uncertain),
-                    "codes_by_standing": dict(codes.standing),
-                }
-                for year, codes in rules.lists.items()
-            },
-            "funnel": self.funnel.to_dict(rules.reasons),
-            "counts": dict(sorted(self._counts.items())),
-            **drugs,
-        }
+        drugs = {} if self._drugs is None else {"drugs": _drug_report(self._drugs, self.rules)}
+        return {**eligibility_report(self.rules, self.funnel, self._counts), **drugs}
+
+
+def eligibility_report(rules: Rules, funnel: Funnel, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What was decided by which rules, in plain values ready for JSON."""
+    return {
+        "program": rules.program,
+        "year": rules.year,
+        "run": rules.run,
+        "window": [
+            str(pa.scalar(day, pa.int32()).cast(pa.date32())) for day in (rules.first_day, rules.last_day)
+        ],
+        "policies": dict(rules.policies),
+        "code_lists": {
+            str(year): {
+                "codes": len(codes.known),
+                "uncertain_codes": len(codes.uncertain),
+                "codes_by_standing": dict(codes.standing),
+            }
+            for year, codes in rules.lists.items()
+        },
+        "funnel": funnel.to_dict(rules.reasons),
+        "counts": dict(sorted(counts.items())),
+    }
 
 
 class DrugStores(NamedTuple):

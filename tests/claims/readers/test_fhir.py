@@ -521,6 +521,11 @@ def test_truncated_file_keeps_what_is_whole(tmp_path: Path, container: str) -> N
     assert sum(context.set_aside.counts.values()) == 1
 
 
+def test_days_of_supply_written_as_a_code_are_not_read(tmp_path: Path) -> None:
+    given = [variable("days_suply_num", "30")]
+    assert {line["days_supply"] for line in read_one(tmp_path, changed(extension=given))} == {None}
+
+
 def test_strict_run_stops_without_member_data(tmp_path: Path) -> None:
     path = write_resources(tmp_path / "eob.ndjson", [changed(id="SECRET", item="x")])
     with pytest.raises(InputError, match="resource 1 cannot be used") as caught:

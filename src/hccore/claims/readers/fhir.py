@@ -77,14 +77,15 @@ def read(files: Sequence[Path], context: ReadContext) -> Iterator[pa.RecordBatch
     """
     tables = load_tables()
     members = MemberIds(tables)
-    for path in files:
-        _learn_members(path, members)
     reader = _FileReader(tables, members, context.set_aside)
     workers = Workers(usable_processes(context.options.get("processes")), members.current)
     try:
+        blocks_of = [line_blocks(path) for path in files]
+        parallel = any(blocks_of) and workers.start()  # they start while the members are learnt
         for path in files:
-            blocks = line_blocks(path)
-            if blocks is not None and workers.start():
+            _learn_members(path, members)
+        for path, blocks in zip(files, blocks_of, strict=True):
+            if blocks is not None and parallel:
                 yield from workers.read(path, blocks, context.set_aside)
             else:
                 yield from reader.read(path.name, read_resources(path, context.set_aside))
@@ -115,7 +116,7 @@ def _learn_members(path: Path, members: MemberIds) -> None:
     with open_bytes(path) as stream:
         tail = b""
         while chunk := stream.read(CHUNK_BYTES):
-            if _PATIENT in tail + chunk:
+            if _PATIENT in chunk or _PATIENT in tail + chunk[: len(_PATIENT)]:
                 break
             tail = chunk[1 - len(_PATIENT) :]
         else:

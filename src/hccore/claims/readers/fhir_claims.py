@@ -272,33 +272,29 @@ class ClaimReader:
                     found.setdefault(fact, text_of(coding.get("code")))
         for fact, text in kind.facts:
             found.setdefault(fact, text)
-        sub_types = eob.get("subType")
-        if sub_types is not None:
-            for sub_type in concepts(sub_types):
-                self._add_facts(found, list_of(sub_type.get("coding")))
+        coded = [*concepts(eob.get("subType"))]
         for information in list_of(eob.get("supportingInfo")) + list_of(eob.get("information")):
             code = information.get("code")
-            if code is None:
+            if code is not None:
+                coded.append(code)
+            elif (
+                "timingDate" in information or "timingPeriod" in information or "valueQuantity" in information
+            ):
                 self._timing(found, information)
-                continue
-            codings = code.get("coding")
-            self._add_facts(found, codings if type(codings) is list else list_of(codings))
+        for concept in coded:
+            codings = concept.get("coding")
+            for coding in codings if type(codings) is list else list_of(codings):
+                fact = facts[coding.get("system")]
+                if fact and fact not in found:
+                    found[fact] = text_of(coding.get("code"))
         stay = eob.get("hospitalization")
         if stay is not None:
             found["admission_date"] = self.tables.dates[stay.get("start")]
         return found
 
-    def _add_facts(self, found: dict[str, Any], codings: list[Any]) -> None:
-        for coding in codings:
-            fact = self.facts[coding.get("system")]
-            if fact and fact not in found:
-                found[fact] = text_of(coding.get("code"))
-
     def _timing(self, found: dict[str, Any], information: dict[str, Any]) -> None:
         """Add the admission date or the days of supply of an information that has no code."""
         period, quantity = information.get("timingPeriod"), information.get("valueQuantity")
-        if period is None and quantity is None and "timingDate" not in information:
-            return
         kind = self.tables.first_meaning("information", information.get("category"))
         if kind == "admission_period":
             day = information.get("timingDate") if period is None else period.get("start")

@@ -199,11 +199,12 @@ class ItemReader:
             if "category" in adjudication:
                 codings = adjudication["category"].get("coding")
                 for coding in codings if type(codings) is list else list_of(codings):
-                    rank = ranks.get(coding.get("code"), UNRANKED)
-                    if rank < best and self.facts[coding.get("system")] == "adjudication":
-                        amount = adjudication.get("amount")
-                        if amount is not None:
-                            best, paid = rank, cents_of(amount.get("value"))
+                    code = coding.get("code")
+                    if code not in ranks or self.facts[coding.get("system")] != "adjudication":
+                        continue
+                    amount = adjudication.get("amount")
+                    if amount is not None and ranks[code] < best:
+                        best, paid = ranks[code], cents_of(amount.get("value"))
             if indicator is None and "reason" in adjudication:
                 reason = adjudication["reason"]
                 indicator = None if reason is None else self._first_code("processing_indicator", reason)

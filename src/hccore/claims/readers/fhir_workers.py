@@ -159,7 +159,7 @@ class _WithoutPandas:
     """Import hook: pandas is not there. pyarrow would import pandas (0.4 s) before it makes its first array."""
 
     @staticmethod
-    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+    def find_spec(name: str, *_: Any) -> None:
         """Refuse pandas; all else is left to the other finders."""
         if name == "pandas":
             raise ModuleNotFoundError("No module named 'pandas'", name="pandas")

@@ -540,6 +540,11 @@ def test_missing_orjson_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         read(write_fhir(tmp_path / "eob.ndjson", [OFFICE_VISIT]))
 
 
+def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.ndjson cannot be read"):
+        read(tmp_path / "missing.ndjson")
+
+
 def test_batches_have_the_schema_also_without_diagnoses(tmp_path: Path) -> None:
     path = write_resources(tmp_path / "eob.ndjson", [changed(diagnosis=None, item=None)])
     (batch,) = fhir.read([path], ReadContext())

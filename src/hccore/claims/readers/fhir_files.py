@@ -81,10 +81,13 @@ class LineBlock(NamedTuple):
 
 def line_blocks(path: Path) -> Iterator[LineBlock] | None:
     """The lines of a large NDJSON file in blocks; None for any other file, or a compressed one."""
-    if path.stat().st_size < MIN_PARALLEL_BYTES:
-        return None
-    with path.open("rb") as file:
-        head = file.read(CHUNK_BYTES)
+    try:
+        if path.stat().st_size < MIN_PARALLEL_BYTES:
+            return None
+        with path.open("rb") as file:
+            head = file.read(CHUNK_BYTES)
+    except OSError:
+        return None  # `open_bytes` says why the file cannot be read
     if head.startswith(b"\x1f\x8b"):
         return None
     if not _is_lines(head.removeprefix(_BOM).lstrip(_BLANK), path, _json_parser()):

@@ -1,8 +1,8 @@
 """Reads large NDJSON files in several processes.
 
-Turning parsed resources into rows takes two to three times as long as parsing them, and threads do not help,
-because both hold the interpreter's lock. The processes run without garbage collection, which the acyclic objects
-of a JSON parser do not need.
+Turning parsed resources into rows takes longer than parsing them, and threads do not help, because both hold the
+interpreter's lock. The processes run without garbage collection, which the acyclic objects of a JSON parser do not
+need.
 
 The processes are started as `python -c`, not with `multiprocessing`, which would run the user's script again.
 """

@@ -18,8 +18,20 @@ _ROW_GROUP_ROWS = 1 << 20
 _NESTED_ENDINGS = (".parquet", ".arrow")
 
 
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """The schema with the types of values in place of dictionary types."""
+    return pa.schema(
+        [
+            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            for field in schema
+        ]
+    )
+
+
 class BatchWriter:
     """Writes batches to a Parquet, Arrow or CSV file. A file without batches has the schema and no rows.
+
+    Dictionary columns are written as plain columns, so that every reader sees the same types.
 
     Parameters
     ----------
@@ -36,6 +48,7 @@ class BatchWriter:
     """
 
     def __init__(self, path: Path, out: Path, schema: pa.Schema) -> None:
+        schema = plain_schema(schema)
         self.schema = schema
         self.rows = 0
         self._pending: list[pa.RecordBatch] = []
@@ -74,7 +87,7 @@ class BatchWriter:
 
     def _flush(self) -> None:
         if self._pending:
-            table = pa.Table.from_batches(self._pending, self.schema)
+            table = pa.Table.from_batches(self._pending).cast(self.schema)
             self._pending, self._pending_rows = [], 0
             self._writer.write_table(table)
 

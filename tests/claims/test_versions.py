@@ -109,6 +109,11 @@ def test_chain_takes_the_latest_date_then_the_largest_claim_id():
     check((replacement("9", None, 1, chain="c"), FINAL))
 
 
+def test_versions_that_the_source_calls_final_are_not_held():
+    check((void("A", None, final_action=True), VOIDED))
+    check((replacement("A", None, final_action=True), FINAL))
+
+
 def test_final_action_decides():
     check((original("A", final_action=False), REPLACED), (original("B", final_action=True), FINAL))
     check(

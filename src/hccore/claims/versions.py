@@ -14,8 +14,8 @@ Rules, in plain words:
 - Records with a chain and without `replaces` are decided by the chain: the latest effective date, then the largest
   claim id; if that one is a void, nothing of the chain remains (CCLF Information Packet 5.3).
 - `final_action` False is not final. Records with `final_action` True are not compared with others of their chain.
-- A void, replacement or deletion that names no record present is held, unless it is a replacement that the source
-  calls final (`final_action` True). A void alone in its chain is held too.
+- A void, replacement or deletion that names no record present is held, unless the source calls it final
+  (`final_action` True). A void alone in its chain is held too.
 Source: `hcc_mappings/eligibility/README.md`, section "Versions".
 """
 
@@ -262,7 +262,8 @@ def _states_of_family(member: _Member, family: list[int], hold_replacements: boo
         else:
             # A claim that was cancelled and sent again later: the void is known, but names nothing that is left.
             again = record.replaces is None and len(member.by_claim[record.claim_id]) > 1
-            states[number] = "voided" if targets[number] or again else "held"
+            known = targets.get(number) or again or record.final_action is True
+            states[number] = "voided" if known else "held"
     if not open_records:
         return states
     replaced = {

@@ -211,8 +211,8 @@ class ClaimReader:
         if number is None:
             number = reference_id((eob.get("claim") or NOTHING).get("reference"))
         bill_type = bill_type_of(facts)
-        version, replaces, final = self._version(eob, facts.get("frequency"), bill_type, claim_id)
-        if version == "void" and replaces is None and group is None:
+        version, replaces, final = self._version(eob, facts.get("frequency"), bill_type)
+        if version == "void" and replaces is None and group is None and final is None:
             replaces = claim_id
         updated, order = time_of_version(eob, self.moments, dates)
         period = eob.get("billablePeriod") or NOTHING
@@ -330,9 +330,12 @@ class ClaimReader:
         return number or typed, group
 
     def _version(
-        self, eob: dict[str, Any], frequency: str | None, bill_type: str | None, claim_id: str | None
+        self, eob: dict[str, Any], frequency: str | None, bill_type: str | None
     ) -> tuple[str, str | None, bool | None]:
-        """Version, the claim that it replaces or voids, and False if the source says that it is not final."""
+        """Version, the claim that it replaces or voids, and whether the source says that it is final.
+
+        A cancelled resource is a void of its own claim, and final: it needs no other record to void.
+        """
         codes = self.tables.codes
         status, outcome = eob.get("status"), eob.get("outcome")
         if isinstance(outcome, dict):  # STU3
@@ -353,7 +356,7 @@ class ClaimReader:
                 final = False
         version = _version_of(frequency or split_bill_type(bill_type)[1])
         if state == "void":
-            return "void", claim_id, final
+            return "void", None, True
         if version == "original" and related is not None:
             version = "replacement"
         return version, related, final

@@ -75,7 +75,7 @@ def add_rules(parser: argparse._ActionsContainer, program_flag: str) -> None:
     parser.add_argument(
         "--cpt-list",
         metavar="FILE",
-        help="your own list of eligible CPT/HCPCS codes: code, and optionally year",
+        help="your own list of eligible CPT/HCPCS codes: a CSV file with a column code",
     )
     parser.add_argument(
         "--prior-organizations",

@@ -25,6 +25,7 @@ from hccore.claims.set_aside import SetAside
 
 CHUNK_BYTES = 1 << 22
 MAX_RESOURCE_BYTES = 1 << 26
+MAX_BRACKETS = 1 << 22  # of a window; each takes about 50 bytes while they are matched
 MIN_PARALLEL_BYTES = 1 << 26  # of a file that several processes read
 _BLOCK_BYTES = 1 << 24
 _SUSPICIOUS_BYTES = 1 << 22  # an entry of this length whose end is not found is taken for broken
@@ -333,6 +334,12 @@ class _Documents:
         self.ended = not chunk
         return not self.ended
 
+    def _has_too_many_brackets(self) -> bool:
+        """Whether matching the brackets of the window would take too much memory."""
+        if len(self.window) <= MAX_BRACKETS:
+            return False
+        return sum(self.window.count(bracket) for bracket in (b"{", b"}", b"[", b"]")) > MAX_BRACKETS
+
     def _skip_blanks(self, blanks: bytes) -> None:
         self.window = self.window.lstrip(blanks)
         while not self.window and self._more():
@@ -345,6 +352,9 @@ class _Documents:
     def _object(self) -> Iterator[tuple[int, bytes]]:
         """The entries of a Bundle, or one resource."""
         while True:
+            if self._has_too_many_brackets():
+                self._set_aside_document("too_large")
+                return
             positions, deltas = brackets(self.window)
             depths = np.cumsum(deltas, dtype=np.int64)
             closed = np.flatnonzero(depths == 0)
@@ -384,6 +394,9 @@ class _Documents:
         """The elements of a list whose opening bracket was read. Stops behind its closing bracket."""
         start = self._start_of_elements(start)
         while True:
+            if self._has_too_many_brackets():
+                yield from self._resynchronise(start)
+                continue
             positions, deltas = brackets(self.window)
             depths = np.cumsum(deltas, dtype=np.int64)
             closing = np.flatnonzero(depths < 0)
@@ -480,7 +493,7 @@ class _Documents:
             if len(closed):
                 self.window = self.window[int(positions[int(closed[0])]) + 1 :]
                 return
-            if len(self.window) > _SUSPICIOUS_BYTES:
+            if len(self.window) >= _SUSPICIOUS_BYTES:
                 last = self.window.rfind(b"\n") + 1  # texts end with their line
                 if not last:
                     self.window = b""

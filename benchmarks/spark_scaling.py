@@ -9,7 +9,8 @@ compile. A cluster does this once, not once per million members.
 Modes:
 
 score     the whole job
-shuffle   the same job with a function that only counts rows: the time that Spark takes by itself
+sql       the same scores in Spark SQL (`peers/spark_v28.py`)
+shuffle   a job that shuffles the rows as they are to a function that only counts them
 engine    the engine without Spark, in one process with one thread
 bucket    what a Python worker does with one bucket (all members), to measure the memory per row
 """
@@ -71,7 +72,11 @@ def whole_job(spark: Any, folder: Path, out: Path, mode: str) -> tuple[float, fl
     members = spark.read.parquet(str(folder / "members.parquet"))
     diagnoses = spark.read.parquet(str(folder / "diagnoses.parquet"))
     start, cpu = time.perf_counter(), cpu_seconds()
-    if mode == "shuffle":
+    if mode == "sql":
+        from benchmarks.peers import spark_v28
+
+        spark_v28.score(spark, folder / "members.parquet", folder / "diagnoses.parquet", out)
+    elif mode == "shuffle":
         from pyspark.sql import functions as F  # noqa: N812
 
         def buckets_of(frame: Any, *columns: str) -> Any:
@@ -172,7 +177,7 @@ def main() -> None:
     if args.one:
         print("seconds", *one_run(args.folder, int(args.one[1]), args.buckets, args.one[0]))
         return
-    runs = [("engine", 1), ("bucket", 1), ("score", 1), ("score", 2), ("shuffle", 1), ("shuffle", 2)]
+    runs = [("engine", 1), ("bucket", 1), ("score", 1), ("score", 2), ("sql", 1), ("sql", 2), ("shuffle", 1)]
     found: dict[tuple[str, int], list[tuple[float, float]]] = {run: [] for run in runs}
     for _ in range(args.rounds):
         for mode, cores in runs:  # in turn, so that other load on the machine affects all of them

@@ -1,4 +1,4 @@
-"""Writes neutral claims as EDGE XML medical claims."""
+"""Writes neutral claims as EDGE XML medical claims, and pharmacy claims, supplemental diagnoses and enrollment."""
 
 from __future__ import annotations
 
@@ -68,3 +68,61 @@ def medical(claim: Claim) -> str:
 def write_edge(path: Path, claims: Sequence[Claim]) -> None:
     """Write claims as one medical claim submission. EDGE takes paid claims only: denied ones are left out."""
     path.write_text(submission("MedicalClaim", (medical(claim) for claim in claims if not claim.denied)))
+
+
+def pharmacy(
+    member_id: str, claim_id: str, ndc: str, filled: object, code: str = "", processed: str = "2026-01-31"
+) -> str:
+    """One pharmacy claim. code is R or V, or empty for an original; both name the claim by its identifier."""
+    return element(
+        "includedPharmacyClaimDetail",
+        element("recordIdentifier", 2),
+        element("insuredMemberIdentifier", member_id),
+        element("claimIdentifier", claim_id),
+        element("claimProcessedDateTime", f"{processed}T00:00:00"),
+        element("prescriptionFillDate", filled),
+        element("nationalDrugCode", ndc),
+        element("voidReplaceCode", code),
+        element("policyPaidAmount", "10.00"),
+    )
+
+
+def supplemental(
+    member_id: str, record_id: str, original: str, icd10: str, day: object, code: str = "A"
+) -> str:
+    """One supplemental diagnosis. code is A (add), D (delete) or V (void of the record `original`)."""
+    named = "originalSupplementalDetailID" if code == "V" else "originalClaimIdentifier"
+    return element(
+        "includedSupplementalDiagnosisDetail",
+        element("recordIdentifier", 2),
+        element("insuredMemberIdentifier", member_id),
+        element("supplementalDiagnosisDetailRecordIdentifier", record_id),
+        element(named, original),
+        element("detailRecordProcessedDateTime", "2026-02-15T00:00:00"),
+        element("addDeleteVoidCode", code),
+        element("serviceFromDate", day),
+        element("serviceToDate", day),
+        element("diagnosisTypeCode", "02"),
+        element("supplementalDiagnosisCode", icd10),
+        element("sourceCode", "MR"),
+    )
+
+
+def insured(member_id: str, birth_date: object, sex: str, *profiles: tuple[str, object, object]) -> str:
+    """One insured member. A profile is plan id, first and last day."""
+    return element(
+        "includedInsuredMember",
+        element("recordIdentifier", 2),
+        element("insuredMemberIdentifier", member_id),
+        element("insuredMemberBirthDate", birth_date),
+        element("insuredMemberGenderCode", sex),
+        *(
+            element(
+                "includedInsuredMemberProfile",
+                element("insurancePlanIdentifier", plan_id),
+                element("coverageStartDate", start),
+                element("coverageEndDate", end),
+            )
+            for plan_id, start, end in profiles
+        ),
+    )

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 import hccore
-from benchmarks import compare, history, report
+from benchmarks import compare, fhir_claims, history, report
 from benchmarks.measure import Expected, expected_scores, run
 from benchmarks.population import MODEL, YEAR, make_population, write_population
 from benchmarks.report import check_totals
@@ -141,3 +141,10 @@ def test_files_without_a_common_benchmark_fail(tmp_path: Path):
     before = run_file(tmp_path / "before.json", 1.0, 2.0, 1.0)
     (tmp_path / "empty.json").write_text('{"benchmarks": []}', encoding="utf-8")
     assert compare.main([before, str(tmp_path / "empty.json")]) == 1
+
+
+def test_fhir_benchmark_reads_every_claim_of_its_file(tmp_path: Path):
+    path = tmp_path / "eob.ndjson"
+    fhir_claims.write_claims(path, 200_000, fhir_claims.sample_claims(None))
+    read = {name: fhir_claims.measure(name, path)["claims"] for name in fhir_claims.RUNS}
+    assert read["hccore"] == read["orjson"] == path.read_bytes().count(b"\n") > 3

@@ -123,7 +123,7 @@ def test_members_who_died_before_the_payment_year_are_counted() -> None:
 
 def test_other_programs_are_refused() -> None:
     with pytest.raises(InputError, match="program must be medicare"):
-        facts_of({}, program="hhs")
+        facts_of({}, program="commercial")
 
 
 def test_members_can_be_scored_as_they_are() -> None:

@@ -162,8 +162,18 @@ def test_bad_records_are_set_aside_and_written(tmp_path: Path, capsys: pytest.Ca
     kept = rows_of(aside)
     assert [row["reason"] for row in kept] == ["impossible_date"]
     messages = capsys.readouterr().err
-    assert "1 records set aside" in messages or "1 record set aside" in messages
+    assert "1 record set aside" in messages
     assert MARK not in messages
+
+
+def test_notes_name_held_records_and_audio_only_services(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    orphan = claim(4, datetime.date(2025, 3, 1), "E119", frequency="8", replaces="C99-0101")
+    audio = claim(5, datetime.date(2025, 3, 1), "E119", modifiers=("93",))
+    path = write_table(tmp_path / "claims.parquet", [orphan, audio], "list")
+    assert run_claims(path, "--year", 2026, "--out", tmp_path / "o.csv") == 0
+    notes = capsys.readouterr().err
+    assert "1 record held" in notes
+    assert "1 record counted that have audio-only" in notes
 
 
 def test_strict_stops_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -236,3 +246,23 @@ def test_eligible_diagnoses_are_taken_as_they_are(claims: Path, members: Path):
     result = hccore.load_model("cms_hcc_v28", 2027).score(members, found)
     assert isinstance(result.table(), pa.Table)
     assert result.report["codes"]["diagnoses"]["rows"] == found.rows == 3
+
+
+def test_the_sample_claims_are_those_of_the_generator(tmp_path: Path, root: Path):
+    from benchmarks.claims_sample import write_sample
+
+    (tmp_path / "diagnoses.csv").write_bytes((root / "data_samples" / "diagnoses.csv").read_bytes())
+    write_sample(tmp_path)
+    for name in ("medical_claim.csv", "claims.837.txt"):
+        kept = root / "data_samples" / "claims" / name
+        assert (tmp_path / "claims" / name).read_bytes() == kept.read_bytes()
+
+
+def test_both_forms_of_the_sample_claims_give_the_same(tmp_path: Path, root: Path):
+    found = []
+    for name in ("medical_claim.csv", "claims.837.txt"):
+        out = tmp_path / f"{name[:6]}.csv"
+        assert run_claims(root / "data_samples" / "claims" / name, "--year", 2026, "--out", out) == 0
+        found.append({(row["member_id"], row["icd10"], row["service_date"]) for row in rows_of(out)})
+    members = {member for member, _, _ in found[1]}
+    assert {row for row in found[0] if row[0] in members} == found[1]

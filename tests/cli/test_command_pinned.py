@@ -33,6 +33,7 @@ RULES = [
     ("--policy", "Append", "policy", "NAME=VALUE", [], False, {}),
     ("--cpt-list", "Store", "cpt_list", "FILE", None, False, {}),
     ("--prior-organizations", "Store", "prior_organizations", "FILE", None, False, {}),
+    ("--plans", "Store", "plans", "FILE", None, False, {}),
 ]
 PROGRAMS = {"choices": ["ma", "pace", "ffs", "hhs"]}
 INPUTS = [
@@ -59,7 +60,7 @@ OPTIONS = {
             "COMMAND",
             None,
             True,
-            {"choices": ["score", "explain", "claims", "models", "tables", "demo", "warmup"]},
+            {"choices": ["score", "explain", "claims", "reconcile", "models", "tables", "demo", "warmup"]},
         ),
     ],
     "hccore score": [
@@ -109,6 +110,20 @@ OPTIONS = {
         ("--compare-out", "Store", "compare_out", "FILE", None, False, {}),
         ("--facts", "Store", "facts", "FILE", None, False, {}),
         ("--report", "Store", "report", "FILE", None, False, {}),
+        ("--quiet", "StoreTrue", "quiet", None, False, False, {}),
+    ],
+    "hccore reconcile": [
+        HELP,
+        ("--mao004", "Append", "mao004", "FILE", [], False, {}),
+        ("--mor", "Append", "mor", "FILE", [], False, {}),
+        ("--mmr", "Append", "mmr", "FILE", [], False, {}),
+        ("--diagnoses", "Store", "diagnoses", "FILE", None, False, {}),
+        ("--rejected", "Store", "rejected", "FILE", None, False, {}),
+        ("--scores", "Store", "scores", "FILE", None, False, {}),
+        ("--out", "Store", "out", "FILE", None, True, {}),
+        ("--report", "Store", "report", "FILE", None, False, {}),
+        ("--set-aside", "Store", "set_aside", "FILE", None, False, {}),
+        ("--strict", "StoreTrue", "strict", None, False, False, {}),
         ("--quiet", "StoreTrue", "quiet", None, False, False, {}),
     ],
     "hccore models": [HELP, ("--json", "StoreTrue", "json", None, False, False, {})],
@@ -208,6 +223,7 @@ def test_descriptions_of_commands(command: str, parser: argparse.ArgumentParser)
         "hccore score": "Score a population from files to a file.",
         "hccore explain": "Explain one member's score.",
         "hccore claims": "From claim files to the diagnoses that count, with a reason for the others.",
+        "hccore reconcile": "Compare CMS's reports with your diagnoses and scores, difference by difference.",
         "hccore models": "List models, years and segments.",
         "hccore tables": "Import CMS's tables, compare two folders.",
         "hccore tables import": "Write a model folder from CMS's published package (a folder or ZIP).",

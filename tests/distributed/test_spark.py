@@ -5,6 +5,7 @@ These tests are skipped if pyspark or Java is missing. With HCCORE_NEED_SPARK se
 
 from __future__ import annotations
 
+import datetime
 import importlib.util
 import os
 import re
@@ -15,10 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 import hccore
 from hccore.base.errors import InputError, UnknownModelError
+from hccore.claims import LINES, eligible, read
+from hccore.distributed.model_codes import RowsOfCodes
+from tests.claims.test_formats_agree import random_claims
 from tests.support_buckets import (
     CASES,
     V28,
@@ -29,6 +34,8 @@ from tests.support_buckets import (
     invalid_sample,
     sample,
 )
+from tests.support_claims_table import write_table
+from tests.support_members import AGED
 
 # pyspark warns at every Arrow function if pandas is newer than it supports. These tests do not use pandas.
 pytestmark = pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas:FutureWarning")
@@ -182,6 +189,8 @@ def test_unused_columns_may_have_any_type_and_are_not_shuffled(spark: Any) -> No
     odd = frames["members"].selectExpr("*", "map('a', interval 1 month) as `odd.one`")
     dated = frames["diagnoses"].selectExpr("*", "'odd' as service_date")  # V28 does not use service dates
     done = score(odd, dated, model="cms_hcc_v28", year=2026)
+    assert done.report["member_columns"]["ignored"] == ["odd.one"]
+    done.report["member_columns"]["ignored"] = []
     assert_same(done.scores.toArrow(), done.report, sample())
     assert "odd" not in done._cached._jdf.queryExecution().optimizedPlan().toString()
     done.close()
@@ -213,3 +222,129 @@ def test_readme(spark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_importing_hccore_imports_no_spark() -> None:
     check = "import hccore, hccore.model, hccore.population.results, sys; sys.exit('pyspark' in sys.modules)"
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+# -------------------------------------------------------------------- eligibility
+
+
+def claim_lines(folder: Path) -> pa.Table:
+    """Lines of random claims with voids, replacements and codes that no model has."""
+    write_table(folder / "claims.parquet", random_claims(5, 90), "list")
+    return pa.Table.from_batches(list(read(folder / "claims.parquet", "table")), LINES)
+
+
+def sorted_rows(rows: pa.Table) -> list[str]:
+    return sorted(map(repr, rows.to_pylist()))
+
+
+def test_eligible_diagnoses_equal_those_of_one_machine(spark: Any, tmp_path: Path) -> None:
+    """States, reasons, funnel and counts, with spans of members that are dealt too, then scores of the result."""
+    from hccore import spark as on
+
+    lines = claim_lines(tmp_path)
+    members = sorted(set(lines.column("member_id").to_pylist()))
+    enrollment = pa.table(
+        {
+            "member_id": pa.array(members[:7], pa.string()),
+            "start_date": pa.array([datetime.date(2026, 1, 1)] * 7, pa.date32()),
+            "end_date": pa.array([datetime.date(2026, 9, 30)] * 7, pa.date32()),
+        }
+    )
+    policies = {"enrollment": "require", "audio_only": "flag"}
+    expected = eligible(lines, year=2027, policies=policies, enrollment=enrollment)
+    frame = spark.createDataFrame(lines).selectExpr("*", "map('a', 1) as unused").repartition(3)
+    found = on.eligible(
+        frame, year=2027, policies=policies, enrollment=spark.createDataFrame(enrollment), buckets=4
+    )
+    assert found.report == expected.report
+    assert sorted_rows(found.diagnoses.toArrow()) == sorted_rows(expected.diagnoses)
+    assert sorted_rows(found.rejected.toArrow()) == sorted_rows(expected.rejected)
+    assert expected.rows
+    assert expected.rows_rejected
+    funnel = found.report["funnel"]
+    for level in ("records", "lines", "diagnoses"):
+        assert funnel[level]["read"] == funnel[level]["counted"] + sum(funnel[level]["rejected"].values())
+
+    people = pa.table(
+        {"member_id": members, **{name: [value] * len(members) for name, value in AGED.items()}}
+    )
+    scored = on.score(spark.createDataFrame(people), found, models=V28, buckets=3)
+    assert_same(
+        scored.scores.toArrow(),
+        scored.report,
+        Case({"members": people, "diagnoses": expected.diagnoses}, V28, {}),
+    )
+    scored.close()
+    found.close()
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+
+
+def test_wrong_claim_lines_are_errors_before_any_job(spark: Any, tmp_path: Path) -> None:
+    from hccore import spark as on
+
+    lines = claim_lines(tmp_path)
+    frame = spark.createDataFrame(lines)
+    spark.sparkContext.setJobGroup("lines", "")
+    wrong: list[tuple[Any, dict[str, Any], str]] = [
+        (lines, {}, "must be a Spark DataFrame, not Table"),
+        (frame.drop("claim_type"), {}, "no column claim_type"),
+        (frame.withColumn("thru_date", frame["member_id"]), {}, "thru_date must be date, not string"),
+        (frame.withColumn("diagnoses", frame["member_id"]), {}, "diagnoses must be array"),
+        (frame, {"policies": {"no_such": "drop"}}, "no policy 'no_such'"),
+        (frame, {"enrollment": frame.select("claim_id")}, "enrollment: there is no column member_id"),
+        (frame, {"buckets": 0}, "1 or more"),
+    ]
+    for table, options, message in wrong:
+        with pytest.raises(InputError, match=message):
+            on.eligible(table, **options)
+    assert job_count(spark, "lines") == 0
+    spark.sparkContext.setJobGroup("", "")
+
+
+def test_codes_of_no_model_are_counted_and_not_shuffled(spark: Any) -> None:
+    """In long and in wide form the report counts each outcome as on one machine, and few rows are dealt."""
+    members = sample().tables["members"]
+    ids = members.column("member_id").to_pylist()
+    codes = ["E119", "e11.9", "Z0000", "R05", "", None, "25000", "?", "I509", "J00"]
+    rows = [(ids[i % 150] if i % 7 else f"unknown {i}", codes[i % 10]) for i in range(500)]
+    long = pa.table({"member_id": [one for one, _ in rows], "icd10": [code for _, code in rows]})
+    wide = pa.table(
+        {
+            "member_id": ids[:100],
+            "dx1": [codes[i % 10] for i in range(100)],
+            "dx2": [codes[i // 10] for i in range(100)],
+        }
+    )
+    for diagnoses in (long, wide, wide.slice(0, 0)):
+        case = Case({"members": members, "diagnoses": diagnoses}, V28, {})
+        done = on_spark(spark, case, buckets=3)
+        assert_same(done.scores.toArrow(), done.report, case)
+        done.close()
+
+
+def test_cells_that_cannot_be_codes_are_one_error(spark: Any) -> None:
+    members = sample().tables["members"]
+    wide = pa.table(
+        {"member_id": members.column("member_id"), "dx1": [1.5] * len(members), "dx2": ["E119"] * 200}
+    )
+    with pytest.raises(InputError, match=r"^diagnoses: column dx1 must be text, not double$"):
+        on_spark(spark, Case({"members": members, "diagnoses": wide}, V28, {}))
+    assert spark.sparkContext._jsc.getPersistentRDDs().size() == 0
+
+
+def test_rows_of_codes_leave_out_what_no_model_has() -> None:
+    model = hccore.load_model(*V28[0])
+    rows = pa.table(
+        {"member_id": ["a", None, "b", "c"], "icd10": ["E11.9", "I509", "Z0000", ""], "bucket": [1, 2, 3, 4]}
+    )
+    codes = RowsOfCodes("diagnoses", [model], exact=False)
+    reduced, counts = codes.reduced(rows, keep=["bucket"])
+    assert codes.spelled(reduced).to_pylist() == [
+        {"icd10": "E119", "member_id": "a", "bucket": 1},
+        {"icd10": "I509", "member_id": None, "bucket": 2},
+    ]
+    assert {key: value for key, value in counts.items() if value} == {
+        "rows": 2,
+        "not_in_model": 1,
+        "blank_code": 1,
+    }

@@ -128,7 +128,10 @@ def run_case(door: Door, case: Case, folder: Path) -> tuple[str, str | None]:
     try:
         return door.feed(folder, case.options), None
     except HccoreError as error:
-        return "refused", _fault_of_message(str(error), case, folder)
+        message = str(error)
+        if getattr(door, "has_members", True) and MEMBER_DATA.search(message):
+            return "refused", f"member data in the message: {message}"
+        return "refused", _fault_of_message(message, case, folder)
     except FindingError as error:
         return f"FINDING {error.args[0]}", ": ".join(map(str, error.args))
     except BaseException as error:
@@ -138,8 +141,6 @@ def run_case(door: Door, case: Case, folder: Path) -> tuple[str, str | None]:
 
 def _fault_of_message(message: str, case: Case, folder: Path) -> str | None:
     """What is wrong with the message of an error."""
-    if MEMBER_DATA.search(message):
-        return f"member data in the message: {message}"
     if _CONTROL.search(message):
         return f"a message with control characters: {message!r}"
     if not any(str(folder / name) in message or name in message for name in case.damaged):

@@ -105,6 +105,8 @@ def make_door(_name: str) -> Door:
 class ConditionsDoor:
     """Parses conditions. Valid ones are evaluated, and compared with an evaluation of their own."""
 
+    has_members = False
+
     def case(self, seed: int) -> Case:
         draw = random.Random(seed)
         text, _ = _tree(draw, _columns(draw), draw.choice((0, 1, 2, 3)))

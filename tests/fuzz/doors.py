@@ -47,7 +47,7 @@ class Case(NamedTuple):
 
 
 class Door(Protocol):
-    """A way by which data comes in."""
+    """A way by which data comes in. `has_members = False` says that its files hold no data of members."""
 
     def case(self, seed: int) -> Case:
         """Make the files of a case. The same seed gives the same bytes."""

@@ -240,3 +240,9 @@ def test_a_value_is_shown_in_full_only_if_every_word_is_known(value: str):
         known = all(word in _KNOWN_WORDS or word.isdigit() for word in words)
         assert known or value.strip().lower() in _COMMON_TEXTS
         assert sum(map(str.isdigit, value)) <= 3
+
+
+def test_shapes_hold_no_characters_that_are_not_printed():
+    from hccore.tables.shown_values import shape_of
+
+    assert shape_of("1\x199-04-31") == "9?9-99-99"

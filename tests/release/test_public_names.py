@@ -359,6 +359,12 @@ def test_spark_keeps_its_names():
     )
     assert field_names(spark.Scored)[:2] == ["scores", "report"]
     assert public_members(spark.Scored) == {"close": "method"}
+    assert arguments_of(spark.eligible) == (
+        "(lines, program='ma', year=2026, run='final', policies=None, cpt_list=None, model=None, "
+        "prior_organizations=None, enrollment=None, *, buckets=None)"
+    )
+    assert field_names(spark.EligibleOnSpark)[:4] == ["diagnoses", "rejected", "funnel", "report"]
+    assert public_members(spark.EligibleOnSpark) == {"close": "method"}
 
 
 def test_without_spark_everything_else_can_be_imported():

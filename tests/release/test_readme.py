@@ -14,7 +14,9 @@ from hccore.tables.member_headers import ALIASES
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
-COMMANDS = re.findall(r"^    hccore ((?:score|explain|models|tables diff) .*|models)$", README, re.MULTILINE)
+COMMANDS = re.findall(
+    r"^    hccore ((?:score|explain|claims|models|tables diff) .*|models)$", README, re.MULTILINE
+)
 
 
 def test_library_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
@@ -33,6 +35,7 @@ def test_command(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     names = {
         "MEMBERS": str(samples / "members.csv"),
         "DIAGNOSES": str(samples / "diagnoses.csv"),
+        "CLAIMS": str(samples / "claims" / "medical_claim.csv"),
         "ID": "S0005",
     }
     arguments = [names.get(word, word) for word in shlex.split(command, comments=True)]

@@ -1,16 +1,16 @@
 """Member facts that a score needs, from enrollment rows: who is a new enrollee, dual status, ESRD, and why.
 
-Medicare only. All facts are looked up month by month in the data-collection year and the payment year. For each
+Medicare's facts are looked up month by month in the data-collection year and the payment year. For each
 month the row that begins last counts, so a later file corrects an earlier one. A row without a begin belongs to no
 month: its facts count only where no other row speaks, and it gives no month of Part B. What no row says stays
 unknown: it is counted by fact, and the caller may state it with `assume`.
-Rules: `hcc_mappings/enrollment/rules.csv`.
+Rules: `hcc_mappings/enrollment/rules.csv`. Facts of HHS's models are in `enrollment_hhs`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -40,18 +40,24 @@ class MemberFacts:
         `new_enrollee`, `medicaid`, `new_enrollee_medicaid`, `esrd_status` (`none`, or `unknown` for members with
         ESRD, because enrollment does not tell dialysis from a graft), and as far as the input speaks of them
         `institutional`, `low_income` and `esrd`. With months also `month` (YYYY-MM). An unknown fact is null.
+        Of `hhs`: `member_id`, `birth_date`, `age` (on the last day of enrollment in the benefit year), `sex`,
+        `metal`, `csr_indicator`, `enrollment_months` and `plan_id`.
     reasons : pyarrow.Table
         `member_id`, `fact`, `reason`: why the member is a new enrollee or not, and where the dual status is from.
+        Of `hhs`: the days of enrollment, and where the CSR indicator is from.
     unknown : dict of str to int
         Members whose fact no row says, by fact.
     excluded : dict of str to int
         Members without a row in `members`, by reason.
+    notices : dict of str to int
+        Members about whom the user should know: `several_plans` in the benefit year, of which the last counts.
     """
 
     members: pa.Table
     reasons: pa.Table
     unknown: dict[str, int]
     excluded: dict[str, int]
+    notices: dict[str, int] = field(default_factory=dict)
 
 
 @lru_cache(maxsize=64)
@@ -67,7 +73,7 @@ def enrollment_rule(program: str, year: int, rule: str) -> str:
     """
     rows = [row for row in read_table("enrollment/rules") if row["program"] == program]
     if not rows:
-        raise InputError(f"program must be medicare, not {program!r}.")
+        raise InputError(f"program must be medicare or hhs, not {program!r}.")
     found = [
         row["value"]
         for row in rows
@@ -87,6 +93,7 @@ def member_facts(
     *,
     by_month: bool = False,
     assume: Mapping[str, object] | None = None,
+    plans: Any = None,
 ) -> MemberFacts:
     """Facts of each member in a payment year.
 
@@ -95,14 +102,16 @@ def member_facts(
     enrollment : Arrow table, or anything with `__arrow_c_stream__`
         Rows of the schema `hccore.claims.ENROLLMENT`, of any source, in any order. Columns may be missing.
     year : int
-        Payment year.
-    program : str
-        `medicare`.
+        Payment year; benefit year for `hhs`.
+    program : {"medicare", "hhs"}
     by_month : bool
         One row for each member and month of the payment year in which the member has Part A or Part B, instead of
-        one row for each member with the facts of the last month that is known.
+        one row for each member with the facts of the last month that is known. Medicare only.
     assume : mapping of str to object, optional
-        Values for facts that are unknown, by column of `members`.
+        Values for facts that are unknown, by column of `members`. Of `hhs`: `sex`, `metal`, `csr_indicator`.
+    plans : path, table or mapping, optional
+        Metal level of each plan, for `hhs`: a CSV file or table with `plan_id` (16 characters, or 14 for all
+        variants) and `metal`, or a mapping. EDGE enrollment has no metal level.
 
     Returns
     -------
@@ -115,6 +124,12 @@ def member_facts(
         else than a fact.
     """
     table = _enrollment_table(enrollment)
+    if program == "hhs":
+        from hccore.claims.enrollment_hhs import hhs_facts  # not needed for Medicare
+
+        if by_month:
+            raise InputError("by_month: facts of hhs are those of the whole benefit year.")
+        return MemberFacts(*hhs_facts(table, year, plans, assume))
     collection_year = year + int(enrollment_rule(program, year, "collection_year"))
     months_needed = int(enrollment_rule(program, year, "part_b_months"))
     medicaid_codes = enrollment_rule(program, year, "medicaid_codes").split()
@@ -165,15 +180,15 @@ def _enrollment_table(enrollment: Any) -> pa.Table:
     if "member_id" not in table.column_names:
         raise InputError("the enrollment table has no column member_id.")
     columns = []
-    for field in ENROLLMENT:
-        if field.name not in table.column_names:
-            columns.append(pa.nulls(table.num_rows, field.type))
+    for column in ENROLLMENT:
+        if column.name not in table.column_names:
+            columns.append(pa.nulls(table.num_rows, column.type))
             continue
         try:
-            columns.append(single_array(table[field.name].cast(field.type)))
+            columns.append(single_array(table[column.name].cast(column.type)))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             raise InputError(
-                f"enrollment column {field.name}: values must be of type {field.type}."
+                f"enrollment column {column.name}: values must be of type {column.type}."
             ) from None
     whole = pa.table(columns, schema=ENROLLMENT)
     return whole.filter(whole["member_id"].is_valid()).combine_chunks()

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as compute
 
-from hccore.claims.eligibility.rules import load_rules
-
 if TYPE_CHECKING:
     from hccore.model import Model
 
@@ -31,19 +29,6 @@ MEMBERS = pa.schema(
         ("score_change", pa.float64()),
     ]
 )
-
-
-def policies_of_year(
-    program: str, year: int, run: str, changed: dict[str, str] | None = None
-) -> dict[str, str]:
-    """The policies of a program and year, with the user's own changes.
-
-    Raises
-    ------
-    InputError
-        If there are no rules for the program and year.
-    """
-    return dict(load_rules(program, year, run, policies=changed, cpt_list=("NONE",)).policies)
 
 
 def lost_and_gained(counted: pa.Table, counted_other: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -6,15 +6,30 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hccore.base.counted import counted
+from hccore.base.errors import InputError
 from hccore.cli.arguments import pairs_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hccore.claims.enrollment import MemberFacts
     from hccore.claims.reading import Claims
     from hccore.claims.set_aside import BadRecord
 
 FORMATS = ("rif", "cclf", "fhir", "x12", "edge", "table")
 PROGRAMS = ("ma", "pace", "ffs", "hhs")
 RUNS = ("initial", "midyear", "final")
+
+# What is noted about records, by name of the count in the report.
+_COUNTED_NOTES = {
+    "held": "held: voids, replacements or deletions of claims that are not among the records",
+    "list_unknown": "rejected, because the list of eligible CPT/HCPCS codes of the year is not fully known: give "
+    "CMS's list with --cpt-list",
+    "ambiguous_versions": "held, because several claims have the claim id that they name",
+    "audio_only_risk_records": "counted that have audio-only services alone: these are not face to face",
+    "records_without_through_date": "rejected, because they have no through date",
+}
 
 
 def add_reading(parser: argparse._ActionsContainer) -> None:
@@ -67,6 +82,11 @@ def add_rules(parser: argparse._ActionsContainer, program_flag: str) -> None:
         metavar="FILE",
         help="member_id of members who came from another Medicare Advantage organization (unlinked chart reviews)",
     )
+    parser.add_argument(
+        "--plans",
+        metavar="FILE",
+        help="plan_id and metal: metal levels of ACA plans, which EDGE enrollment does not have",
+    )
 
 
 def read_claims(
@@ -96,6 +116,29 @@ def rules_of(
         "cpt_list": arguments.cpt_list,
         "prior_organizations": arguments.prior_organizations,
     }
+
+
+def facts_of(
+    claims: Claims, program: str, year: int, plans: str | None, assume: Mapping[str, object]
+) -> MemberFacts:
+    """Member facts from the enrollment rows of the claims, for the models of a program.
+
+    Parameters
+    ----------
+    program : str
+        Whose rules decide which claims count.
+    assume : mapping
+        Columns and values of --assume, of which those count that enrollment can lack.
+    """
+    from hccore.claims.enrollment import member_facts  # saves start-up: not asked for by most runs
+    from hccore.claims.enrollment_hhs import ASSUMED
+
+    if program != "hhs":
+        if plans is not None:
+            raise InputError(f"--plans: the program {program} has no metal levels. It belongs to hhs.")
+        return member_facts(claims.enrollment, year)
+    stated = {name: value for name, value in assume.items() if name in ASSUMED}
+    return member_facts(claims.enrollment, year, "hhs", plans=plans, assume=stated)
 
 
 class SetAsideFile:
@@ -134,16 +177,26 @@ class SetAsideFile:
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def claim_notes(reading: dict[str, Any]) -> list[str]:
-    """What the user should know about the claim files, one line each.
+def claim_notes(reading: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """What the user should know about the claim files and the rules, one line each.
 
     Parameters
     ----------
     reading : dict
         `Claims.report`.
+    found : dict
+        `Eligible.report`.
     """
-    return [
-        f"{item['source']}: {item['records']:,} records set aside: {item['reason'].replace('_', ' ')} "
+    lines = [
+        f"{item['source']}: {counted(item['records'], 'record')} set aside: {item['reason'].replace('_', ' ')} "
         f"(first at {item['first']:,})"
         for item in reading["set_aside"]
-    ] + [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]
+    ]
+    lines += [f"{item['source']}: {item['notice']} ({item['count']:,})" for item in reading["notices"]]
+    rejected = found["funnel"]["records"]["rejected"]
+    counts = {**found["counts"], **{reason: rejected.get(reason, 0) for reason in ("held", "list_unknown")}}
+    return lines + [
+        f"{counted(counts[name], 'record')} {text}"
+        for name, text in _COUNTED_NOTES.items()
+        if counts.get(name)
+    ]

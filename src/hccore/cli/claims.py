@@ -18,6 +18,7 @@ from hccore.cli.claim_arguments import (
     add_reading,
     add_rules,
     claim_notes,
+    facts_of,
     read_claims,
     rules_of,
 )
@@ -85,9 +86,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         _write(result, result.schema, temporary["out"], outs["out"])
         _write(result.rejected_batches(), result.schema, temporary["rejected"], outs["rejected"])
         if outs["members"] is not None:
-            from hccore.claims.enrollment import member_facts  # saves start-up: not asked for by most runs
-
-            facts = member_facts(claims.enrollment, arguments.year)
+            facts = facts_of(claims, rules["program"], arguments.year, arguments.plans, {})
             _write(facts.members.to_batches(), facts.members.schema, temporary["members"], outs["members"])
         set_aside.write(temporary["set_aside"])
         report = {"reading": claims.report, **result.report}
@@ -97,7 +96,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         if outs["report"] is not None:
             temporary["report"].write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     if not arguments.quiet:
-        for line in claim_notes(report["reading"]):
+        for line in claim_notes(claims.report, result.report):
             print(f"note: {line}", file=sys.stderr)
         if arguments.compare is not None:
             print(_comparison(report["compared"]), file=sys.stderr)
@@ -109,18 +108,17 @@ def _compare(
 ) -> tuple[pa.Table, dict[str, Any]]:
     """What the policies of the year change against those of --compare, by member and in total."""
     from hccore.claims.eligibility import eligible  # saves start-up: imports pyarrow
-    from hccore.claims.what_if import compare_policies, policies_of_year
+    from hccore.claims.eligibility.rules import policies_of
+    from hccore.claims.what_if import compare_policies
 
     rules = rules_of(arguments, parser, claims)
-    policies = policies_of_year(rules["program"], arguments.compare, rules["run"], rules["policies"])
+    policies = policies_of(rules["program"], arguments.compare, rules["policies"])
     again = read_claims(arguments.paths, arguments, parser, lambda _record: None)
     model = _model(arguments)
     other = eligible(again, year=arguments.year, model=model, **{**rules, "policies": policies})
     members: Any = arguments.facts
     if members is None and model is not None and claims.enrollment.num_rows:
-        from hccore.claims.enrollment import member_facts  # saves start-up: not needed with --facts
-
-        members = member_facts(claims.enrollment, arguments.year).members
+        members = facts_of(claims, rules["program"], arguments.year, arguments.plans, {}).members
     table, totals = compare_policies(result.diagnoses, other.diagnoses, model, members)
     changed = {
         name: {"of": policies[name], "now": value}
@@ -131,12 +129,14 @@ def _compare(
 
 
 def _comparison(compared: dict[str, Any]) -> str:
-    """What the rules take away, in one line."""
-    lost = compared["lost"]
-    text = (
-        f"against the rules of {compared['year']}: {counted(lost['members'], 'member')} with "
-        f"{counted(lost['diagnoses'], 'diagnosis', 'diagnoses')} and {counted(lost['hccs'], 'HCC')} fewer"
-    )
+    """What the rules of the year take away and add, in one line."""
+    parts = [
+        f"{counted(change['members'], 'member')} with "
+        f"{counted(change['diagnoses'], 'diagnosis', 'diagnoses')} and {counted(change['hccs'], 'HCC')} {word}"
+        for word, change in (("fewer", compared["lost"]), ("more", compared["gained"]))
+        if change["members"]
+    ]
+    text = f"against the rules of {compared['year']}: {', '.join(parts) or 'no difference'}"
     change = compared["score_change"]
     return text if change is None else f"{text}, sum of raw scores {change:+.3f}"
 
@@ -158,8 +158,8 @@ def _checked_outputs(arguments: argparse.Namespace) -> dict[str, Path | None]:
     for name, out in outs.items():
         if out is not None:
             check_output(out, *((endings[name],) if name in endings else ()))
-    inputs = [path for path in (*arguments.paths, arguments.cpt_list, arguments.facts) if path is not None]
-    check_replaces_no_input(outs.values(), inputs)
+    inputs = (*arguments.paths, arguments.cpt_list, arguments.facts, arguments.plans)
+    check_replaces_no_input(outs.values(), [path for path in inputs if path is not None])
     return outs
 
 

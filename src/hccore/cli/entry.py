@@ -16,12 +16,13 @@ from typing import NoReturn
 
 from hccore.base.errors import HccoreError
 from hccore.base.version import __version__
-from hccore.cli import claims, demo, explain, models, score, tables, warmup
+from hccore.cli import claims, demo, explain, models, reconcile, score, tables, warmup
 
 _COMMANDS = {
     "score": score,
     "explain": explain,
     "claims": claims,
+    "reconcile": reconcile,
     "models": models,
     "tables": tables,
     "demo": demo,

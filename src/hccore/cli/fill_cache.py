@@ -12,6 +12,9 @@ import pyarrow.csv as arrow_csv
 import pyarrow.parquet as parquet
 
 from hccore.base.packaged import samples_folder
+from hccore.claims.eligibility import eligible
+from hccore.claims.readers.x12_fast import SMALL_BYTES
+from hccore.claims.reading import read
 from hccore.model import Model, load_model, models
 from hccore.population.code_table import CodeTable, ModelCodes
 from hccore.population.diagnoses import CodeBatch
@@ -35,8 +38,16 @@ def compile_kernels() -> None:
         for role, path in paths.items():
             parquet.write_table(tables[role], path)
         model.score(paths["members"], paths["diagnoses"], threads=1).write(Path(name) / "scores.parquet")
+        _compile_for_claims(folder / "claims" / "claims.837.txt", Path(name) / "claims.txt")
     _compile_for_large_runs(model)
     _compile_for_other_sizes(model)
+
+
+def _compile_for_claims(sample: Path, path: Path) -> None:
+    """Find the eligible diagnoses of an X12 file that is large enough for the kernels of its reader."""
+    text = sample.read_bytes()
+    path.write_bytes(text * (SMALL_BYTES // len(text) + 2))
+    eligible(read(path, "x12"), year=YEAR)
 
 
 def _compile_for_large_runs(model: Model) -> None:

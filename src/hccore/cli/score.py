@@ -22,7 +22,6 @@ from hccore.cli.arguments import (
     chosen_models,
     new_command,
 )
-from hccore.cli.claim_arguments import claim_notes
 from hccore.population.options import add_flag
 
 if TYPE_CHECKING:
@@ -79,16 +78,18 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
     _check_arguments(arguments, parser)
     models = chosen_models(arguments, parser)
     members, diagnoses, found = arguments.members, arguments.diagnoses, None
+    drugs = {"ndc": arguments.ndc, "hcpcs": arguments.hcpcs}
     if arguments.claims:
         found = score_claims.find_diagnoses(arguments, parser, models)
         members, diagnoses = found.members, found.eligible
+        drugs |= found.drugs
     with _Progress(arguments.quiet) as progress:
         result = score(
             members,
             diagnoses,
             models=models,
-            ndc=arguments.ndc,
-            hcpcs=arguments.hcpcs,
+            ndc=drugs["ndc"],
+            hcpcs=drugs["hcpcs"],
             all_segments=arguments.all_segments,
             on_invalid=arguments.on_invalid,
             threads=arguments.threads,
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
         report=arguments.report,
     )
     if not arguments.quiet:
-        for line in [] if found is None else claim_notes(found.claims.report):
+        for line in [] if found is None else score_claims.notes(found):
             print(f"note: {line}", file=sys.stderr)
         for line in _notes(result):
             print(f"note: {line}", file=sys.stderr)
@@ -130,7 +131,11 @@ def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPar
     inputs = (arguments.members, arguments.diagnoses, arguments.ndc, arguments.hcpcs, arguments.factors)
     check_replaces_no_input(
         (arguments.out, arguments.contributions, arguments.averages, arguments.report, arguments.set_aside),
-        [path for path in (*inputs, *(arguments.claims or ()), arguments.cpt_list) if path is not None],
+        [
+            path
+            for path in (*inputs, *(arguments.claims or ()), arguments.cpt_list, arguments.plans)
+            if path is not None
+        ],
     )
     if arguments.all_segments and arguments.contributions:
         parser.error("--contributions belong to one segment: leave out --all-segments")

@@ -17,6 +17,7 @@ from typing import Any, Unpack
 import pyarrow as pa
 
 from hccore.base.errors import HccoreError, InputError
+from hccore.distributed.model_codes import RowsOfCodes
 from hccore.distributed.reports import bucket_report, combine_reports, error_report
 from hccore.files.column_names import ALIASES, numbered_column
 from hccore.model import Model, load_model, score
@@ -229,6 +230,22 @@ def may_be_read(name: str, frailty: object = None) -> bool:
     """
     key = name.strip().lower()
     return key in _READ_COLUMNS or key == str(frailty).lower() or numbered_column(name) is not None
+
+
+def rows_of_codes(job: Job, table: str) -> RowsOfCodes:
+    """What leaves out the rows of a table whose code is in no model, before they are sent to workers.
+
+    Parameters
+    ----------
+    job : Job
+    table : {"diagnoses", "ndc", "hcpcs"}
+    """
+    return _rows_of_codes(job.tables, table, job.options["exact_codes"])
+
+
+@lru_cache(maxsize=16)
+def _rows_of_codes(tables: bytes, name: str, exact: bool) -> RowsOfCodes:
+    return RowsOfCodes(name, _models(tables), exact=exact)
 
 
 @lru_cache(maxsize=4)

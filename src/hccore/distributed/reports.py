@@ -51,6 +51,22 @@ def bucket_report(
     return report
 
 
+def with_left_out(report: Report, counts: Mapping[str, Iterable[Mapping[str, Any]]]) -> Report:
+    """A bucket's report that also counts rows of codes which were left out before the bucket was scored.
+
+    Parameters
+    ----------
+    report : dict
+        Made by `bucket_report` or `error_report`.
+    counts : mapping of table to counts
+        Of `RowsOfCodes.reduced`.
+    """
+    if "error" in report:
+        return report
+    codes = {name: _sum_reports([found, *counts.get(name, ())]) for name, found in report["codes"].items()}
+    return {**report, "codes": codes}
+
+
 def error_report(error: HccoreError) -> Report:
     """The report of a bucket that was not scored because of an error in its data."""
     missing = error.missing if isinstance(error, MissingFactorError) else ()

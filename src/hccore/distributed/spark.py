@@ -1,32 +1,44 @@
 """Scores a population on Spark.
 
-Members and codes are distributed into buckets by a hash of the member id. Each bucket is scored by one call of the
-engine (`partition.Job.score`). Needs pyspark 4 (`pip install 'hccore[spark]'`) and a classic session, not Spark
-Connect.
+Members and codes are dealt into buckets by a hash of the member id (`spark_buckets`). Each bucket is scored by
+one engine call (`partition.Job.score`). Rows whose code is in no model are counted where they are read and
+never sent (`model_codes`).
+
+Needs pyspark 4 (`pip install 'hccore[spark]'`) and a classic session, not Spark Connect.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as compute
-from pyspark import StorageLevel
 from pyspark.sql import Column, DataFrame, functions as F  # noqa: N812 - the usual name
-from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema, to_arrow_type
+from pyspark.sql.pandas.types import to_arrow_type
 
-from hccore.base.errors import InputError
-from hccore.distributed.buckets import Job, may_be_read, prepare
+from hccore.base.errors import HccoreError, InputError
+from hccore.distributed.buckets import Job, may_be_read, prepare, rows_of_codes
+from hccore.distributed.model_codes import Counts
+from hccore.distributed.reports import error_report, with_left_out
+from hccore.distributed.spark_buckets import (
+    BUCKET,
+    ERROR,
+    BucketResults,
+    Judge,
+    Reduce,
+    bucket_of,
+    deal,
+    judge_buckets,
+    named_column,
+    number_of_buckets,
+)
+from hccore.distributed.spark_eligibility import EligibleOnSpark
 from hccore.files.column_names import ID_COLUMN, need_column
 from hccore.files.opening import open_source
 from hccore.model import Model
 
-_BUCKET = "bucket"
-_TABLE = "table"
-_REPORT = "run_report"
+_SCORES = "scores"
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Scored:
 
 def score(
     members: DataFrame,
-    diagnoses: DataFrame,
+    diagnoses: DataFrame | EligibleOnSpark,
     *,
     model: str | Model | None = None,
     year: int | None = None,
@@ -71,6 +83,7 @@ def score(
     ----------
     members, diagnoses : pyspark.sql.DataFrame
         The columns that `Model.score` takes. The types of the member id may differ: ids are compared as text.
+        Diagnoses may be the result of `eligible`.
     model, year : str, int
         One model, or a `Model` without a year.
     models : sequence of Model or (name, year)
@@ -97,6 +110,8 @@ def score(
     MissingFactorError
         If payment factors are not established.
     """
+    if isinstance(diagnoses, EligibleOnSpark):
+        diagnoses = diagnoses.diagnoses
     given = {"members": members, "diagnoses": diagnoses, "ndc": ndc, "hcpcs": hcpcs}
     frames = {name: frame for name, frame in given.items() if frame is not None}
     for name, frame in frames.items():
@@ -105,11 +120,7 @@ def score(
     frailty = options.get("frailty")
     schemas = {name: _arrow_schema(frame, frailty) for name, frame in frames.items()}
     job = prepare(schemas, models=_chosen_models(model, year, models), **options)
-    if buckets is None:
-        buckets = int(str(members.sparkSession.conf.get("spark.sql.shuffle.partitions")))
-    if buckets < 1:
-        raise InputError(f"buckets must be 1 or more, not {buckets}")
-    return _combine(_score_buckets(job, frames, schemas, buckets), job)
+    return _combine(_score_buckets(job, frames, schemas, number_of_buckets(buckets, members)), job)
 
 
 def _chosen_models(
@@ -145,100 +156,78 @@ def _arrow_schema(frame: DataFrame, frailty: object) -> pa.Schema:
 def _score_buckets(
     job: Job, frames: Mapping[str, DataFrame], schemas: Mapping[str, pa.Schema], buckets: int
 ) -> DataFrame:
-    """The scores of all buckets, and one row per bucket that has its report. Nothing is computed yet."""
-    headers = {
-        name: [header for header in schema.names if job.reads(name, header)]
+    """The scores and reports of all buckets. Nothing is computed yet."""
+    broadcast = frames["members"].sparkSession.sparkContext.broadcast(job)
+    dealt, headers = [], {}
+    for name, schema in schemas.items():
+        headers[name] = [header for header in schema.names if job.reads(name, header)]
+        columns = {header: named_column(header) for header in headers[name]}
+        reduce = None if name == "members" else _reduce_function(broadcast, name)
+        dealt.append(deal(frames[name], name, bucket_of(_key(name, schema), buckets), columns, reduce))
+    empty = {
+        name: pa.schema([schema.field(header) for header in headers[name]])
         for name, schema in schemas.items()
     }
-    several = len(frames) > 2
-    members = _with_bucket("members", frames["members"], schemas["members"], headers["members"], buckets)
-    codes, *others = (
-        _with_bucket(name, frames[name], schemas[name], headers[name], buckets, tagged=several)
-        for name in frames
-        if name != "members"
-    )
-    for other in others:
-        codes = codes.unionByName(other, allowMissingColumns=True)
-    output = from_arrow_schema(job.schema).add(_REPORT, "string")
-    broadcast = members.sparkSession.sparkContext.broadcast(job)
-    score_bucket = _bucket_function(broadcast, headers, to_arrow_schema(output))
-    return members.groupBy(_BUCKET).cogroup(codes.groupBy(_BUCKET)).applyInArrow(score_bucket, output)
+    return judge_buckets(dealt, _score_function(broadcast, empty))
+
+
+def _key(name: str, schema: pa.Schema) -> Column:
+    """What decides the bucket of a row: the member id as text, because the engine compares ids as text."""
+    source = open_source(schema.empty_table(), name)
+    key = F.nullif(named_column(need_column(source, ID_COLUMN)).cast("string"), F.lit(""))
+    if name == "members":
+        return key
+    # Codes without an id are only counted. Their code decides the bucket, because one bucket for all of them could
+    # be too large.
+    headers = source.code_headers or [need_column(source, "icd10" if name == "diagnoses" else name)]
+    return F.coalesce(key, *(named_column(header).cast("string") for header in headers))
+
+
+def _reduce_function(broadcast: Any, name: str) -> Reduce:
+    """The function that workers call with rows of codes before they deal them."""
+
+    def reduce(rows: pa.Table) -> tuple[pa.Table, Counts]:
+        job: Job = broadcast.value  # unpickled once per worker process
+        codes = rows_of_codes(job, name)
+        try:
+            return codes.reduced(rows, keep=[BUCKET])
+        except HccoreError as error:  # raised on the driver, with the errors of all buckets
+            return codes.reduced(rows.slice(0, 0), keep=[BUCKET])[0], {ERROR: str(error)}
+
+    return reduce
+
+
+def _score_function(broadcast: Any, schemas: Mapping[str, pa.Schema]) -> Judge:
+    """The function that workers call with the members and the codes of one bucket."""
+
+    def score_bucket(
+        tables: dict[str, pa.Table], counts: dict[str, list[dict[str, Any]]]
+    ) -> tuple[dict[str, pa.Table], Mapping[str, Any]]:
+        job: Job = broadcast.value
+        errors = {found[ERROR]: None for of_table in counts.values() for found in of_table if ERROR in found}
+        if errors:
+            return {}, error_report(InputError("\n".join(errors)))
+        complete = {}
+        for name, schema in schemas.items():
+            if name == "members":
+                complete[name] = tables.get(name, schema.empty_table())
+                continue
+            codes = rows_of_codes(job, name)
+            none, no_counts = codes.reduced(schema.empty_table())
+            complete[name] = codes.spelled(tables.get(name, none))
+            counts.setdefault(name, []).append(dict(no_counts))
+        scores, report = job.score(**complete)
+        return {_SCORES: scores}, with_left_out(report, counts)
+
+    return score_bucket
 
 
 def _combine(results: DataFrame, job: Job) -> Scored:
-    """Score all buckets, cache the results and combine the reports.
-
-    A Spark task may run twice, if an executor is lost or with speculation, so accumulators may count twice. The
-    report of a bucket is therefore a row of the bucket's result, which exists once. The results are cached because
-    they are read twice, first for the reports and later for the scores. Without the cache every bucket would be
-    scored twice. If a cached bucket is lost, Spark scores it again, with the same result.
-    """
-    cached = results.persist(StorageLevel.MEMORY_AND_DISK)
+    """Score all buckets and combine the reports."""
+    done = BucketResults(results)
     try:
-        reports = cached.where(F.col(_REPORT).isNotNull()).select(_REPORT).toArrow()
-        report = job.combine(json.loads(text) for text in reports.column(0).to_pylist())
+        report = job.combine(done.reports())
     except BaseException:
-        cached.unpersist()
+        done.close()
         raise
-    return Scored(cached.where(F.col(_REPORT).isNull()).drop(_REPORT), report, cached)
-
-
-def _with_bucket(
-    name: str,
-    frame: DataFrame,
-    schema: pa.Schema,
-    headers: Sequence[str],
-    buckets: int,
-    *,
-    tagged: bool = False,
-) -> DataFrame:
-    """The bucket of each row and the columns that scoring reads, so that only these are shuffled.
-
-    Columns are numbered (`members0`, `members1`), because headers of different tables may be equal. If `tagged`,
-    a column holds the name of the table, so that tables of codes can be separated again.
-    """
-    source = open_source(schema.empty_table(), name)
-
-    def text(column: str) -> Column:
-        return _column(need_column(source, column)).cast("string")
-
-    # The engine compares ids of different types as text, so the bucket is a hash of the text.
-    key = F.nullif(text(ID_COLUMN), F.lit(""))
-    if name != "members":
-        # Codes without an id are only counted. Their code decides the bucket, because one bucket for all of them
-        # could be too large.
-        headers_of_codes = source.code_headers or [
-            need_column(source, "icd10" if name == "diagnoses" else name)
-        ]
-        key = F.coalesce(key, *(_column(header).cast("string") for header in headers_of_codes))
-    columns = [_column(header).alias(f"{name}{number}") for number, header in enumerate(headers)]
-    tags = [F.lit(name).alias(_TABLE)] if tagged else []
-    return frame.select(F.pmod(F.hash(key), F.lit(buckets)).alias(_BUCKET), *tags, *columns)
-
-
-def _column(name: str) -> Column:
-    """A column by its exact name. Quoting is needed because the name may contain dots."""
-    return F.col("`" + name.replace("`", "``") + "`")
-
-
-def _bucket_function(
-    broadcast: Any, headers: Mapping[str, Sequence[str]], output: pa.Schema
-) -> Callable[[pa.Table, pa.Table], pa.Table]:
-    """The function that Spark calls on a worker with the members and the codes of one bucket."""
-
-    def score_bucket(members: pa.Table, codes: pa.Table) -> pa.Table:
-        job: Job = broadcast.value  # unpickled once per worker process
-        tables = {}
-        for name, names in headers.items():
-            rows = members if name == "members" else codes
-            if _TABLE in rows.column_names:
-                rows = rows.filter(compute.equal(rows.column(_TABLE), name))
-            numbered = [f"{name}{number}" for number in range(len(names))]
-            tables[name] = rows.select(numbered).rename_columns(names)
-        scores, report = job.score(**tables)
-        scores = scores.append_column(_REPORT, pa.nulls(len(scores), pa.string()))
-        nulls = {name: [None] for name in job.schema.names}
-        report_row = pa.table({**nulls, _REPORT: [json.dumps(report)]}, output)
-        return pa.concat_tables([scores.cast(output), report_row])
-
-    return score_bucket
+    return Scored(done.rows(_SCORES, job.schema), report, done.cached)

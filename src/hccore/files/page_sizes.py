@@ -3,7 +3,7 @@
 pyarrow reserves as much memory as a page header asks for, up to 2 GB for a page and 32 GB for the values of a
 dictionary, even if the page has only a few bytes. So a damaged header could end a run, or the process. This module
 goes from header to header, and compares each with the bytes that are there. It reads some kilobytes per page, and
-takes 5 µs per page.
+takes about 30 ms of processor time in a job of 1 million members (3 to 4 %).
 
 Format: `PageHeader` of https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """

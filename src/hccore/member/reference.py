@@ -124,6 +124,14 @@ def run_steps_after_codes(tables: ModelTables, trace: Trace) -> None:
     trace.dropped = {name: by for name, by in trace.dropped.items() if name not in trace.variables}
 
 
+def variables_of_hccs(tables: ModelTables, facts: Mapping[str, int], categories: Iterable[str]) -> set[str]:
+    """All variables of a member whose categories after the hierarchies are known: steps 1 and 5."""
+    remaining = set(categories)
+    trace = Trace(member_variables(tables, facts) | remaining, remaining)
+    _run_rules(tables, "after", trace)
+    return trace.variables
+
+
 def member_variables(tables: ModelTables, facts: Mapping[str, int]) -> set[str]:
     """Step 1: the variables that the member's facts alone set."""
     trace = Trace({flag.variable for flag in tables.flags if flag.condition(facts)})

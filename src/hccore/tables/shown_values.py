@@ -60,5 +60,6 @@ def shown_value(value: object, known: Iterable[str] = ()) -> str:
 
 
 def shape_of(text: str) -> str:
-    """The shape of a value: every digit as 9, every letter as A."""
-    return re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", text.strip()))[:MAX_SHAPE_CHARACTERS] or BLANK
+    """The shape of a value: every digit as 9, every letter as A, every unprintable character as ?."""
+    shape = re.sub(r"[^\W\d_]", "A", re.sub(r"\d", "9", text.strip()))
+    return "".join(one if one.isprintable() else "?" for one in shape)[:MAX_SHAPE_CHARACTERS] or BLANK

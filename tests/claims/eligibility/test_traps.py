@@ -11,7 +11,8 @@ import pytest
 import hccore
 from hccore.base.errors import InputError
 from hccore.claims import eligible
-from hccore.claims.eligibility import Eligible
+from hccore.claims.eligibility import Eligible, load_rules
+from hccore.claims.eligibility.reference import judge
 from tests.support_eligibility import diagnosis, institutional, line, lines_table
 
 
@@ -309,3 +310,12 @@ def test_model_scores_the_result_as_it_is():
 def test_wrong_arguments_are_one_clear_error(options: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         eligible(lines_table([line()]), **options)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_code_given_as_icd_9_and_icd_10_counts(order: int):
+    codes = [diagnosis("E119"), diagnosis("E119", version=9)][::order]
+    row = line(diagnoses=codes)
+    assert only(row) == ""
+    (entry,) = judge([row], load_rules("ma", 2026)).entries
+    assert entry.reason == ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import sys
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -520,6 +521,11 @@ def test_truncated_file_keeps_what_is_whole(tmp_path: Path, container: str) -> N
     assert sum(context.set_aside.counts.values()) == 1
 
 
+def test_days_of_supply_written_as_a_code_are_not_read(tmp_path: Path) -> None:
+    given = [variable("days_suply_num", "30")]
+    assert {line["days_supply"] for line in read_one(tmp_path, changed(extension=given))} == {None}
+
+
 def test_strict_run_stops_without_member_data(tmp_path: Path) -> None:
     path = write_resources(tmp_path / "eob.ndjson", [changed(id="SECRET", item="x")])
     with pytest.raises(InputError, match="resource 1 cannot be used") as caught:
@@ -531,6 +537,11 @@ def test_missing_orjson_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(__import__("sys").modules, "orjson", None)
     with pytest.raises(InputError, match=r"hccore\[claims\]"):
         read(write_fhir(tmp_path / "eob.ndjson", [OFFICE_VISIT]))
+
+
+def test_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"missing\.ndjson cannot be read"):
+        read(tmp_path / "missing.ndjson")
 
 
 def test_batches_have_the_schema_also_without_diagnoses(tmp_path: Path) -> None:
@@ -558,6 +569,35 @@ def test_processes_give_the_rows_of_one_process(tmp_path: Path, monkeypatch: pyt
     assert len(found[1][0]) == 39
     with pytest.raises(InputError, match="resource 8 cannot be used"):
         read(path, context=ReadContext(SetAside(strict=True), options={"processes": 2}))
+
+
+def test_lines_longer_than_the_limit_are_set_aside_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = json.dumps(eob(OFFICE_VISIT)).encode()
+    monkeypatch.setattr(fhir_files, "MAX_RESOURCE_BYTES", len(one))
+    path = tmp_path / "claims.ndjson"
+    path.write_bytes(b"\n".join([one, one + b" " * 3 * len(one), one, one + b" "]))
+    context = ReadContext()
+    lines, _ = read(path, context=context)
+    assert [line["source_row"] for line in lines] == [1, 1, 3, 3]
+    assert context.set_aside.counts == {("claims.ndjson", "too_large"): 2}
+
+
+def test_lines_of_a_batch_have_the_diagnoses_of_their_claims(tmp_path: Path) -> None:
+    two = [("E119", "principal"), ("I10", "other")]
+    lines = read_one(tmp_path, changed(), changed(item=None), changed(diagnosis=None), changed())
+    assert [codes(line) for line in lines] == [two, two, two, [], [], two, two]
+    pointed = [[one["pointed"] for one in line["diagnoses"]] for line in lines]
+    assert pointed == [[True, False], [False, True], [None, None], [], [], [True, False], [False, True]]
+
+
+def test_processes_do_not_import_pandas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "meta_path", [fhir_workers._WithoutPandas, *sys.meta_path])
+    for name in [name for name in sys.modules if name == "pandas"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(ImportError):
+        __import__("pandas")
 
 
 def test_process_that_ends_early_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

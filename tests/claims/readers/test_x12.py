@@ -12,8 +12,9 @@ import pytest
 from hccore.base.errors import InputError
 from hccore.claims import read
 from hccore.claims.lines import LINES
-from hccore.claims.readers import x12
+from hccore.claims.readers import x12, x12_claims
 from hccore.claims.readers.file_bytes import first_bytes
+from hccore.claims.readers.layouts import layout_table
 from tests.support_claims import Claim, Line
 from tests.support_claims_x12 import envelope, subscriber, transaction, write_x12
 
@@ -434,6 +435,17 @@ def test_denied_lines_are_known_by_their_adjustments(
         f"CLM*C1*1***11:B:1 HI*ABK:E119 LX*1 SV1*HC:99213*100*UN*1***1 DTP*472*D8*20250304 {payment}",
     )
     assert [(row["denied"], row["paid_amount"]) for row in rows] == [(denied, cents)]
+
+
+def test_a_table_says_which_adjustments_deny_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reasons = {row["code"]: row for row in layout_table("x12/adjustment_reasons")}
+    assert {row["standing"] for row in reasons.values()} == {"U"}
+    assert {row["unpaid"] for row in reasons.values()} == {"covered", "unknown"}
+    changed = {"covered": frozenset({"29"}), "unknown": frozenset[str]()}
+    monkeypatch.setattr(x12_claims, "reasons_of_unpaid_lines", changed.__getitem__)
+    claim = "CLM*C1*1***11:B:1 HI*ABK:E119 LX*1 SV1*HC:99213*100*UN*1***1 DTP*472*D8*20250304"
+    rows, _ = read_claim(tmp_path, f"{claim} SVD*P*0*HC:99213**1 CAS*CO*29*100")
+    assert [row["denied"] for row in rows] == ["no"]
 
 
 # ------------------------------------------------------------------- records set aside

@@ -2,8 +2,8 @@
 
 In: claim lines, and the rules of a program, year and run (`rules`, from `hcc_mappings/eligibility`). Out:
 `Eligible`. Order: `inputs` (lines) → `pieces` (neighbouring lines of a record) → `buckets` (members) → `units`
-(records and their versions) → `record_tests` → `engine` (diagnoses) → `results`. `reference` is the same in plain
-Python.
+(records and their versions) → `record_tests` → `engine` (diagnoses) → `results`. `drugs` finds codes of drugs,
+if asked for. `reference` and `reference_drugs` are the same in plain Python.
 May import `claims.lines`, `claims.versions`, `claims.funnel`, `claims.reading` and everything below `claims`.
 """
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from hccore import kernels
 from hccore.base.arrow import dictionary_array, number_array, numpy_values
-from hccore.claims.eligibility.pieces import CODE_SHIFT, NO_DAY, NO_LINE, Condenser, TextNumbers
+from hccore.claims.eligibility.drugs import DrugCondenser, DrugRows, judge_drugs
+from hccore.claims.eligibility.pieces import CODE_SHIFT, NO_DAY, NO_LINE, Condenser
 from hccore.claims.eligibility.record_tests import FLAGS, Records, Spans, judge_records
 from hccore.claims.eligibility.rules import Rules
 from hccore.claims.eligibility.units import Groups, group_pieces
@@ -49,12 +51,15 @@ class Outcome(NamedTuple):
         For `Funnel.add`.
     counts : dict of str to int
         Flags, held and ambiguous versions, missing values.
+    drugs : dict of str to DrugRows
+        Codes of drugs by system (`ndc`, `hcpcs`); empty if the condenser collects none.
     """
 
     counted: pa.RecordBatch
     rejected: pa.RecordBatch
     cells: dict[str, dict[Cell, int]]
     counts: dict[str, int]
+    drugs: Mapping[str, DrugRows] = MappingProxyType({})
 
 
 def diagnoses_schema(rules: Rules) -> pa.Schema:
@@ -63,7 +68,12 @@ def diagnoses_schema(rules: Rules) -> pa.Schema:
 
 
 def eligible_of_members(
-    lines: pa.Table, rules: Rules, switched: Spans | None = None, enrolled: Spans | None = None
+    lines: pa.Table,
+    rules: Rules,
+    switched: Spans | None = None,
+    enrolled: Spans | None = None,
+    *,
+    drugs: bool = False,
 ) -> Outcome:
     """State of every diagnosis of some members.
 
@@ -74,12 +84,14 @@ def eligible_of_members(
     rules : Rules
     switched, enrolled : mapping, optional
         Spans of days (first, last) by member id: in another parent organization, and of enrollment.
+    drugs : bool
+        Also judge the codes of drugs.
 
     Returns
     -------
     Outcome
     """
-    condenser = Condenser(rules)
+    condenser = DrugCondenser(rules) if drugs else Condenser(rules)
     parts = [condenser.pieces(batch) for batch in lines.to_batches()]
     pieces = pa.Table.from_batches(parts, condenser.schema)
     outcome = judge_pieces(pieces, condenser, switched or {}, enrolled)
@@ -117,7 +129,9 @@ def judge_pieces(pieces: pa.Table, condenser: Condenser, switched: Spans, enroll
         counts[f"{name}_diagnoses"] = int(np.count_nonzero(flagged[group] & (reason == 0)))
     chosen = [np.flatnonzero(reason == 0), np.flatnonzero(reason != 0)]
     tables = [_table(pieces, groups, records, entries.at(rows), reason[rows], condenser) for rows in chosen]
-    return Outcome(tables[0], tables[1], _cells(groups, records, entries, reason, condenser), counts)
+    cells = _cells(groups, records, entries, reason, condenser)
+    drugs = judge_drugs(pieces, groups, records, condenser) if isinstance(condenser, DrugCondenser) else {}
+    return Outcome(tables[0], tables[1], cells, counts, drugs)
 
 
 class _Entries(NamedTuple):
@@ -237,11 +251,11 @@ def _table(
     member = groups.member[group]
     columns = {
         "member_id": groups.member_ids.take(number_array(member)),
-        "icd10": _texts(entries.packed >> CODE_SHIFT, condenser.codes),
+        "icd10": condenser.codes.words(entries.packed >> CODE_SHIFT),
         "service_date": number_array(day, day != NO_DAY).view(pa.date32()),
         "claim_id": pieces.column("claim_id").combine_chunks().take(piece),
         "claim_line": number_array(line, line != NO_LINE),
-        "claim_type": _texts(claim_type, condenser.claim_types),
+        "claim_type": condenser.claim_types.words(claim_type),
         "state": dictionary_array((reason != 0).astype(np.int32), ["counted", "rejected"]),
         "reason": dictionary_array(reason, ["", *rules.reasons]),
     }
@@ -255,12 +269,6 @@ def _cast(column: Any, wanted: pa.DataType) -> Any:
     if isinstance(column, pa.ChunkedArray):
         column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     return column if column.type == wanted else column.cast(wanted)
-
-
-def _texts(numbers: NDArray[np.int32], texts: TextNumbers) -> pa.Array:
-    """Numbered texts as a dictionary array; number 0 is null."""
-    indices = number_array(np.ascontiguousarray(numbers), numbers != 0)
-    return pa.DictionaryArray.from_arrays(indices, texts.array(), safe=False)
 
 
 def _edge_reasons(reason: NDArray[np.int8], claim_type: NDArray[np.int32], condenser: Condenser) -> pa.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ _LEAVES = {
 }
 
 
-def line_batches(lines: Any) -> Iterator[pa.RecordBatch]:
+def line_batches(lines: Any, needed: Sequence[str] = NEEDED) -> Iterator[pa.RecordBatch]:
     """Batches of claim lines.
 
     Parameters
@@ -46,6 +46,8 @@ def line_batches(lines: Any) -> Iterator[pa.RecordBatch]:
     lines : Claims, table or path
         Anything with `__arrow_c_stream__` that has columns of `LINES`, a Parquet file or folder of claim lines, or
         claim files of any format that `read` knows.
+    needed : sequence of str
+        Columns that are read from Parquet files.
 
     Raises
     ------
@@ -56,7 +58,7 @@ def line_batches(lines: Any) -> Iterator[pa.RecordBatch]:
         path = Path(lines)
         files = _parquet_files(path)
         if files:
-            return _parquet_batches(files)
+            return _parquet_batches(files, needed)
         lines = read(path)
     if isinstance(lines, Claims):
         return iter(lines)
@@ -97,13 +99,13 @@ def _parquet_files(path: Path) -> list[Path]:
     return files
 
 
-def _parquet_batches(files: list[Path]) -> Iterator[pa.RecordBatch]:
+def _parquet_batches(files: list[Path], needed: Sequence[str]) -> Iterator[pa.RecordBatch]:
     import pyarrow.parquet as parquet  # saves start-up
 
     for path in files:
         try:
             with parquet.ParquetFile(path, read_dictionary=list(_DICTIONARIES), pre_buffer=True) as file:
-                names = [name for name in NEEDED if name in file.schema_arrow.names]
+                names = [name for name in needed if name in file.schema_arrow.names]
                 columns = [leaf for name in names for leaf in _LEAVES.get(name, (name,))]
                 yield from file.iter_batches(_BATCH_LINES, columns=columns, use_threads=True)
         except (pa.ArrowException, OSError) as error:

@@ -102,6 +102,11 @@ class TextNumbers:
                 self._array = pa.array([text or "" for text in self.texts], pa.string())
             return self._array
 
+    def words(self, numbers: NDArray[np.int32]) -> Any:
+        """Numbered texts as a dictionary array; number 0 is null."""
+        indices = number_array(np.ascontiguousarray(numbers), numbers != 0)
+        return pa.DictionaryArray.from_arrays(indices, self.array(), safe=False)
+
     def ranks(self) -> NDArray[np.int32]:
         """Position of each number in alphabetical order; null (0) comes last."""
         order = sorted(range(1, len(self.texts)), key=lambda number: str(self.texts[number]))
@@ -122,11 +127,15 @@ class Condenser:
     ----------
     codes, claim_types, bill_types, sources : TextNumbers
         What the numbers in the pieces mean.
+    needed : tuple of str
+        Columns of the claim-line table that are read.
     lines, raw_entries : int
         Lines and diagnoses read so far.
     nulls : dict of str to int
         Values that a rule needed and that are null, by name.
     """
+
+    needed: tuple[str, ...] = NEEDED
 
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
@@ -151,16 +160,21 @@ class Condenser:
 
     def pieces(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The pieces of one batch of claim lines, in the order of the lines."""
-        columns = {name: _column(batch, name) for name in NEEDED}
+        columns = {name: _column(batch, name) for name in self.needed}
         n = batch.num_rows
         with self._lock:
             self.lines += n
         first = _run_starts(columns, n)
         columns_of_pieces = self._keys(columns, first) | self._facts(columns, first, n)
         columns_of_pieces["entries"] = self._entries(columns["diagnoses"], first, n)
+        columns_of_pieces |= self._more_facts(columns, first, n)
         return pa.RecordBatch.from_arrays(
             [columns_of_pieces[field.name] for field in self.schema], schema=self.schema
         )
+
+    def _more_facts(self, columns: dict[str, Any], first: NDArray[np.int64], n: int) -> dict[str, pa.Array]:
+        """Further columns of the pieces, for condensers of more than diagnoses."""
+        return {}
 
     def spells(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """First and last day of the first, second, … spell of each code (int64[codes]). No spell: no day fits."""
@@ -194,7 +208,7 @@ class Condenser:
         }
         texts = ("member_id", "claim_id", "replaces", "record", "chain", "control_number")
         found = {name: _as_text(taken[name], len(first)) for name in texts}
-        found["version"] = number_array(_looked_up(taken["version"], VERSION_NUMBERS, len(first)))
+        found["version"] = number_array(looked_up(taken["version"], VERSION_NUMBERS, len(first)))
         found["effective"] = number_array(_times(taken, len(first)))
         for name, numbers in self._numbered().items():
             column = taken[name]
@@ -211,18 +225,18 @@ class Condenser:
         biggest, smallest = _reduced(np.maximum, first, n), _reduced(np.minimum, first, n)
         line_from, line_thru = _days(columns["line_from_date"], n), _days(columns["line_thru_date"], n)
         services = np.where(line_thru == NO_DAY, line_from, line_thru)
-        denied = _looked_up(columns["denied"], {"yes": 1, "no": 0}, n, other=2)
+        denied = looked_up(columns["denied"], {"yes": 1, "no": 0}, n, other=2)
         found = {
             "source_row": smallest(_numbers(columns["source_row"], n, 0, np.int64)),
             "lines": np.diff(first, append=n).astype(np.int32),
             "statement_day": biggest(_days(columns["thru_date"], n)),
             "service_day": biggest(services),
             "from_day": biggest(_days(columns["from_date"], n)),
-            "final_action": biggest(_looked_up(columns["final_action"], {True: 1, False: 2}, n)),
+            "final_action": biggest(looked_up(columns["final_action"], {True: 1, False: 2}, n)),
             "review": biggest(
-                _looked_up(columns["chart_review"], {"linked": LINKED, "unlinked": UNLINKED}, n)
+                looked_up(columns["chart_review"], {"linked": LINKED, "unlinked": UNLINKED}, n)
             ),
-            "deletes": biggest(_looked_up(columns["chart_review_delete"], {True: 1}, n)),
+            "deletes": biggest(looked_up(columns["chart_review_delete"], {True: 1}, n)),
             "not_denied": biggest((denied != 1).astype(np.int8)),
             "discharged": biggest(_valid(columns["discharge_status"], n).astype(np.int8)),
         }
@@ -273,9 +287,9 @@ class Condenser:
 
     def _bad_specialty(self, columns: dict[str, Any], n: int) -> NDArray[np.bool_]:
         """Professional lines whose specialty is known not to be acceptable."""
-        professional = _looked_up(columns["claim_type"], {"professional": 1}, n) == 1
+        professional = looked_up(columns["claim_type"], {"professional": 1}, n) == 1
         states = {code: 1 if acceptable else 2 for code, acceptable in self.rules.specialties.items()}
-        specialty = _looked_up(columns["specialty"], states, n)
+        specialty = looked_up(columns["specialty"], states, n)
         with self._lock:
             self.nulls["specialty_unknown"] += int(np.count_nonzero(professional & (specialty == 0)))
         result: NDArray[np.bool_] = professional & (specialty == 2)
@@ -310,7 +324,7 @@ class Condenser:
         n = len(values)
         code = self.codes.of(fields["code"])
         roles = {role: number for number, role in enumerate(ROLES)}
-        role = _looked_up(fields["role"], roles, n, other=len(ROLES)).astype(np.int32)
+        role = looked_up(fields["role"], roles, n, other=len(ROLES)).astype(np.int32)
         version = _numbers(fields["icd_version"], n, 0, np.int8)
         other_version = (version != ICD_VERSION) & (version != 0)
         packed = code << CODE_SHIFT | role << 1 | other_version
@@ -472,7 +486,7 @@ def _numbers(column: Any, n: int, null: int, dtype: Any) -> NDArray[Any]:
     return numpy_values(column, null=null).astype(dtype, copy=False)
 
 
-def _looked_up(column: Any, numbers: dict[Any, int], n: int, other: int = 0) -> NDArray[np.int8]:
+def looked_up(column: Any, numbers: dict[Any, int], n: int, other: int = 0) -> NDArray[np.int8]:
     """Number of each value; `other` for null and values without number."""
     if pa.types.is_null(column.type):
         return np.full(n, other, np.int8)
@@ -503,6 +517,6 @@ def _has_any(lists: Any, wanted: Iterable[str], n: int) -> NDArray[np.bool_]:
     start, values = _list_parts(lists)
     if pa.types.is_null(values.type) or not len(values):
         return found
-    hit = np.flatnonzero(_looked_up(values, dict.fromkeys(wanted, 1), len(values)))
+    hit = np.flatnonzero(looked_up(values, dict.fromkeys(wanted, 1), len(values)))
     found[np.searchsorted(start, hit, side="right") - 1] = True
     return found

@@ -47,6 +47,8 @@ class Records(NamedTuple):
     ----------
     reason : int8[groups]
         0: eligible; otherwise 1 + the position in `Rules.reasons`.
+    basic_reason : int8[groups]
+        The same by the tests that hold for every kind of claim: member, version, window and enrollment.
     day : int32[groups]
         Through day; `NO_DAY` if it is missing.
     claim_type, bill_type : int32[groups]
@@ -60,6 +62,7 @@ class Records(NamedTuple):
     """
 
     reason: NDArray[np.int8]
+    basic_reason: NDArray[np.int8]
     day: NDArray[np.int32]
     claim_type: NDArray[np.int32]
     bill_type: NDArray[np.int32]
@@ -121,12 +124,13 @@ def judge_records(
     if enrolled is not None and rules.policies["enrollment"] == "require":
         open_records = np.flatnonzero(reasons.found == 0)
         reasons.fail(~_within(open_records, day, groups, enrolled), "not_enrolled")
+    basic_reason = reasons.found.copy()
     by_link = (fact.review == LINKED) & ~fact.deletes if rules.links_decide else np.zeros(n, np.bool_)
     own = ~by_link
     tests = np.array([rules.claim_types.get(text or "", "") for text in type_texts])[fact.claim_type]
     reasons.fail(own & (tests == ""), "record_type")
     by_bill = own & (tests == "bill_type")
-    bill = _bill_type_facts(rules, bill_types)[fact.bill_type]
+    bill = bill_type_facts(rules, bill_types)[fact.bill_type]
     reasons.fail(by_bill & ~bill[:, 0], "bill_type")
     reasons.fail(by_bill & bill[:, 2] & ~fact.discharged, "discharge_status")
     needs_line = own & np.where(by_bill, bill[:, 1], True)
@@ -147,6 +151,7 @@ def judge_records(
     flag = np.where(passed & ~heard, 1, np.where(passed & (flagged == BAD_SPECIALTY), 2, 0))
     return Records(
         reasons.found,
+        basic_reason,
         day,
         fact.claim_type,
         fact.bill_type,
@@ -211,7 +216,7 @@ def _through_day(fact: _Facts, institutional: NDArray[np.bool_]) -> NDArray[np.i
     return day.astype(np.int32)
 
 
-def _bill_type_facts(rules: Rules, bill_types: TextNumbers) -> NDArray[np.bool_]:
+def bill_type_facts(rules: Rules, bill_types: TextNumbers) -> NDArray[np.bool_]:
     """By bill type: whether it counts, whether it needs a line, whether it needs a discharge status."""
     facts = np.zeros((len(bill_types.texts), 3), np.bool_)
     for number, text in enumerate(bill_types.texts):

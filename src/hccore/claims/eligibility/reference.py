@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from hccore.claims.bill_types import split_bill_type
@@ -49,14 +49,14 @@ class Judged(NamedTuple):
     counts: Counter[str]
 
 
-class _Group:
+class Group:
     """The lines of one record whose versions have the same state."""
 
     def __init__(self, state: str) -> None:
         self.state = state
         self.lines: list[Line] = []
         self.deleted: set[str] = set()  # codes that chart reviews take away
-        self.links: list[_Group] | None = None  # records that a linked chart review names
+        self.links: list[Group] | None = None  # records that a linked chart review names
 
     def first(self, column: str) -> Any:
         """The smallest value of a column that should be the same on all lines."""
@@ -70,6 +70,7 @@ class _Group:
 
     @property
     def deletes(self) -> bool:
+        """Whether the record takes diagnoses away."""
         return any(line["chart_review_delete"] for line in self.lines)
 
     def codes(self) -> dict[str, tuple[str, Any]]:
@@ -103,23 +104,36 @@ def judge(
     enrollment : iterable of mapping, optional
         Rows of the enrollment table.
     """
+    judged = Judged([], Counter(), Counter(), Counter())
+    for groups, context in records_of_members(lines, rules, prior_organizations, enrollment):
+        _judge_record(groups, context, judged)
+    return judged
+
+
+def records_of_members(
+    lines: Iterable[Line],
+    rules: Rules,
+    prior_organizations: Iterable[Line],
+    enrollment: Iterable[Line] | None,
+) -> Iterator[tuple[list[Group], RecordContext]]:
+    """The records of some members: the groups of each, the final version first, and what its tests need."""
     members: dict[Any, list[Line]] = defaultdict(list)
     for line in lines:
         members[line["member_id"]].append(line)
     switched, enrolled = _spans(prior_organizations), None if enrollment is None else _spans(enrollment)
-    judged = Judged([], Counter(), Counter(), Counter())
     for member_id, member_lines in members.items():
-        context = _Context(
+        context = RecordContext(
             rules,
             switched.get(member_id, ()),
             None if enrolled is None else enrolled.get(member_id, ()),
         )
         for groups in _records(member_lines, rules):
-            _judge_record(groups, context, judged)
-    return judged
+            yield groups, context
 
 
-class _Context(NamedTuple):
+class RecordContext(NamedTuple):
+    """What the tests of a record need: spans of days in another parent organization, and of enrollment."""
+
     rules: Rules
     switched: Sequence[tuple[int, int]]
     enrolled: Sequence[tuple[int, int]] | None
@@ -141,17 +155,17 @@ def _spans(rows: Iterable[Line]) -> dict[Any, list[tuple[int, int]]]:
 # ---------------------------------------------------------------- records and their versions
 
 
-def _records(lines: list[Line], rules: Rules) -> list[list[_Group]]:
+def _records(lines: list[Line], rules: Rules) -> list[list[Group]]:
     """The records of one member. Each is a list of groups of lines, the final version first."""
     unit_lines: dict[tuple[Any, ...], list[Line]] = defaultdict(list)
     for line in lines:
         unit_lines[_unit_key(line)].append(line)
     units = [_unit(key, found) for key, found in unit_lines.items()]
     versions = resolve(units, rules.policies["orphan_replacement"] == "hold")
-    records: dict[tuple[object, ...], dict[str, _Group]] = defaultdict(dict)
+    records: dict[tuple[object, ...], dict[str, Group]] = defaultdict(dict)
     group_of_unit = []
     for unit, found, state in zip(units, unit_lines.values(), versions.state, strict=True):
-        group = records[unit.record_key].setdefault(state, _Group(state))
+        group = records[unit.record_key].setdefault(state, Group(state))
         group.lines += found
         group_of_unit.append(group)
     for number, linked in versions.links.items():
@@ -193,7 +207,7 @@ def _unit(key: tuple[Any, ...], lines: list[Line]) -> Unit:
 # ---------------------------------------------------------------- tests of a record
 
 
-def _judge_record(groups: list[_Group], context: _Context, judged: Judged) -> None:
+def _judge_record(groups: list[Group], context: RecordContext, judged: Judged) -> None:
     """Count one record and its lines, and give its diagnoses their states."""
     done: set[str] = set()
     for number, group in enumerate(groups):
@@ -225,18 +239,11 @@ def _judge_record(groups: list[_Group], context: _Context, judged: Judged) -> No
             )
 
 
-def record_reason(group: _Group, context: _Context) -> str:
+def record_reason(group: Group, context: RecordContext) -> str:
     """The first test that a record fails; empty if it is eligible."""
-    rules, day = context.rules, through_day(group)
-    if not group.first("member_id"):
-        return "no_member"
-    if group.state:
-        return group.state
-    if day is None or not rules.first_day <= day <= rules.last_day:
-        return "outside_window"
-    must_enroll = context.enrolled is not None and rules.policies["enrollment"] == "require"
-    if must_enroll and not any(first <= day <= last for first, last in context.enrolled or ()):
-        return "not_enrolled"
+    if reason := basic_reason(group, context):
+        return reason
+    rules = context.rules
     if rules.links_decide and group.chart_review == "linked" and not group.deletes:
         return _link_reason(group, context)
     test = rules.claim_types.get(group.first("claim_type"), "")
@@ -249,6 +256,7 @@ def record_reason(group: _Group, context: _Context) -> str:
     if _needs_line(group, rules) and (reason := _line_reason(group, rules)):
         return reason
     excluded = rules.policies["unlinked_chart_review"] == "exclude" and group.chart_review == "unlinked"
+    day = through_day(group) or 0  # the window needs a day
     if excluded and not any(first <= day <= last for first, last in context.switched):
         return "unlinked_chart_review"
     strict = _needs_line(group, rules) and rules.policies["strict_specialty"] == "exclude"
@@ -259,7 +267,22 @@ def record_reason(group: _Group, context: _Context) -> str:
     return ""
 
 
-def through_day(group: _Group) -> int | None:
+def basic_reason(group: Group, context: RecordContext) -> str:
+    """The first test that a record of any kind fails: member, version, window and enrollment."""
+    rules, day = context.rules, through_day(group)
+    if not group.first("member_id"):
+        return "no_member"
+    if group.state:
+        return group.state
+    if day is None or not rules.first_day <= day <= rules.last_day:
+        return "outside_window"
+    must_enroll = context.enrolled is not None and rules.policies["enrollment"] == "require"
+    if must_enroll and not any(first <= day <= last for first, last in context.enrolled or ()):
+        return "not_enrolled"
+    return ""
+
+
+def through_day(group: Group) -> int | None:
     """The day that decides the year: statement through, or last service date of a professional claim's lines."""
     statement = [line["thru_date"] for line in group.lines]
     services = [line["line_thru_date"] or line["line_from_date"] for line in group.lines]
@@ -274,7 +297,7 @@ def through_day(group: _Group) -> int | None:
     return None
 
 
-def _link_reason(group: _Group, context: _Context) -> str:
+def _link_reason(group: Group, context: RecordContext) -> str:
     """A supplemental record counts if a claim that it names is accepted."""
     named = [linked for linked in group.links or () if linked.chart_review == "no"]
     if not named:
@@ -283,11 +306,11 @@ def _link_reason(group: _Group, context: _Context) -> str:
     return "" if accepted else "linked_claim_not_accepted"
 
 
-def _bill_type_rule(group: _Group, rules: Rules) -> Any:
+def _bill_type_rule(group: Group, rules: Rules) -> Any:
     return rules.bill_types.get(split_bill_type(group.first("bill_type"))[0])
 
 
-def _bill_type_reason(group: _Group, rules: Rules) -> str:
+def _bill_type_reason(group: Group, rules: Rules) -> str:
     rule = _bill_type_rule(group, rules)
     frequency = split_bill_type(group.first("bill_type"))[1]
     if rule is None or (frequency and rule.frequencies and frequency not in rule.frequencies):
@@ -297,7 +320,7 @@ def _bill_type_reason(group: _Group, rules: Rules) -> str:
     return ""
 
 
-def _needs_line(group: _Group, rules: Rules) -> bool:
+def _needs_line(group: Group, rules: Rules) -> bool:
     if rules.links_decide and group.chart_review == "linked" and not group.deletes:
         return False
     if rules.claim_types.get(group.first("claim_type")) == "bill_type":
@@ -308,7 +331,7 @@ def _needs_line(group: _Group, rules: Rules) -> bool:
 # ---------------------------------------------------------------- lines that make a record eligible
 
 
-def _list_of(group: _Group, rules: Rules) -> CodeList:
+def _list_of(group: Group, rules: Rules) -> CodeList:
     """The code list of the year of service."""
     day = through_day(group)
     year = 0 if day is None else (datetime.date(1970, 1, 1) + datetime.timedelta(day)).year
@@ -323,7 +346,7 @@ def _is_dropped(line: Line, rules: Rules) -> bool:
     return rules.drops_denied and line["denied"] == "yes"
 
 
-def _line_reason(group: _Group, rules: Rules) -> str:
+def _line_reason(group: Group, rules: Rules) -> str:
     """Why no line makes the record eligible; empty if one does."""
     codes = _list_of(group, rules)
     counted = codes.known | codes.uncertain if rules.policies["uncertain_code"] == "count" else codes.known
@@ -341,7 +364,7 @@ def _line_reason(group: _Group, rules: Rules) -> str:
     return "no_eligible_line"
 
 
-def _usable(group: _Group, rules: Rules, exclude_audio: bool) -> list[Line]:
+def _usable(group: Group, rules: Rules, exclude_audio: bool) -> list[Line]:
     """Lines that make the record eligible, whatever their specialty."""
     codes = _list_of(group, rules)
     counted = codes.known | codes.uncertain if rules.policies["uncertain_code"] == "count" else codes.known
@@ -359,7 +382,7 @@ def _is_acceptable(line: Line, rules: Rules) -> bool:
     return line["claim_type"] != "professional" or rules.specialties.get(line["specialty"], True)
 
 
-def _supporting_line(group: _Group, rules: Rules) -> int | None:
+def _supporting_line(group: Group, rules: Rules) -> int | None:
     """Number of the first line that makes the record eligible."""
     if not _needs_line(group, rules):
         return None
@@ -369,7 +392,7 @@ def _supporting_line(group: _Group, rules: Rules) -> int | None:
     return min((line["claim_line"] for line in usable if line["claim_line"] is not None), default=None)
 
 
-def _flag(group: _Group, rules: Rules) -> str:
+def _flag(group: Group, rules: Rules) -> str:
     """What a stricter rule would object to in an eligible record."""
     if not _needs_line(group, rules):
         return ""
@@ -386,9 +409,7 @@ def _flag(group: _Group, rules: Rules) -> str:
 # ---------------------------------------------------------------- tests of a diagnosis
 
 
-def _diagnosis_reason(
-    group: _Group, rules: Rules, code: str, role: str, version: int, day: int | None
-) -> str:
+def _diagnosis_reason(group: Group, rules: Rules, code: str, role: str, version: int, day: int | None) -> str:
     """The first test that a diagnosis of an eligible record fails."""
     if group.deletes or code in group.deleted:
         return "deleted_by_chart_review"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from hccore.base.errors import InputError
 from hccore.base.threads import map_in_order
 from hccore.claims.eligibility.buckets import Buckets
+from hccore.claims.eligibility.drugs import SYSTEMS, DrugCondenser, DrugRows, drugs_schema
 from hccore.claims.eligibility.engine import Outcome, diagnoses_schema, judge_pieces
 from hccore.claims.eligibility.inputs import line_batches, member_spans
 from hccore.claims.eligibility.pieces import Condenser
@@ -32,16 +34,24 @@ class Eligible:
     rules : Rules
     funnel : Funnel
     report : dict
-        Program, year, run, window, policies, code lists, the funnel, flags and missing values.
+        Program, year, run, window, policies, code lists, the funnel, flags and missing values. With drugs also
+        `drugs`: codes read, counted and rejected by reason, for `ndc` and `hcpcs`.
     """
 
     def __init__(
-        self, rules: Rules, counted: RowStore, rejected: RowStore, funnel: Funnel, counts: Mapping[str, int]
+        self,
+        rules: Rules,
+        counted: RowStore,
+        rejected: RowStore,
+        funnel: Funnel,
+        counts: Mapping[str, int],
+        drugs: Mapping[str, DrugStores] | None = None,
     ) -> None:
         self.rules = rules
         self.funnel = funnel
         self._counted, self._rejected = counted, rejected
         self._counts = dict(counts)
+        self._drugs = drugs
 
     @property
     def schema(self) -> pa.Schema:
@@ -68,6 +78,40 @@ class Eligible:
         """The other diagnoses, each with its reason."""
         return self._rejected.table()
 
+    @property
+    def drugs(self) -> pa.Table:
+        """NDC that count: one row for each record and code. `model.score` takes the table as `ndc`.
+
+        The columns are `member_id`, `ndc`, `service_date` (of the fill), `claim_id`, `claim_type`, `state` and
+        `reason`.
+
+        Raises
+        ------
+        InputError
+            If `eligible` was called without `drugs=True`.
+        """
+        return self._drug_stores("ndc").counted.table()
+
+    @property
+    def procedures(self) -> pa.Table:
+        """HCPCS that count, as `drugs` with the column `hcpcs`. The date is the record's through date."""
+        return self._drug_stores("hcpcs").counted.table()
+
+    @property
+    def rejected_drugs(self) -> pa.Table:
+        """The other NDC, each with its reason."""
+        return self._drug_stores("ndc").rejected.table()
+
+    @property
+    def rejected_procedures(self) -> pa.Table:
+        """The other HCPCS, each with its reason."""
+        return self._drug_stores("hcpcs").rejected.table()
+
+    def _drug_stores(self, system: str) -> DrugStores:
+        if self._drugs is None:
+            raise InputError("drugs and procedures were not asked for: call eligible with drugs=True.")
+        return self._drugs[system]
+
     def rejected_batches(self) -> Iterator[pa.RecordBatch]:
         """The rejected diagnoses batch by batch."""
         return self._rejected.batches()
@@ -83,26 +127,73 @@ class Eligible:
     @property
     def report(self) -> dict[str, Any]:
         """What was decided by which rules, in plain values ready for JSON."""
-        rules = self.rules
-        return {
-            "program": rules.program,
-            "year": rules.year,
-            "run": rules.run,
-            "window": [
-                str(pa.scalar(day, pa.int32()).cast(pa.date32())) for day in (rules.first_day, rules.last_day)
-            ],
-            "policies": dict(rules.policies),
-            "code_lists": {
-                str(year): {
-                    "codes": len(codes.known),
-                    "uncertain_codes": len(codes.uncertain),
-                    "codes_by_standing": dict(codes.standing),
-                }
-                for year, codes in rules.lists.items()
+        drugs = {} if self._drugs is None else {"drugs": _drug_report(self._drugs, self.rules)}
+        return {**eligibility_report(self.rules, self.funnel, self._counts), **drugs}
+
+
+def eligibility_report(rules: Rules, funnel: Funnel, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What was decided by which rules, in plain values ready for JSON."""
+    return {
+        "program": rules.program,
+        "year": rules.year,
+        "run": rules.run,
+        "window": [
+            str(pa.scalar(day, pa.int32()).cast(pa.date32())) for day in (rules.first_day, rules.last_day)
+        ],
+        "policies": dict(rules.policies),
+        "code_lists": {
+            str(year): {
+                "codes": len(codes.known),
+                "uncertain_codes": len(codes.uncertain),
+                "codes_by_standing": dict(codes.standing),
+            }
+            for year, codes in rules.lists.items()
+        },
+        "funnel": funnel.to_dict(rules.reasons),
+        "counts": dict(sorted(counts.items())),
+    }
+
+
+class DrugStores(NamedTuple):
+    """Codes of drugs of one system, and how many there are by reason (empty: they count)."""
+
+    counted: RowStore
+    rejected: RowStore
+    by_reason: Counter[str]
+
+    @classmethod
+    def of(cls, system: str, folder: TemporaryFolder) -> DrugStores:
+        """Empty stores for the codes of a system."""
+        schema = drugs_schema(system)
+        counted, rejected = (
+            RowStore(schema, folder, f"{system}-{name}.arrow") for name in ("counted", "rejected")
+        )
+        return cls(counted, rejected, Counter())
+
+    def add(self, rows: DrugRows) -> None:
+        """Add the codes of some members."""
+        self.counted.append(rows.counted)
+        self.rejected.append(rows.rejected)
+        self.by_reason.update(rows.by_reason)
+
+    def close(self) -> None:
+        """Finish writing."""
+        self.counted.close()
+        self.rejected.close()
+
+
+def _drug_report(drugs: Mapping[str, DrugStores], rules: Rules) -> dict[str, Any]:
+    """Codes read, counted and rejected, by system."""
+    return {
+        system: {
+            "read": stores.by_reason.total(),
+            "counted": stores.by_reason[""],
+            "rejected": {
+                reason: stores.by_reason[reason] for reason in rules.reasons if stores.by_reason[reason]
             },
-            "funnel": self.funnel.to_dict(rules.reasons),
-            "counts": dict(sorted(self._counts.items())),
         }
+        for system, stores in drugs.items()
+    }
 
 
 def eligible(
@@ -115,6 +206,7 @@ def eligible(
     model: Any = None,
     prior_organizations: Any = None,
     enrollment: Any = None,
+    drugs: bool = False,
 ) -> Eligible:
     """Find the diagnoses that count.
 
@@ -140,6 +232,8 @@ def eligible(
     enrollment : table, optional
         Rows of `hccore.claims.ENROLLMENT`. Without it, the rows that the claim files bring are used if there are
         any; if there are none, enrollment is not tested.
+    drugs : bool
+        Also find the codes of drugs (`Eligible.drugs` and `.procedures`), for programs with drug categories.
 
     Returns
     -------
@@ -152,10 +246,12 @@ def eligible(
     """
     rules = load_rules(program, year, run, policies=policies, cpt_list=cpt_list, model=model)
     switched = {} if prior_organizations is None else member_spans(prior_organizations, "prior_organizations")
+    if drugs and not rules.drug_codes:
+        raise InputError(f"there are no rules for drugs of {program} {year}: leave out drugs.")
     folder = TemporaryFolder()
-    condenser = Condenser(rules)
+    condenser = DrugCondenser(rules) if drugs else Condenser(rules)
     buckets = Buckets(condenser.schema, folder)
-    for pieces in map_in_order(line_batches(lines), _THREADS, condenser.pieces):
+    for pieces in map_in_order(line_batches(lines, condenser.needed), _THREADS, condenser.pieces):
         buckets.add(pieces)
     if enrollment is None and isinstance(lines, Claims) and lines.enrollment.num_rows:
         enrollment = lines.enrollment
@@ -163,6 +259,8 @@ def eligible(
     schema = diagnoses_schema(rules)
     counted, rejected = RowStore(schema, folder, "counted.arrow"), RowStore(schema, folder, "rejected.arrow")
     funnel, counts = Funnel(), Counter({f"{name}_null": count for name, count in condenser.nulls.items()})
+
+    stores = {system: DrugStores.of(system, folder) for system in SYSTEMS if drugs}
 
     def judge(pieces: pa.Table) -> Outcome:
         return judge_pieces(pieces, condenser, switched, enrolled)
@@ -172,7 +270,11 @@ def eligible(
         rejected.append(outcome.rejected)
         funnel.add(outcome.cells)
         counts.update(outcome.counts)
+        for system, rows in outcome.drugs.items():
+            stores[system].add(rows)
     funnel.raw_diagnoses = condenser.raw_entries
     counted.close()
     rejected.close()
-    return Eligible(rules, counted, rejected, funnel, counts)
+    for found in stores.values():
+        found.close()
+    return Eligible(rules, counted, rejected, funnel, counts, stores if drugs else None)

@@ -110,6 +110,11 @@ class Rules:
         HHS's reason by ours, for institutional claims (True) and others.
     model_codes : frozenset of str or None
         Codes of the model; None: not tested.
+    drug_codes : dict of (str, str) to str
+        By system (`ndc`, `hcpcs`) and claim type: `none`, or `bill_type` if the bill type must count. Other claims
+        give no drugs. Empty: the program has no drug categories.
+    model_drugs : dict of str to frozenset of str, or None
+        Codes of drugs of the model by system; None: not tested.
     """
 
     program: str
@@ -128,6 +133,8 @@ class Rules:
     reasons: tuple[str, ...]
     edge_reasons: Mapping[tuple[str, bool], str] = field(default_factory=dict)
     model_codes: frozenset[str] | None = None
+    drug_codes: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    model_drugs: Mapping[str, frozenset[str]] | None = None
 
     @property
     def excludes_audio(self) -> bool:
@@ -192,10 +199,8 @@ def load_rules(
     window = {row["run"]: row for row in _rows(folder / "windows.csv")}
     if run not in window:
         raise InputError(f"run must be one of {', '.join(window)} for {program} {year}, not {run!r}.")
-    table_policies = {row["policy"]: row["value"] for row in _rows(folder / "policies.csv")}
+    settings = policies_of(program, year, policies)
     roles = {row["role"]: row["counts"] == "yes" for row in _rows(folder / "roles.csv")}
-    settings = table_policies | {role: "count" if roles.get(role) else "exclude" for role in _ROLE_POLICIES}
-    settings |= _checked_policies(policies or {})
     counted = {role for role, counts in roles.items() if counts} - set(_ROLE_POLICIES)
     counted |= {role for role in _ROLE_POLICIES if settings[role] == "count"}
     first, last = (datetime.date.fromisoformat(window[run][f"{end}_date"]) for end in ("first", "last"))
@@ -228,7 +233,26 @@ def load_rules(
         reasons=tuple(row["reason"] for row in reasons),
         edge_reasons=_edge_reasons(reasons) if program == "hhs" else {},
         model_codes=None if model is None else frozenset(model.tables.codes.get("icd10cm", ())),
+        drug_codes=(drug_codes := _drug_codes(folder / "drug_codes.csv")),
+        model_drugs=None
+        if model is None
+        else {system: frozenset(model.tables.codes.get(system, ())) for system, _ in drug_codes},
     )
+
+
+def policies_of(program: str, year: int, changed: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The policies of a program and year by name, with the user's own values instead of those of the tables.
+
+    Raises
+    ------
+    InputError
+        If there is no such program, year or policy, or a policy cannot have a value.
+    """
+    folder = _folder(mappings_root() / "eligibility", program, year)
+    settings = {row["policy"]: row["value"] for row in _rows(folder / "policies.csv")}
+    roles = {row["role"]: row["counts"] == "yes" for row in _rows(folder / "roles.csv")}
+    settings |= {role: "count" if roles.get(role) else "exclude" for role in _ROLE_POLICIES}
+    return settings | _checked_policies(changed or {})
 
 
 def day_number(date: datetime.date) -> int:
@@ -246,6 +270,12 @@ def _folder(root: Path, program: str, year: int) -> Path:
             f"there are no eligibility rules of {program} for {year!r}. They exist for {years[0]} to {years[-1]}."
         )
     return root / program / str(year)
+
+
+def _drug_codes(path: Path) -> dict[tuple[str, str], str]:
+    """Which claims give drugs. Programs without drug categories lack the table."""
+    rows = _rows(path) if path.exists() else []
+    return {(row["system"], row["claim_type"]): row["test"] for row in rows}
 
 
 def _checked_policies(policies: Mapping[str, str]) -> dict[str, str]:

@@ -21,22 +21,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
-from itertools import accumulate, chain
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from hccore.claims.line_builder import RowBuilder
-from hccore.claims.lines import BATCH_LINES, DIAGNOSIS, ENROLLMENT, LINES
+from hccore.claims.lines import ENROLLMENT
 from hccore.claims.readers import ReadContext
-from hccore.claims.readers.fhir_claims import (
-    CLAIM_COLUMNS,
-    LINE_COLUMNS,
-    WRONG_SHAPE,
-    ClaimReader,
-    UnknownStatusError,
-)
+from hccore.claims.readers.fhir_batches import ClaimBatch
+from hccore.claims.readers.fhir_claims import WRONG_SHAPE, ClaimReader, UnknownStatusError
 from hccore.claims.readers.fhir_files import (
     CHUNK_BYTES,
     Found,
@@ -51,7 +44,6 @@ from hccore.claims.readers.fhir_workers import Workers, usable_processes
 from hccore.claims.readers.file_bytes import open_bytes
 from hccore.claims.set_aside import SetAside
 
-_COLUMNS = ("source", *CLAIM_COLUMNS, *LINE_COLUMNS)
 _JSON_ENDINGS = (".json", ".ndjson", ".jsonl", ".json.gz", ".ndjson.gz", ".jsonl.gz")
 _PATIENT = b'"Patient"'
 
@@ -85,14 +77,15 @@ def read(files: Sequence[Path], context: ReadContext) -> Iterator[pa.RecordBatch
     """
     tables = load_tables()
     members = MemberIds(tables)
-    for path in files:
-        _learn_members(path, members)
     reader = _FileReader(tables, members, context.set_aside)
     workers = Workers(usable_processes(context.options.get("processes")), members.current)
     try:
+        blocks_of = [line_blocks(path) for path in files]
+        parallel = any(blocks_of) and workers.start()  # they start while the members are learnt
         for path in files:
-            blocks = line_blocks(path)
-            if blocks is not None and workers.start():
+            _learn_members(path, members)
+        for path, blocks in zip(files, blocks_of, strict=True):
+            if blocks is not None and parallel:
                 yield from workers.read(path, blocks, context.set_aside)
             else:
                 yield from reader.read(path.name, read_resources(path, context.set_aside))
@@ -123,7 +116,7 @@ def _learn_members(path: Path, members: MemberIds) -> None:
     with open_bytes(path) as stream:
         tail = b""
         while chunk := stream.read(CHUNK_BYTES):
-            if _PATIENT in tail + chunk:
+            if _PATIENT in chunk or _PATIENT in tail + chunk[: len(_PATIENT)]:
                 break
             tail = chunk[1 - len(_PATIENT) :]
         else:
@@ -143,13 +136,12 @@ class _FileReader:
         self.claims = ClaimReader(tables, members)
         self.enrollment = EnrollmentReader(tables, members)
         self.set_aside = set_aside
-        self.rows: list[tuple[Any, ...]] = []
+        self.batch = ClaimBatch()
         self.enrollment_rows = RowBuilder(ENROLLMENT)
 
     def read(self, source: str, resources: Iterable[Found]) -> Iterator[pa.RecordBatch]:
         """Full batches of the rows of a file's resources and those before."""
         others: Counter[str] = Counter()
-        prefix = (source,)
         last = number = 0
         for found in resources:
             number = number + 1 if found.position == last else 0
@@ -159,8 +151,7 @@ class _FileReader:
                 if kind == "ExplanationOfBenefit":
                     if self._is_claim(found):
                         record = f"{source}:{last}.{number}" if number else f"{source}:{last}"
-                        rows = self.claims.rows(found.resource, last, record)
-                        self.rows.extend([prefix + row for row in rows])
+                        self.batch.add(source, self.claims.rows(found.resource, last, record))
                 elif kind in ("Patient", "Coverage"):
                     self._add_enrollment(found, source)
                 else:
@@ -171,8 +162,8 @@ class _FileReader:
                 self._bad(source, found, "wrong_type")
             except ValueError:
                 self._bad(source, found, "impossible_date")
-            if len(self.rows) >= BATCH_LINES:
-                yield self._lines()
+            if self.batch.full:
+                yield self.batch.flush()
             if self.enrollment_rows.full:
                 yield self.enrollment_rows.flush()
         for text, count in (others + self.claims.notices).items():
@@ -181,8 +172,8 @@ class _FileReader:
 
     def rest(self) -> Iterator[pa.RecordBatch]:
         """Batches of the rows that are left."""
-        if self.rows:
-            yield self._lines()
+        if self.batch.lines:
+            yield self.batch.flush()
         if self.enrollment_rows.rows:
             yield self.enrollment_rows.flush()
 
@@ -205,38 +196,3 @@ class _FileReader:
             self.claims.notices["patients and coverages without a member id, not read"] += 1
         for row in rows:
             self.enrollment_rows.add(row | {"source": source, "source_row": found.position})
-
-    def _lines(self) -> pa.RecordBatch:
-        """The collected rows as a batch of claim lines."""
-        columns = dict(zip(_COLUMNS, zip(*self.rows, strict=True), strict=True))
-        count = len(self.rows)
-        self.rows.clear()
-        arrays = []
-        for field in LINES:
-            values = columns.get(field.name)
-            if field.name == "form":
-                arrays.append(pa.repeat(pa.scalar("fhir"), count))
-            elif values is None:
-                arrays.append(pa.nulls(count, field.type))
-            elif field.name == "diagnoses":
-                arrays.append(_diagnosis_lists(values))
-            elif pa.types.is_list(field.type):
-                arrays.append(_lists(values, pa.array(list(chain.from_iterable(values)), pa.string())))
-            elif pa.types.is_date32(field.type):
-                arrays.append(pa.array(values, pa.int32()).view(pa.date32()))
-            else:
-                arrays.append(pa.array(values, field.type))
-        return pa.RecordBatch.from_arrays(arrays, schema=LINES)
-
-
-def _lists(values: Sequence[Sequence[Any]], flat: pa.Array) -> pa.Array:
-    """Lists of the lengths of `values`, whose elements are in `flat` one after the other."""
-    offsets = pa.array(list(accumulate(map(len, values), initial=0)), pa.int32())
-    return pa.ListArray.from_arrays(offsets, flat)
-
-
-def _diagnosis_lists(values: Sequence[Sequence[tuple[Any, ...]]]) -> pa.Array:
-    flat = list(chain.from_iterable(values))
-    fields = zip(*flat, strict=True) if flat else [()] * len(DIAGNOSIS)
-    arrays = [pa.array(column, field.type) for column, field in zip(fields, DIAGNOSIS, strict=True)]
-    return _lists(values, pa.StructArray.from_arrays(arrays, fields=list(DIAGNOSIS)))

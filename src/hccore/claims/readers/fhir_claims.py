@@ -7,28 +7,30 @@ fields have other types than FHIR says raises one of `WRONG_SHAPE`; the caller s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from hccore.claims.bill_types import institutional_claim_type, split_bill_type, version_of_frequency
+from hccore.claims.readers.fhir_items import UNRANKED, ClaimFacts, ItemReader, Provider, Row, no_line
 from hccore.claims.readers.fhir_members import MemberIds, reference_id
-from hccore.claims.readers.fhir_tables import FhirTables, list_of
+from hccore.claims.readers.fhir_tables import MAX_KEPT_TEXTS, FhirTables, list_of
 from hccore.claims.readers.fhir_values import (
     NOTHING,
     CleanCodes,
+    Moments,
     bill_type_of,
     by_id,
     cents_of,
     concepts,
     integer_of,
-    number_of,
     text_of,
     time_of_version,
     upper_text_of,
 )
 
 WRONG_SHAPE = (AttributeError, TypeError, KeyError, IndexError)
-# Columns of a row: those of the claim, then those of the line. The reader adds `source` and `form`.
+# Columns of a claim, in the order of the rows of `ClaimReader`. The reader adds `source` and `form`.
 CLAIM_COLUMNS = (
     "source_row",
     "member_id",
@@ -49,28 +51,76 @@ CLAIM_COLUMNS = (
     "bill_type",
     "facility_id",
 )
-LINE_COLUMNS = (
-    "claim_line",
-    "line_from_date",
-    "line_thru_date",
-    "place_of_service",
-    "hcpcs",
-    "modifiers",
-    "units",
-    "revenue_code",
-    "ndc",
-    "days_supply",
-    "specialty",
-    "taxonomy",
-    "rendering_npi",
-    "denied",
-    "paid_amount",
-    "diagnoses",
-)
-_NO_LINE = (None,) * 4
-_UNRANKED = 99
-_Row = tuple[Any, ...]
-_Diagnosis = tuple[Any, str, int, str, str | None]  # sequence, code, ICD version, role, present on admission
+_OTHER = ("other",)
+_Codings = tuple[tuple[Any, Any], ...]  # system and code of each coding
+_Diagnosis = tuple[str, int, str, str | None]  # code, ICD version, role, present on admission
+_type_of_bill_type = lru_cache(institutional_claim_type)
+_version_of = lru_cache(version_of_frequency)
+
+
+class ClaimRows(NamedTuple):
+    """The rows of a claim.
+
+    Attributes
+    ----------
+    claim : tuple
+        Values of `CLAIM_COLUMNS`.
+    lines : list of tuple
+        Values of `LINE_COLUMNS`, one per item, or one if there is no item.
+    diagnoses : list of tuple
+        Code, ICD version, role, present on admission.
+    pointed : list
+        For every line, whether it points to each diagnosis; None if it has no pointers.
+    """
+
+    claim: Row
+    lines: list[Row]
+    diagnoses: list[_Diagnosis]
+    pointed: list[list[bool] | None]
+
+
+class ClaimKind(NamedTuple):
+    """What the codings of a claim's type say.
+
+    Attributes
+    ----------
+    facts : tuple of (fact, code)
+    claim_type : str or None
+        One of `CLAIM_TYPES`, or `institutional`. None if no code is known.
+    code : str
+        The code that decided.
+    """
+
+    facts: tuple[tuple[str, str | None], ...]
+    claim_type: str | None
+    code: str
+
+
+class Remembered(dict[Any, Any]):
+    """What lists of codings mean, by the system and code of each. Claims repeat few of them.
+
+    Parameters
+    ----------
+    read : function of a tuple of (system, code)
+    """
+
+    def __init__(self, read: Callable[[_Codings], Any]) -> None:
+        super().__init__()
+        self._read = read
+
+    def __missing__(self, codings: _Codings) -> Any:
+        found = self._read(codings)
+        if len(self) < MAX_KEPT_TEXTS:
+            self[codings] = found
+        return found
+
+    def of(self, codings: list[Any]) -> Any:
+        """The meaning of a list of codings."""
+        key = tuple([(one.get("system"), one.get("code")) for one in codings])
+        try:
+            return self[key]
+        except TypeError:  # a code that is a list or an object; an error only if its system is known
+            return self._read(key)
 
 
 class ClaimReader:
@@ -91,13 +141,17 @@ class ClaimReader:
     def __init__(self, tables: FhirTables, members: MemberIds) -> None:
         self.tables = tables
         self.systems = tables.systems
+        self.facts = tables.facts
         self.members = members
         self.notices: Counter[str] = Counter()
+        self.items = ItemReader(tables, self.notices)
         self.diagnosis_codes = CleanCodes()
-        self.adjudications = {code: int(rank) for code, rank in tables.written_codes("adjudication").items()}
+        self.moments = Moments()
+        self.kinds = Remembered(self._kind)
+        self.roles = Remembered(self._roles)
 
-    def rows(self, eob: dict[str, Any], position: int, record: str) -> list[_Row]:
-        """The rows of a resource: one per item, or one without a line.
+    def rows(self, eob: dict[str, Any], position: int, record: str) -> ClaimRows:
+        """The rows of a resource.
 
         Parameters
         ----------
@@ -115,23 +169,24 @@ class ClaimReader:
         AttributeError, TypeError, KeyError, IndexError
             If a field has another type than FHIR says.
         """
-        facts = self._facts(eob)
+        kind: ClaimKind = self.kinds.of(list_of((eob.get("type") or NOTHING).get("coding")))
+        facts = self._facts(eob, kind)
         contained = by_id(eob.get("contained"))
-        diagnoses = self._diagnoses(list_of(eob.get("diagnosis")), contained)
+        diagnoses, sequences = self._diagnoses(list_of(eob.get("diagnosis")), contained)
         team = self._care_team(list_of(eob.get("careTeam")), contained)
         denied = self._denied(eob, facts)
-        items = list_of(eob.get("item"))
-        lines = [self._line(item, diagnoses, team, denied, facts.get("days_supply")) for item in items]
+        supply = facts.get("supplied_days")
+        known = ClaimFacts(sequences, team, denied, supply)
+        lines, pointed = [], []
+        for item in list_of(eob.get("item")):
+            line, points = self.items.line(item, known)
+            lines.append(line)
+            pointed.append(points)
         if not lines:
-            practitioner = _practitioner(team.values())
-            plain = [(code, version, role, poa, None) for _, code, version, role, poa in diagnoses]
             paid = cents_of(((eob.get("payment") or NOTHING).get("amount") or NOTHING).get("value"))
-            supply = facts.get("days_supply")
-            lines = [
-                (*_NO_LINE, None, [], None, None, None, supply, *practitioner, denied, paid, plain),
-            ]
-        claim = self._claim(eob, position, record, facts, contained, lines)
-        return [claim + line for line in lines]
+            lines, pointed = [no_line(team.values(), denied, supply, paid)], [None]
+        claim = self._claim(eob, position, record, kind, facts, contained, lines)
+        return ClaimRows(claim, lines, diagnoses, pointed)
 
     # ------------------------------------------------------------------------------------------ one claim
 
@@ -140,10 +195,11 @@ class ClaimReader:
         eob: dict[str, Any],
         position: int,
         record: str,
+        kind: ClaimKind,
         facts: dict[str, Any],
         contained: dict[str, Any],
-        lines: list[_Row],
-    ) -> _Row:
+        lines: list[Row],
+    ) -> Row:
         """Values of `CLAIM_COLUMNS`."""
         dates = self.tables.dates
         number, group = self._claim_numbers(list_of(eob.get("identifier")))
@@ -154,10 +210,11 @@ class ClaimReader:
             self.notices["claims without an id or a claim number"] += 1
         if number is None:
             number = reference_id((eob.get("claim") or NOTHING).get("reference"))
-        version, replaces, final = self._version(eob, facts, claim_id)
+        bill_type = bill_type_of(facts)
+        version, replaces, final = self._version(eob, facts.get("frequency"), bill_type, claim_id)
         if version == "void" and replaces is None and group is None:
             replaces = claim_id
-        updated, order = time_of_version(eob, dates)
+        updated, order = time_of_version(eob, self.moments, dates)
         period = eob.get("billablePeriod") or NOTHING
         start, end = dates[period.get("start")], dates[period.get("end")]
         if start is None:
@@ -166,8 +223,12 @@ class ClaimReader:
             end = max((line[2] for line in lines if line[2] is not None), default=None)
             if end is None:
                 self.notices["claims without a through date"] += 1
-        bill_type = bill_type_of(facts)
-        claim_type, type_code = self._claim_type(eob, bill_type)
+        claim_type = kind.claim_type
+        if claim_type is None:
+            self.notices["claims whose type has no known code"] += 1
+            claim_type = "other" if bill_type is None else _type_of_bill_type(bill_type)
+        elif claim_type == "institutional":
+            claim_type = _type_of_bill_type(bill_type)
         member = self.members.member(eob.get("patient"), contained)
         if member is None:
             self.notices["claims without a patient"] += 1
@@ -182,7 +243,7 @@ class ClaimReader:
             order,
             record or None,
             number,
-            None if group is None else f"{type_code}:{group}",
+            None if group is None else f"{kind.code}:{group}",
             final,
             start,
             end,
@@ -192,9 +253,12 @@ class ClaimReader:
             self._facility(eob, contained),
         )
 
-    def _facts(self, eob: dict[str, Any]) -> dict[str, Any]:
-        """Facts of the whole claim from extensions, types and supporting information, by name."""
-        systems = self.systems
+    def _facts(self, eob: dict[str, Any], kind: ClaimKind) -> dict[str, Any]:
+        """Facts of the whole claim from extensions, types and supporting information, by name.
+
+        The first statement of a fact counts. `admission_date` and `supplied_days` are no facts of a code system.
+        """
+        facts = self.facts
         found: dict[str, Any] = {}
         extensions = list_of(eob.get("extension"))
         facility = eob.get("facility")
@@ -203,22 +267,26 @@ class ClaimReader:
         for extension in extensions:
             coding = extension.get("valueCoding")
             if coding is not None:
-                fact = systems[extension.get("url")].fact or systems[coding.get("system")].fact
+                fact = facts[extension.get("url")] or facts[coding.get("system")]
                 if fact:
                     found.setdefault(fact, text_of(coding.get("code")))
-        codings = [*list_of((eob.get("type") or NOTHING).get("coding"))]
-        for sub_type in concepts(eob.get("subType")):
-            codings += list_of(sub_type.get("coding"))
+        for fact, text in kind.facts:
+            found.setdefault(fact, text)
+        coded = [*concepts(eob.get("subType"))]
         for information in list_of(eob.get("supportingInfo")) + list_of(eob.get("information")):
             code = information.get("code")
             if code is not None:
-                codings += list_of(code.get("coding"))
-            else:
+                coded.append(code)
+            elif (
+                "timingDate" in information or "timingPeriod" in information or "valueQuantity" in information
+            ):
                 self._timing(found, information)
-        for coding in codings:
-            fact = systems[coding.get("system")].fact
-            if fact and fact not in found:
-                found[fact] = text_of(coding.get("code"))
+        for concept in coded:
+            codings = concept.get("coding")
+            for coding in codings if type(codings) is list else list_of(codings):
+                fact = facts[coding.get("system")]
+                if fact and fact not in found:
+                    found[fact] = text_of(coding.get("code"))
         stay = eob.get("hospitalization")
         if stay is not None:
             found["admission_date"] = self.tables.dates[stay.get("start")]
@@ -227,75 +295,63 @@ class ClaimReader:
     def _timing(self, found: dict[str, Any], information: dict[str, Any]) -> None:
         """Add the admission date or the days of supply of an information that has no code."""
         period, quantity = information.get("timingPeriod"), information.get("valueQuantity")
-        if period is None and quantity is None and "timingDate" not in information:
-            return
-        kind = self._first_meaning("information", information.get("category"))
+        kind = self.tables.first_meaning("information", information.get("category"))
         if kind == "admission_period":
             day = information.get("timingDate") if period is None else period.get("start")
             found["admission_date"] = self.tables.dates[day]
         elif kind == "days_supply" and quantity is not None:
-            found["days_supply"] = integer_of(quantity.get("value"))
+            found["supplied_days"] = integer_of(quantity.get("value"))
 
-    def _first_meaning(self, fact: str, concept: Any) -> Any:
-        """Meaning of the first coding of a concept whose system states the fact and whose code is known."""
-        if concept is None:
-            return None
-        for coding in list_of(concept.get("coding")):
-            if self.systems[coding.get("system")].fact == fact:
-                meaning = self.tables.meaning(fact, coding.get("code"))
-                if meaning is not None:
-                    return meaning
-        return None
-
-    def _claim_type(self, eob: dict[str, Any], bill_type: str | None) -> tuple[str, str]:
-        """One of `CLAIM_TYPES`, and the code that decided. Institutional claims go by their bill type."""
-        best = None
-        for coding in list_of((eob.get("type") or NOTHING).get("coding")):
-            fact = self.systems[coding.get("system")]
-            if fact.fact == "claim_type":
-                meaning = self.tables.meaning("claim_type", coding.get("code"))
-                if meaning is not None and (best is None or fact.rank < best[0]):
-                    best = (fact.rank, meaning, coding["code"].strip())
-        if best is None:
-            self.notices["claims whose type has no known code"] += 1
-            return ("other" if bill_type is None else institutional_claim_type(bill_type)), ""
-        _, kind, code = best
-        return (institutional_claim_type(bill_type) if kind == "institutional" else kind), code
+    def _kind(self, codings: _Codings) -> ClaimKind:
+        """What the codings of a claim's type say. Institutional claims go by their bill type."""
+        stated: dict[str, str | None] = {}
+        best, claim_type, decided = UNRANKED, None, ""
+        for system, code in codings:
+            fact, rank, _ = self.systems[system]
+            if fact and fact not in stated:
+                stated[fact] = text_of(code)
+            if fact == "claim_type":
+                meaning = self.tables.meaning("claim_type", code)
+                if meaning is not None and rank < best:
+                    best, claim_type, decided = rank, meaning, code.strip()
+        return ClaimKind(tuple(stated.items()), claim_type, decided)
 
     def _claim_numbers(self, identifiers: list[Any]) -> tuple[str | None, str | None]:
         """The unique claim number, and the number of the group of versions to which the claim belongs."""
         number = group = typed = None
         for identifier in identifiers:
-            fact = self.systems[identifier.get("system")].fact
+            fact = self.facts[identifier.get("system")]
             if fact == "claim_number":
                 number = number or text_of(identifier.get("value"))
             elif fact == "claim_group":
                 group = group or text_of(identifier.get("value"))
-            elif self._first_meaning("identifier_type", identifier.get("type")) == "claim_number":
+            elif self.tables.first_meaning("identifier_type", identifier.get("type")) == "claim_number":
                 typed = typed or text_of(identifier.get("value"))
         return number or typed, group
 
     def _version(
-        self, eob: dict[str, Any], facts: dict[str, Any], claim_id: str | None
+        self, eob: dict[str, Any], frequency: str | None, bill_type: str | None, claim_id: str | None
     ) -> tuple[str, str | None, bool | None]:
         """Version, the claim that it replaces or voids, and False if the source says that it is not final."""
-        meaning = self.tables.meaning
+        codes = self.tables.codes
         status, outcome = eob.get("status"), eob.get("outcome")
         if isinstance(outcome, dict):  # STU3
             codings = list_of(outcome.get("coding"))
             outcome = codings[0].get("code") if codings else None
-        state = "final" if status is None else meaning("status", status)
+        state = "final" if status is None else codes["status"][status]
         if state is None:
             raise UnknownStatusError
         if status is None:
             self.notices["claims without a status, taken as active"] += 1
         final = None
-        if state == "not_final" or meaning("outcome", outcome) == "not_final":
+        if state == "not_final" or codes["outcome"][outcome] == "not_final":
             final = False
-        related, superseded = self._related(list_of(eob.get("related")))
-        if superseded:
-            final = False
-        version = version_of_frequency(facts.get("frequency") or split_bill_type(bill_type_of(facts))[1])
+        related = None
+        if "related" in eob:
+            related, superseded = self._related(list_of(eob["related"]))
+            if superseded:
+                final = False
+        version = _version_of(frequency or split_bill_type(bill_type)[1])
         if state == "void":
             return "void", claim_id, final
         if version == "original" and related is not None:
@@ -306,7 +362,7 @@ class ClaimReader:
         """The claim that this one replaces, and whether another one replaced this one."""
         replaces, superseded = None, False
         for one in related:
-            kind = self._first_meaning("relationship", one.get("relationship"))
+            kind = self.tables.first_meaning("relationship", one.get("relationship"))
             if kind == "replaced_by":
                 superseded = True
             elif kind == "prior" and replaces is None:
@@ -319,11 +375,14 @@ class ClaimReader:
 
     def _denied(self, eob: dict[str, Any], facts: dict[str, Any]) -> str:
         """Whether the whole claim was denied: yes, no or unknown."""
-        said = set()
-        for fact in ("payment_denial", "non_payment_reason"):
-            if fact in facts:
-                said.add(self.tables.meaning(fact, facts[fact]) or "no")
-        said.add(self._first_meaning("payment_status", (eob.get("payment") or NOTHING).get("type")))
+        said = [
+            self.tables.codes[fact][facts[fact]] or "no"
+            for fact in ("payment_denial", "non_payment_reason")
+            if fact in facts
+        ]
+        status = (eob.get("payment") or NOTHING).get("type")
+        if status is not None:
+            said.append(self.tables.first_meaning("payment_status", status))
         return "yes" if "yes" in said else "no" if "no" in said else "unknown"
 
     def _facility(self, eob: dict[str, Any], contained: dict[str, Any]) -> str | None:
@@ -341,16 +400,15 @@ class ClaimReader:
 
     def _provider_numbers(self, reference: dict[str, Any], contained: dict[str, Any]) -> dict[str, str]:
         """Numbers of a provider by kind (`npi`, `ccn`), from the reference or the contained resource."""
-        identifier = reference.get("identifier")
-        identifiers = [] if identifier is None else [identifier]
-        target = reference.get("reference")
-        if target is not None and target.startswith("#"):
-            identifiers = identifiers + list_of(contained.get(target[1:], {}).get("identifier"))
         numbers: dict[str, str] = {}
+        identifier, target = reference.get("identifier"), reference.get("reference")
+        identifiers = () if identifier is None else (identifier,)
+        if target is not None and target.startswith("#"):
+            identifiers = (*identifiers, *list_of(contained.get(target[1:], {}).get("identifier")))
         for one in identifiers:
-            kind = self.systems[one.get("system")].fact
+            kind = self.facts[one.get("system")]
             if kind not in ("npi", "ccn"):
-                kind = self._first_meaning("identifier_type", one.get("type")) or ""
+                kind = self.tables.first_meaning("identifier_type", one.get("type")) or ""
             value = text_of(one.get("value"))
             if kind and value:
                 numbers.setdefault(kind, value)
@@ -358,20 +416,24 @@ class ClaimReader:
 
     # -------------------------------------------------------------------------- diagnoses and care team
 
-    def _diagnoses(self, diagnoses: list[Any], contained: dict[str, Any]) -> list[_Diagnosis]:
-        """Sequence, code, ICD version, role and present-on-admission indicator of every diagnosis.
+    def _diagnoses(
+        self, diagnoses: list[Any], contained: dict[str, Any]
+    ) -> tuple[list[_Diagnosis], list[Any]]:
+        """Code, ICD version, role and present-on-admission indicator of every diagnosis; and its sequence.
 
         A diagnosis with two roles, e.g. admitting and principal, is two entries.
         """
         systems = self.systems
         found: list[_Diagnosis] = []
+        sequences = []
         for diagnosis in diagnoses:
             concept = diagnosis.get("diagnosisCodeableConcept")
             if concept is None:
                 concept = self._referenced_condition(diagnosis, contained)
-            best_rank, code, version = _UNRANKED, None, 0
+            best_rank, code, version = UNRANKED, None, 0
             if concept is not None:
-                for coding in list_of(concept.get("coding")):
+                codings = concept.get("coding")
+                for coding in codings if type(codings) is list else list_of(codings):
                     fact, rank, icd = systems[coding.get("system")]
                     if fact == "diagnosis" and rank < best_rank and coding.get("code"):
                         best_rank, code, version = rank, coding["code"], icd
@@ -380,10 +442,14 @@ class ClaimReader:
                 if concept is not None or "packageCode" not in diagnosis:
                     self.notices["diagnoses without a code of a known ICD system, not read"] += 1
                 continue
-            present = self._present_on_admission(diagnosis)
-            sequence, roles = diagnosis.get("sequence"), self._roles(list_of(diagnosis.get("type")))
-            found.extend([(sequence, code, version, role, present) for role in roles])
-        return found
+            present = None
+            if "onAdmission" in diagnosis or "extension" in diagnosis:
+                present = self._present_on_admission(diagnosis)
+            sequence, types = diagnosis.get("sequence"), diagnosis.get("type")
+            for role in self._roles_of(list_of(types)) if types is not None else _OTHER:
+                found.append((code, version, role, present))
+                sequences.append(sequence)
+        return found, sequences
 
     def _referenced_condition(self, diagnosis: dict[str, Any], contained: dict[str, Any]) -> Any:
         """The code of the contained Condition to which a diagnosis refers; None if there is none."""
@@ -392,45 +458,51 @@ class ClaimReader:
             return None
         return contained.get(target[1:], {}).get("code")
 
-    def _roles(self, types: list[Any]) -> Iterable[str]:
+    def _roles_of(self, types: list[Any]) -> tuple[str, ...]:
         """Roles of a diagnosis by its types; `other` if they say none."""
-        if not types:
-            return ("other",)
+        codings = types[0].get("coding") if len(types) == 1 else None
+        if codings is None:
+            codings = [coding for concept in types for coding in list_of(concept.get("coding"))]
+        roles, unknown = self.roles.of(list_of(codings))
+        if unknown:
+            self.notices["diagnoses of a type that is not known, read as other"] += unknown
+        return roles  # type: ignore[no-any-return]
+
+    def _roles(self, codings: _Codings) -> tuple[tuple[str, ...], int]:
+        """Roles that codings state, and how many codes are not known."""
         roles: dict[str, None] = {}
-        for concept in types:
-            for coding in list_of(concept.get("coding")):
-                if self.systems[coding.get("system")].fact == "diagnosis_role":
-                    role = self.tables.meaning("diagnosis_role", coding.get("code"))
-                    if role is None:
-                        self.notices["diagnoses of a type that is not known, read as other"] += 1
-                    roles[role or "other"] = None
+        unknown = 0
+        for system, code in codings:
+            if self.facts[system] == "diagnosis_role":
+                role = self.tables.meaning("diagnosis_role", code)
+                unknown += role is None
+                roles[role or "other"] = None
         if len(roles) > 1:
             roles.pop("other", None)
-        return roles or ("other",)
+        return tuple(roles) or _OTHER, unknown
 
     def _present_on_admission(self, diagnosis: dict[str, Any]) -> str | None:
         concept = diagnosis.get("onAdmission")
         if concept is not None:
             for coding in list_of(concept.get("coding")):
-                if self.systems[coding.get("system")].fact == "present_on_admission":
+                if self.facts[coding.get("system")] == "present_on_admission":
                     return upper_text_of(coding.get("code"))
         for extension in list_of(diagnosis.get("extension")):
-            if self.systems[extension.get("url")].fact == "present_on_admission":
+            if self.facts[extension.get("url")] == "present_on_admission":
                 return upper_text_of((extension.get("valueCoding") or NOTHING).get("code"))
         return None
 
-    def _care_team(self, members: list[Any], contained: dict[str, Any]) -> dict[Any, _Row]:
-        """Rank of the role, specialty, taxonomy and NPI of those who may have rendered, by sequence."""
-        systems = self.systems
-        team: dict[Any, _Row] = {}
+    def _care_team(self, members: list[Any], contained: dict[str, Any]) -> dict[Any, Provider]:
+        """Those who may have rendered, by sequence."""
+        team: dict[Any, Provider] = {}
         for number, member in enumerate(members):
-            rank = self._first_meaning("care_team_role", member.get("role"))
+            rank = self.tables.first_meaning("care_team_role", member.get("role"))
             if rank is None:
                 continue
             specialty = taxonomy = None
             for concept in concepts(member.get("qualification")):
                 for coding in list_of(concept.get("coding")):
-                    fact = systems[coding.get("system")].fact
+                    fact = self.facts[coding.get("system")]
                     if fact == "specialty":
                         specialty = specialty or upper_text_of(coding.get("code"))
                     elif fact == "taxonomy":
@@ -438,145 +510,10 @@ class ClaimReader:
             provider = member.get("provider")
             npi = self._provider_numbers(provider, contained).get("npi") if provider is not None else None
             sequence = member.get("sequence")
-            team[sequence if type(sequence) is int else -1 - number] = (
-                int(rank),
-                number,
-                specialty,
-                taxonomy,
-                npi,
-            )
+            key = sequence if type(sequence) is int else -1 - number
+            team[key] = Provider(int(rank), number, specialty, taxonomy, npi)
         return team
-
-    # ------------------------------------------------------------------------------------------- one line
-
-    def _line(
-        self,
-        item: dict[str, Any],
-        diagnoses: list[_Diagnosis],
-        team: dict[Any, _Row],
-        denied: str,
-        days_supply: int | None,
-    ) -> _Row:
-        """Values of `LINE_COLUMNS`."""
-        dates = self.tables.dates
-        period = item.get("servicedPeriod")
-        if period is not None:
-            start, end = dates[period.get("start")], dates[period.get("end")]
-        else:
-            start = end = dates[item.get("servicedDate")]
-        service = item.get("productOrService") or item.get("service")
-        codes = self._item_codes(item, service)
-        quantity = item.get("quantity") or NOTHING
-        for extension in list_of(quantity.get("extension")):
-            if self.systems[extension.get("url")].fact == "days_supply":
-                days_supply = integer_of((extension.get("valueQuantity") or NOTHING).get("value"))
-        links = item.get("careTeamSequence") or item.get("careTeamLinkId")
-        linked = [team[link] for link in list_of(links) if link in team] if links else []
-        paid, denied = self._adjudicated(item, codes, denied)
-        listed: list[_Row]
-        pointers = item.get("diagnosisSequence") or item.get("diagnosisLinkId")
-        if pointers:
-            pointed = set(list_of(pointers))
-            listed = [(code, icd, role, poa, seq in pointed) for seq, code, icd, role, poa in diagnoses]
-        else:
-            listed = [(code, icd, role, poa, None) for _, code, icd, role, poa in diagnoses]
-        return (
-            integer_of(item.get("sequence")),
-            start,
-            end,
-            self._first_code("place_of_service", item.get("locationCodeableConcept")),
-            codes.get("hcpcs"),
-            self._modifiers(list_of(item.get("modifier"))),
-            number_of(quantity.get("value")),
-            self._first_code("revenue_code", item.get("revenue")),
-            codes.get("ndc"),
-            days_supply,
-            *_practitioner(linked or team.values()),
-            denied,
-            paid,
-            listed,
-        )
-
-    def _item_codes(self, item: dict[str, Any], service: Any) -> dict[str, str]:
-        """HCPCS code, drug code and processing indicator of an item, by fact."""
-        systems = self.systems
-        found: dict[str, str] = {}
-        extensions = list_of(item.get("extension"))
-        if service is not None:
-            known = unknown = False
-            best = _UNRANKED
-            for coding in list_of(service.get("coding")):
-                fact, rank, _ = systems[coding.get("system")]
-                code = upper_text_of(coding.get("code"))
-                if fact == "hcpcs" and code and rank < best:
-                    found["hcpcs"], best = code, rank
-                elif fact == "ndc" and code:
-                    found["ndc"] = code
-                known = known or fact != ""
-                unknown = unknown or fact == ""
-            if unknown and not known:
-                self.notices["services without a code of a known system, not read"] += 1
-            extensions = extensions + list_of(service.get("extension"))
-        for extension in extensions:
-            fact = systems[extension.get("url")].fact
-            if fact in ("ndc", "processing_indicator"):
-                code = upper_text_of((extension.get("valueCoding") or NOTHING).get("code"))
-                if code:
-                    found.setdefault(fact, code)
-        return found
-
-    def _first_code(self, fact: str, concept: Any) -> str | None:
-        """The code of the preferred system that states a fact."""
-        if concept is None:
-            return None
-        best, code = _UNRANKED, None
-        for coding in list_of(concept.get("coding")):
-            name, rank, _ = self.systems[coding.get("system")]
-            if name == fact and rank < best:
-                value = upper_text_of(coding.get("code"))
-                if value:
-                    best, code = rank, value
-        return code
-
-    def _modifiers(self, modifiers: list[Any]) -> list[str]:
-        found = []
-        for concept in modifiers:
-            code = self._first_code("hcpcs", concept)
-            if code:
-                found.append(code)
-            elif any(not self.systems[one.get("system")].fact for one in list_of(concept.get("coding"))):
-                self.notices["modifiers without a code of a known system, not read"] += 1
-        return found
-
-    def _adjudicated(
-        self, item: dict[str, Any], codes: dict[str, str], denied: str
-    ) -> tuple[int | None, str]:
-        """Cents paid for a line, and whether it was denied."""
-        best, paid = _UNRANKED, None
-        indicator = codes.get("processing_indicator")
-        ranks = self.adjudications
-        for adjudication in list_of(item.get("adjudication")):
-            if "category" in adjudication:
-                for coding in list_of(adjudication["category"].get("coding")):
-                    rank = ranks.get(coding.get("code"), _UNRANKED)
-                    if rank < best and self.systems[coding.get("system")].fact == "adjudication":
-                        amount = adjudication.get("amount")
-                        if amount is not None:
-                            best, paid = rank, cents_of(amount.get("value"))
-            if indicator is None and "reason" in adjudication:
-                indicator = self._first_code("processing_indicator", adjudication["reason"])
-        if denied != "yes" and indicator is not None:
-            denied = self.tables.meaning("processing_indicator", indicator) or denied
-        return paid, denied
 
 
 class UnknownStatusError(ValueError):
     """The status of a resource is none that FHIR knows."""
-
-
-def _practitioner(team: Iterable[_Row]) -> tuple[str | None, str | None, str | None]:
-    """Specialty, taxonomy and NPI of the one who rendered: the best role that states each."""
-    specialty = taxonomy = npi = None
-    for _, _, one, two, three in sorted(team, key=lambda row: (row[0], row[1])):
-        specialty, taxonomy, npi = specialty or one, taxonomy or two, npi or three
-    return specialty, taxonomy, npi

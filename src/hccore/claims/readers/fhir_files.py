@@ -82,10 +82,13 @@ class LineBlock(NamedTuple):
 
 def line_blocks(path: Path) -> Iterator[LineBlock] | None:
     """The lines of a large NDJSON file in blocks; None for any other file, or a compressed one."""
-    if path.stat().st_size < MIN_PARALLEL_BYTES:
-        return None
-    with path.open("rb") as file:
-        head = file.read(CHUNK_BYTES)
+    try:
+        if path.stat().st_size < MIN_PARALLEL_BYTES:
+            return None
+        with path.open("rb") as file:
+            head = file.read(CHUNK_BYTES)
+    except OSError:
+        return None  # `open_bytes` says why the file cannot be read
     if head.startswith(b"\x1f\x8b"):
         return None
     if not _is_lines(head.removeprefix(_BOM).lstrip(_BLANK), path, _json_parser()):
@@ -110,18 +113,18 @@ def _blocks(path: Path) -> Iterator[LineBlock]:
 
 
 class _Part:
-    """A part of a file as a stream."""
+    """A part of a file as a stream of lines."""
 
     def __init__(self, file: IO[bytes], block: LineBlock) -> None:
         self._file = file
         self._left = block.length
         file.seek(block.offset)
 
-    def read(self, count: int) -> bytes:
-        """The next bytes of the part."""
-        data = self._file.read(min(count, self._left))
-        self._left -= len(data)
-        return data
+    def readline(self, limit: int) -> bytes:
+        """The next line of the part, or its first `limit` bytes."""
+        line = self._file.readline(min(limit, self._left))
+        self._left -= len(line)
+        return line
 
 
 def block_resources(path: Path, block: LineBlock, set_aside: SetAside) -> Iterator[Found]:
@@ -244,29 +247,18 @@ def _is_lines(head: bytes, path: Path, loads: Any) -> bool:
 
 def _lines(stream: IO[bytes] | _Part, parser: _Parser, first: int = 1) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of every line that is not blank. Lines that are too long are set aside."""
-    number = first - 1
-    rest = stream.read(CHUNK_BYTES).removeprefix(_BOM)
-    skipping = False  # the rest of a line that was too long
-    while True:
-        lines = rest.split(b"\n")
-        rest = lines.pop()
-        for line in lines:
-            number += 1
-            if skipping:
-                skipping = False
-            elif line.strip(_BLANK):
-                yield number, line
-        if len(rest) > MAX_RESOURCE_BYTES and not skipping:
-            parser.bad(number + 1, "too_large", rest)
-            skipping = True
-        if skipping:
-            rest = b""
-        chunk = stream.read(CHUNK_BYTES)
-        if not chunk:
-            break
-        rest += chunk
-    if rest.strip(_BLANK) and not skipping:
-        yield number + 1, rest
+    number = first
+    limit = MAX_RESOURCE_BYTES + 1
+    while line := stream.readline(limit):
+        if number == 1:
+            line = line.removeprefix(_BOM)
+        if len(line) == limit and line[-1:] != b"\n":
+            parser.bad(number, "too_large", line)
+            while line and line[-1:] != b"\n":
+                line = stream.readline(limit)
+        elif line.strip(_BLANK):
+            yield number, line.removesuffix(b"\n")
+        number += 1
 
 
 def brackets(window: bytes) -> tuple[NDArray[np.int64], NDArray[np.int8]]:

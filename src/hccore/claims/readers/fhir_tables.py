@@ -59,6 +59,20 @@ class Systems(dict[Any, SystemFact]):
         return found
 
 
+class FactNames(dict[Any, str]):
+    """The name alone of the fact of every code system: what most lookups need."""
+
+    def __init__(self, systems: Systems) -> None:
+        super().__init__({None: ""})
+        self._systems = systems
+
+    def __missing__(self, system: Any) -> str:
+        name = self._systems[system].fact
+        if len(self) < MAX_KEPT_TEXTS:
+            self[system] = name
+        return name
+
+
 class Dates(dict[Any, Any]):
     """Days since 1970-01-01 of FHIR dates and times, by their text. A date without a day is None.
 
@@ -95,12 +109,14 @@ class FhirTables(NamedTuple):
     Attributes
     ----------
     systems : Systems
+    facts : FactNames
     codes : dict of str to Meanings
         Meanings by fact.
     dates : Dates
     """
 
     systems: Systems
+    facts: FactNames
     codes: dict[str, Meanings]
     dates: Dates
 
@@ -111,6 +127,17 @@ class FhirTables(NamedTuple):
     def meaning(self, fact: str, code: Any) -> Any:
         """What a code of a fact means; None if the table does not say."""
         return self.codes[fact][code]
+
+    def first_meaning(self, fact: str, concept: Any) -> Any:
+        """Meaning of the first coding of a concept whose system states the fact and whose code is known."""
+        if concept is None:
+            return None
+        for coding in list_of(concept.get("coding")):
+            if self.facts[coding.get("system")] == fact:
+                meaning = self.codes[fact][coding.get("code")]
+                if meaning is not None:
+                    return meaning
+        return None
 
 
 def normal_system(system: str) -> str:
@@ -153,7 +180,8 @@ def load_tables() -> FhirTables:
         raise TableError("the folder hcc_mappings is missing from this installation; install hccore again")
     exact, prefixes, codes = _read_tables(folder / "layouts" / "fhir")
     meanings = {fact: Meanings(by_code) for fact, by_code in codes.items()}
-    return FhirTables(Systems(exact, prefixes), meanings, Dates())
+    systems = Systems(exact, prefixes)
+    return FhirTables(systems, FactNames(systems), meanings, Dates())
 
 
 @cache

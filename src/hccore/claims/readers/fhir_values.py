@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from typing import Any
 
@@ -24,6 +25,26 @@ class CleanCodes(dict[Any, Any]):
         if len(self) < MAX_KEPT_TEXTS:
             self[code] = clean
         return clean
+
+
+class Moments(dict[Any, tuple[int, int] | None]):
+    """Days since 1970-01-01 and microseconds of the day in UTC, by the text of a time. None if it is no time."""
+
+    def __init__(self) -> None:
+        super().__init__({None: None})
+
+    def __missing__(self, text: Any) -> tuple[int, int] | None:
+        found = None
+        with contextlib.suppress(ValueError, OverflowError):  # a placeholder instead of a time
+            moment = datetime.datetime.fromisoformat(text)
+            offset = moment.utcoffset()
+            if offset is not None:
+                moment = moment.replace(tzinfo=None) - offset
+            second = (moment.hour * 60 + moment.minute) * 60 + moment.second
+            found = moment.toordinal() - UNIX_EPOCH, second * 1_000_000 + moment.microsecond
+        if len(self) < MAX_KEPT_TEXTS:
+            self[text] = found
+        return found
 
 
 def text_of(value: Any) -> str | None:
@@ -87,23 +108,17 @@ def bill_type_of(facts: dict[str, Any]) -> str | None:
     return f"{facility}{classification}{facts.get('frequency') or ''}"
 
 
-def time_of_version(eob: dict[str, Any], dates: Any) -> tuple[int | None, int | None]:
+def time_of_version(
+    eob: dict[str, Any], moments: Moments, dates: dict[Any, Any]
+) -> tuple[int | None, int | None]:
     """Day on which this version was made, and its order among versions of that day.
 
     The order is the microsecond of the day (UTC) of `meta.lastUpdated`, else the number of `meta.versionId`.
     """
     meta = eob.get("meta") or NOTHING
-    text = meta.get("lastUpdated")
-    if text is not None:
-        try:
-            moment = datetime.datetime.fromisoformat(text)
-            offset = moment.utcoffset()
-            if offset is not None:
-                moment = moment.replace(tzinfo=None) - offset
-            second = (moment.hour * 60 + moment.minute) * 60 + moment.second
-            return moment.toordinal() - UNIX_EPOCH, second * 1_000_000 + moment.microsecond
-        except (ValueError, OverflowError):
-            pass  # a placeholder instead of a time
+    moment = moments[meta.get("lastUpdated")]
+    if moment is not None:
+        return moment
     version = meta.get("versionId")
     order = int(version) if version is not None and version.isdecimal() and len(version) < 18 else None
     try:

@@ -1,8 +1,8 @@
 """Reads large NDJSON files in several processes.
 
-Turning parsed resources into rows takes two to three times as long as parsing them, and threads do not help,
-because both hold the interpreter's lock. The processes run without garbage collection, which the acyclic objects
-of a JSON parser do not need.
+Turning parsed resources into rows takes longer than parsing them, and threads do not help, because both hold the
+interpreter's lock. The processes run without garbage collection, which the acyclic objects of a JSON parser do not
+need.
 
 The processes are started as `python -c`, not with `multiprocessing`, which would run the user's script again.
 """
@@ -63,19 +63,20 @@ def usable_processes(wanted: Any = None) -> int:
 
 
 class Workers:
-    """Processes that read blocks of lines. They are started when the first file needs them.
+    """Processes that read blocks of lines.
 
     Parameters
     ----------
     processes : int
     current : dict of str to str
-        See `MemberIds`.
+        See `MemberIds`. The processes receive it before the first block.
     """
 
     def __init__(self, processes: int, current: dict[str, str]) -> None:
         self.processes = processes
         self.current = current
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._told = False
 
     def start(self) -> bool:
         """Start the processes. False if there is only one, or none can be started."""
@@ -83,7 +84,7 @@ class Workers:
             return False
         try:
             while len(self._workers) < self.processes:
-                self._workers.append(_started(self.current))
+                self._workers.append(_started())
         except OSError:
             self.processes = len(self._workers)
         return self.processes > 1
@@ -98,6 +99,10 @@ class Workers:
         """
         waiting: deque[subprocess.Popen[bytes]] = deque()
         try:
+            if not self._told:
+                for worker in self._workers:
+                    _send(worker.stdin, self.current)
+                self._told = True
             for number, block in enumerate(blocks):
                 worker = self._workers[number % self.processes]
                 _send(worker.stdin, (str(path), block))
@@ -124,12 +129,9 @@ class Workers:
         self._workers.clear()
 
 
-def _started(current: dict[str, str]) -> subprocess.Popen[bytes]:
+def _started() -> subprocess.Popen[bytes]:
     command = [sys.executable, "-c", _COMMAND.format(path=sys.path)]
-    worker = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our code
-    with contextlib.suppress(BrokenPipeError):  # noticed when it should answer
-        _send(worker.stdin, current)
-    return worker
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603 - our code
 
 
 def _send(pipe: IO[bytes] | None, value: Any) -> None:
@@ -153,6 +155,16 @@ def _received(worker: subprocess.Popen[bytes], set_aside: SetAside) -> Iterator[
         yield from pa.ipc.open_stream(data)
 
 
+class _WithoutPandas:
+    """Import hook: pandas is not there. pyarrow would import pandas (0.4 s) before it makes its first array."""
+
+    @staticmethod
+    def find_spec(name: str, *_: Any) -> None:
+        """Refuse pandas; all else is left to the other finders."""
+        if name == "pandas":
+            raise ModuleNotFoundError("No module named 'pandas'", name="pandas")
+
+
 def work(
     rows_of_block: Callable[[Path, LineBlock, dict[str, str], SetAside], Iterator[pa.RecordBatch]],
 ) -> None:
@@ -164,6 +176,7 @@ def work(
         `fhir.rows_of_block`.
     """
     gc.disable()
+    sys.meta_path.insert(0, _WithoutPandas)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not come between the answers

@@ -12,6 +12,7 @@ from typing import IO
 from hccore.base.errors import InputError
 
 HEAD_BYTES = 1 << 16
+_BUFFER_BYTES = 1 << 18
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -25,7 +26,7 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
         If the file is not there or cannot be read, also while it is read.
     """
     try:
-        with path.open("rb") as raw:
+        with path.open("rb", buffering=_BUFFER_BYTES) as raw:
             packed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
             if packed:

@@ -64,3 +64,9 @@ def denials_of(form: str) -> tuple[tuple[str, str, frozenset[str]], ...]:
         for row in layout_table("denials")
         if row["format"] == form
     )
+
+
+@lru_cache(maxsize=4)
+def reasons_of_unpaid_lines(unpaid: str) -> frozenset[str]:
+    """X12 claim adjustment reason codes by what they say of a line without payment: `covered` or `unknown`."""
+    return frozenset(row["code"] for row in layout_table("x12/adjustment_reasons") if row["unpaid"] == unpaid)

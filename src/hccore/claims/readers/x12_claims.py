@@ -10,7 +10,7 @@ This is the plain form of the reader: `x12_fast` must give the same rows. The de
 - A segment that cannot stand where it stands (HI or a subscriber after a service line) shows that a segment before
   it is missing. Then it is unknown whose claims follow, so claims up to the next HL are set aside.
 - A line is denied if its one payer paid nothing and adjusted the whole charge away for other reasons than the
-  member's share, capitation and fee schedule (X12 claim adjustment reason codes). [U]
+  member's share, capitation and fee schedule (`hcc_mappings/layouts/x12/adjustment_reasons.csv`). [U]
 
 Source: 005010X222A1, 005010X223A3; chart reviews: CMS's encounter data guides (PWK 09/AA, REF*EA*8). [S]
 """
@@ -23,6 +23,7 @@ from typing import Any
 
 from hccore.claims.bill_types import institutional_claim_type, version_of_frequency
 from hccore.claims.line_builder import RowBuilder
+from hccore.claims.readers.layouts import reasons_of_unpaid_lines
 from hccore.claims.readers.text_values import (
     BadValueError,
     checked,
@@ -61,9 +62,6 @@ _KIND_OF_GUIDE = {
     "X223": "institutional",
     "X096": "institutional",
 }
-# A line with nothing paid is still covered after these: deductible, coinsurance, copayment, capitation.
-_COVERED = frozenset({"1", "2", "3", "24"})
-_FEE_SCHEDULE = "45"  # alone, it does not tell why nothing was paid
 # Segments that never follow a service line of the same claim.
 _NOT_AFTER_A_LINE = frozenset({"HI", "CL1", "SBR", "PAT", "BHT"})
 _NAMES_NOT_AFTER_A_LINE = frozenset({"IL", "QC", "85", "87", "40", "41", "PR"})
@@ -436,10 +434,11 @@ def _denied(line: _Line) -> str:
     paid = line.values.get("paid_amount")
     if paid is None or paid < 0:
         return "unknown"
-    if paid > 0 or line.reasons & _COVERED:
+    if paid > 0 or line.reasons & reasons_of_unpaid_lines("covered"):
         return "no"
     whole = line.charge is not None and line.charge > 0 and line.adjusted == line.charge
-    return "yes" if line.payers == 1 and whole and _FEE_SCHEDULE not in line.reasons else "unknown"
+    unclear = line.reasons & reasons_of_unpaid_lines("unknown")
+    return "yes" if line.payers == 1 and whole and not unclear else "unknown"
 
 
 def _finish_claim(claim: _Claim, kind: str, billing_taxonomy: str, billing_npi: str) -> None:

@@ -21,6 +21,7 @@ TABLES = {
     "windows": ("run", "first_date", "last_date", *_ORIGIN),
     "claim_types": ("claim_type", "test", *_ORIGIN),
     "bill_types": ("bill_type", "frequencies", "test", "discharge_status", *_ORIGIN),
+    "drug_codes": ("system", "claim_type", "test", *_ORIGIN),
     "roles": ("role", "counts", *_ORIGIN),
     "telehealth": ("kind", "code", "meaning", "treatment", *_ORIGIN),
     "policies": ("policy", "value", *_ORIGIN),
@@ -91,7 +92,8 @@ def _write_year(
             for row in rows
             for cells in (_window(row, year) if name == "windows" else _spread(row, columns))
         ]
-        write_csv(folder / f"{name}.csv", columns, tables[name])
+        if tables[name]:  # Medicare's programs have no drug codes
+            write_csv(folder / f"{name}.csv", columns, tables[name])
     (code_list,) = (row for row in catalogue["lists"] if _applies(row, program, year))
     service_years = sorted(
         {

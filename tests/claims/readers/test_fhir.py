@@ -643,3 +643,11 @@ def test_millions_of_brackets_take_bounded_memory(
     tracemalloc.stop()
     assert most < 6 * path.stat().st_size
     assert context.set_aside.counts or start.endswith(b'"x": ')
+
+
+def test_a_million_line_feeds_take_no_time(tmp_path: Path) -> None:
+    path = tmp_path / "eob.json"
+    path.write_bytes(b"x" + b"\n" * (1 << 20) + b" " + json.dumps(eob(OFFICE_VISIT), indent=1).encode())
+    context = ReadContext()
+    assert len(read(path, context=context)[0]) > 0
+    assert context.set_aside.counts.total() == 1

@@ -37,7 +37,8 @@ _ENTRY_LIST = re.compile(rb'"entry"\s*:\s*\Z')
 _ENTRY_START = re.compile(rb'\{\s*"(?:fullUrl|resource)"\s*:')
 _RESOURCE_START = re.compile(rb'\{\s*"resourceType"\s*:\s*"ExplanationOfBenefit"')
 _FIRST_KEY = re.compile(rb'\{\s*"([^"\\]{1,64})"\s*:')
-_DOCUMENT_START = re.compile(rb'\n\s*[{\[]\s*"?(?:resourceType)?')
+# No line feeds among the blanks: the search in a run of line feeds would take the square of its length.
+_DOCUMENT_START = re.compile(rb"\n[ \t\r]*[{\[]")
 _MAX_BUNDLES = 8  # Bundles within Bundles
 _DELTAS = np.zeros(256, np.int8)
 _DELTAS[[ord("{"), ord("[")]] = 1

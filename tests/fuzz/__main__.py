@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-DOORS = ("parquet", "csv", "gzip", "arrow", "tables", "conditions", "importer")
+CLAIMS_DOORS = ("rif", "cclf", "fhir", "x12", "edge", "claim_tables")
+DOORS = ("parquet", "csv", "gzip", "arrow", "tables", "conditions", "importer", *CLAIMS_DOORS)
 _TURN_SECONDS = 60.0  # of each door before the next one has its turn
 _MEMORY = (
     "/dev/shm" if os.access("/dev/shm", os.W_OK) else None

@@ -33,7 +33,7 @@ MAX_ARROW_BYTES = {"arrow": 1 << 62}
 MAX_ARROW_BYTES_OF_OTHERS = 64 << 20
 MAX_GROWTH_BYTES = 1 << 30  # of the address space, so that larger requests fail
 MAX_RESIDENT_GROWTH = 256 << 20
-MEMBER_DATA = re.compile(r"XQ\d\d|19\d\d-\d\d")
+MEMBER_DATA = re.compile(r"XQ\d\d|19\d\d-\d\d|\b19\d{6}\b|[A-Z]{3}-19\d\d")
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _CASES_PER_REPORT = 200
 

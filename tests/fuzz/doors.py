@@ -14,6 +14,12 @@ MODULES = {
     "tables": "model_tables",
     "conditions": "conditions",
     "importer": "cms_releases",
+    "rif": "rif_files",
+    "cclf": "cclf_files",
+    "fhir": "fhir_files",
+    "x12": "x12_files",
+    "edge": "edge_files",
+    "claim_tables": "claim_tables",
     "harmful": "harmful",
 }
 

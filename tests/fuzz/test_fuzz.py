@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.__main__ import DOORS, main, replay, run_door
+from tests.fuzz.__main__ import CLAIMS_DOORS, DOORS, main, replay, run_door
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs timers and limits of Linux")
 SEED = 12_000_000_000
-N_CASES = {"parquet": 20_000}
+N_CASES = {"parquet": 20_000, **dict.fromkeys(CLAIMS_DOORS, 700), "x12": 400}
 N_CASES_OF_OTHERS = 5_000
 WITHOUT_CI = 10  # so many times fewer cases
 

@@ -176,6 +176,13 @@ def test_columns_that_nothing_is_read_from_are_named() -> None:
     assert ("claims", "columns that nothing was read from: colour") in context.set_aside.notices
 
 
+def test_names_of_columns_that_may_hold_data_are_counted_only() -> None:
+    context = ReadContext()
+    lines({"member_id": ["M"], "claim_id": ["C"], "colour": [1], "zip1EG4TE5MK73": [2]}, context)
+    others = "1 more, not named here because their names may hold data of a member"
+    assert ("claims", f"columns that nothing was read from: colour, {others}") in context.set_aside.notices
+
+
 @pytest.mark.parametrize(
     ("column", "value", "reason"),
     [

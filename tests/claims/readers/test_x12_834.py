@@ -128,3 +128,10 @@ def test_a_bad_member_is_set_aside_and_the_next_is_read(tmp_path: Path, segments
 def test_options_of_another_shape_are_refused(tmp_path: Path, option: Any) -> None:
     with pytest.raises(InputError, match="option x12_834"):
         read_members(tmp_path, MEMBER, options={"x12_834": option})
+
+
+def test_claims_in_a_transaction_of_enrollment_are_reported(tmp_path: Path) -> None:
+    rows, report = read_members(tmp_path, MEMBER + " CLM*C1*100***11:B:1 CLM*C2*100***11:B:1")
+    assert len(rows) == 1
+    text = "claims (CLM) in a transaction of enrollment (834): not read"
+    assert [(entry["notice"], entry["count"]) for entry in report["notices"]] == [(text, 2)]

@@ -294,10 +294,10 @@ class _Reading:
             )
             for label, count, length in zip(labels, counts, lengths, strict=True):
                 kind = (label or "").upper().removeprefix("CCLF").strip()
-                if kind not in fields_of_files() or not (count or "").isdigit():
+                if kind not in fields_of_files() or not _is_count(count):
                     continue  # the line of titles
                 stated[kind] += int(count)
-                if (length or "").isdigit() and int(length) != record_length(kind):
+                if _is_count(length) and int(length) != record_length(kind):
                     self.context.set_aside.notice(
                         source,
                         f"states {length} bytes a record for CCLF{kind}, the layout has {record_length(kind)}",
@@ -308,6 +308,11 @@ class _Reading:
                 self.context.set_aside.notice(
                     source, f"states {count:,} records of CCLF{kind}, {self.records[kind]:,} were usable"
                 )
+
+
+def _is_count(text: str | None) -> bool:
+    """Whether a text is a whole number of a size that occurs."""
+    return text is not None and text.isascii() and text.isdigit() and len(text) < 19
 
 
 def _layout(kind: str) -> list[dict[str, str]]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hccore.claims.readers.line_blocks import BadLine, LineBlock
 
 DELIMITERS = "|\t,;"
+MAX_COLUMNS = 10_000  # far more than any layout has; each takes memory for every block of lines
 
 
 class Dialect(NamedTuple):
@@ -57,7 +58,7 @@ def dialect_of(header: bytes) -> Dialect | None:
     except UnicodeDecodeError:
         return None
     delimiter = max(DELIMITERS, key=text.count)
-    if delimiter not in text:
+    if not 0 < text.count(delimiter) < MAX_COLUMNS:
         return None
     quoted = '"' in text or delimiter in ",;"
     names = _cells(text, delimiter, quoted)

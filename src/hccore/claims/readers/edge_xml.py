@@ -133,7 +133,9 @@ class _TooDeepError(Exception):
 
 
 def read_records(stream: IO[bytes], path: object) -> Iterator[Record]:
-    """Records of a file. If the XML is broken, the last one has no name, and the problem `bad_xml` or `cut_off`.
+    """Records of a file.
+
+    If the XML is broken, the last record has no name, and the problem `bad_xml`, `cut_off` or `unknown_encoding`.
 
     Raises
     ------
@@ -155,6 +157,8 @@ def read_records(stream: IO[bytes], path: object) -> Iterator[Record]:
             parser.Parse(chunk, ended)
         except (expat.ExpatError, _TooDeepError):
             problem = "cut_off" if ended else "bad_xml"
+        except (LookupError, ValueError):  # Python has no such encoding, or expat cannot use it
+            problem = "unknown_encoding"
         yield from collector.records
         collector.records.clear()
     if problem:

@@ -25,6 +25,7 @@ from hccore.claims.set_aside import SetAside
 
 CHUNK_BYTES = 1 << 22
 MAX_RESOURCE_BYTES = 1 << 26
+MAX_BRACKETS = 1 << 22  # of a window; each takes about 50 bytes while they are matched
 MIN_PARALLEL_BYTES = 1 << 26  # of a file that several processes read
 _BLOCK_BYTES = 1 << 24
 _SUSPICIOUS_BYTES = 1 << 22  # an entry of this length whose end is not found is taken for broken
@@ -36,7 +37,8 @@ _ENTRY_LIST = re.compile(rb'"entry"\s*:\s*\Z')
 _ENTRY_START = re.compile(rb'\{\s*"(?:fullUrl|resource)"\s*:')
 _RESOURCE_START = re.compile(rb'\{\s*"resourceType"\s*:\s*"ExplanationOfBenefit"')
 _FIRST_KEY = re.compile(rb'\{\s*"([^"\\]{1,64})"\s*:')
-_DOCUMENT_START = re.compile(rb'\n\s*[{\[]\s*"?(?:resourceType)?')
+# No line feeds among the blanks: the search in a run of line feeds would take the square of its length.
+_DOCUMENT_START = re.compile(rb"\n[ \t\r]*[{\[]")
 _MAX_BUNDLES = 8  # Bundles within Bundles
 _DELTAS = np.zeros(256, np.int8)
 _DELTAS[[ord("{"), ord("[")]] = 1
@@ -325,6 +327,12 @@ class _Documents:
         self.ended = not chunk
         return not self.ended
 
+    def _has_too_many_brackets(self) -> bool:
+        """Whether matching the brackets of the window would take too much memory."""
+        if len(self.window) <= MAX_BRACKETS:
+            return False
+        return sum(self.window.count(bracket) for bracket in (b"{", b"}", b"[", b"]")) > MAX_BRACKETS
+
     def _skip_blanks(self, blanks: bytes) -> None:
         self.window = self.window.lstrip(blanks)
         while not self.window and self._more():
@@ -337,6 +345,9 @@ class _Documents:
     def _object(self) -> Iterator[tuple[int, bytes]]:
         """The entries of a Bundle, or one resource."""
         while True:
+            if self._has_too_many_brackets():
+                self._set_aside_document("too_large")
+                return
             positions, deltas = brackets(self.window)
             depths = np.cumsum(deltas, dtype=np.int64)
             closed = np.flatnonzero(depths == 0)
@@ -376,6 +387,9 @@ class _Documents:
         """The elements of a list whose opening bracket was read. Stops behind its closing bracket."""
         start = self._start_of_elements(start)
         while True:
+            if self._has_too_many_brackets():
+                yield from self._resynchronise(start)
+                continue
             positions, deltas = brackets(self.window)
             depths = np.cumsum(deltas, dtype=np.int64)
             closing = np.flatnonzero(depths < 0)
@@ -472,7 +486,7 @@ class _Documents:
             if len(closed):
                 self.window = self.window[int(positions[int(closed[0])]) + 1 :]
                 return
-            if len(self.window) > _SUSPICIOUS_BYTES:
+            if len(self.window) >= _SUSPICIOUS_BYTES:
                 last = self.window.rfind(b"\n") + 1  # texts end with their line
                 if not last:
                     self.window = b""

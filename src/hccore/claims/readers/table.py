@@ -49,6 +49,7 @@ _PARQUET_MAGIC = b"PAR1"
 _ARROW_MAGIC = b"ARROW1"
 _DELIMITERS = ",|\t;"
 _THREADS = 2
+_MAX_SHOWN_DIGITS = 3
 _UPPER = frozenset(
     {"hcpcs", "bill_type", "place_of_service", "revenue_code", "specialty", "taxonomy", "discharge_status"}
 )
@@ -145,8 +146,9 @@ def _read_source(source: Source, name: str, context: ReadContext) -> Iterator[pa
     if wanted is not None and columns.table == "lines":
         columns.keep(wanted)
     if columns.unmapped:
-        listed = ", ".join(columns.unmapped)
-        context.set_aside.notice(name, f"columns that nothing was read from: {listed}")
+        context.set_aside.notice(
+            name, f"columns that nothing was read from: {_listed_headers(columns.unmapped)}"
+        )
     table = _OwnTable(columns, source.schema) if columns.own else _Table(columns, name)
 
     def convert(item: tuple[int, pa.RecordBatch]) -> tuple[pa.RecordBatch, list[_Bad]]:
@@ -175,6 +177,19 @@ def _slices(source: Source, columns: Columns) -> Iterator[tuple[int, pa.RecordBa
                 part = batch.slice(start, BATCH_LINES)
                 yield row, part
                 row += part.num_rows
+
+
+def _listed_headers(headers: Sequence[str]) -> str:
+    """Names of columns for a notice.
+
+    If the first line of a CSV file is a row of data, or joined with one, a header may hold an id or a date.
+    Headers with more digits than a position has are counted only.
+    """
+    shown = [one for one in headers if sum(map(str.isdigit, one)) <= _MAX_SHOWN_DIGITS and one.isprintable()]
+    others = len(headers) - len(shown)
+    if others:
+        shown.append(f"{others} more, not named here because their names may hold data of a member")
+    return ", ".join(shown)
 
 
 class _OwnTable:

@@ -369,11 +369,15 @@ class ClaimReader:
             return
         if cut_off:
             claim.problem = claim.problem or "cut_off"
+        if not claim.problem:
+            try:
+                _finish_claim(claim, self._kind(claim), self.billing_taxonomy, self.billing_npi)
+            except BadValueError as error:  # of the billing provider, whose segments are before the claim
+                claim.problem = str(error)
         if claim.problem:
             raw = self.separators[2].encode("latin-1").join(claim.raw)
             self.set_aside.add(self.source, claim.position, claim.problem, raw, "claim at segment")
             return
-        _finish_claim(claim, self._kind(claim), self.billing_taxonomy, self.billing_npi)
         for line in claim.lines:
             self._add_line(claim, line)
         if not claim.lines:
@@ -388,7 +392,7 @@ class ClaimReader:
     def _add_line(self, claim: _Claim, line: _Line) -> None:
         pointed = None
         if line.pointers and line.kind == "professional":
-            pointed = {int(text) for text in line.pointers if text.isdecimal()}
+            pointed = {int(text) for text in line.pointers if text.isdecimal() and len(text) < 7}
             listed = sum(role in ("principal", "other") for _, role, _, _ in claim.diagnoses)
             if len(pointed) < len(set(line.pointers)) or any(not 1 <= number <= listed for number in pointed):
                 self._notice(NO_TARGET)

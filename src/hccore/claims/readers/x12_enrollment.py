@@ -100,6 +100,8 @@ class EnrollmentReader:
             self.close()
             self.is_open = True
             self._clear(segment.number)
+        elif name == "CLM":
+            self._notice("claims (CLM) in a transaction of enrollment (834): not read")
         elif not self.is_open:
             if segment.problem:
                 self.set_aside.add(self.source, segment.number, segment.problem, segment.raw, "segment")

@@ -190,8 +190,8 @@ def test_out_of_memory_is_not_blamed_on_the_file(
 def test_too_little_memory_leaves_no_file(crowd: tuple[Path, Path, Path], tmp_path: Path):
     """With too little address space there is an error and no file, otherwise a complete file.
 
-    The error is hccore's, unless a C library ends the process, because it cannot start a thread or LLVM has no memory
-    for the kernels.
+    The error is hccore's, unless a C library ends the process, because it cannot start a thread or LLVM has no
+    memory for the kernels.
     """
     members, diagnoses, _ = crowd
     out = tmp_path / "scores.parquet"

@@ -166,7 +166,7 @@ select member_id, claim_id, any_value(version) as version, any_value(replaces) a
   any_value(diagnoses) as diagnoses
 from (
   select member_id, claim_id, version, replaces, claim_type, bill_type, thru_date, line_thru_date, claim_line,
-    hcpcs, [(d.code, d.role, d.icd_version) for d in diagnoses] as diagnoses
+    hcpcs, [{{'code': d.code, 'role': d.role, 'version': d.icd_version}} for d in diagnoses] as diagnoses
   from read_parquet('{path}')) lines
 left join listed l on l.code = lines.hcpcs
 group by member_id, claim_id;
@@ -205,7 +205,8 @@ from (
     unnest(list_filter(sorted, lambda x, i: i = 1 or sorted[i - 1].icd10 <> x.icd10)) as d
   from (
     select *, list_sort(list_distinct([{{
-      'icd10': d[1], 'role': list_position(['principal', 'other', 'admitting'], d[2]) - 1, 'icd_version': d[3]
+      'icd10': d.code, 'role': list_position(['principal', 'other', 'admitting'], d.role) - 1,
+      'icd_version': d.version
     }} for d in diagnoses])) as sorted
     from states))
 left join validity v on v.code = d.icd10 and service_date between v.first_day and v.last_day;

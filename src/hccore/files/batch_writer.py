@@ -67,7 +67,8 @@ class BatchWriter:
             if any(pa.types.is_nested(field.type) for field in schema):
                 raise OutputError(f"{out}: CSV cannot hold lists. Write {' or '.join(_NESTED_ENDINGS)}.")
             self._stream = pa.output_stream(str(path), compression="gzip" if name.endswith(".gz") else None)
-            options = arrow_csv.WriteOptions(quoting_style="needed", quoting_header="none")
+            self._stream.write((",".join(schema.names) + "\n").encode())  # pyarrow would quote every name
+            options = arrow_csv.WriteOptions(include_header=False, quoting_style="needed")
             self._writer = arrow_csv.CSVWriter(self._stream, schema, write_options=options)
         else:
             raise OutputError(f"{out}: unknown file format. The name must end in .parquet, .csv or .arrow.")

@@ -230,9 +230,9 @@ def _sample_diagnoses(
             continue
         if rng.random() < 0.3 and len(code) > 3:
             code = f"{code[:3]}.{code[3:]}"
-        day = first + rows.claim_day[rows.claim[row]]
+        day = first + np.timedelta64(int(rows.claim_day[rows.claim[row]]), "D")
         if rng.random() < 0.01:
-            day -= 365
+            day -= np.timedelta64(365, "D")
         lines.append([ids[member], code, max(day, population.members["birth_date"][member])])
     return lines
 

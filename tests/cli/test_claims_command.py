@@ -147,6 +147,61 @@ def test_a_comparison_shows_what_the_later_rules_take_away(
     assert "against the rules of 2026: 1 member with 1 diagnosis and 1 HCC fewer" in capsys.readouterr().err
 
 
+def test_all_segments_from_claims_have_a_report_too(tmp_path: Path, claims: Path, members: Path):
+    report = tmp_path / "r.json"
+    arguments = ["score", "--claims", str(claims), "--members", str(members), "--all-segments"]
+    arguments += ["--model", "cms_hcc_v28", "--year", "2027", "--out", str(tmp_path / "s.csv")]
+    assert main([*arguments, "--report", str(report)]) == 0
+    assert "categories" not in json.loads(report.read_text())["claims"]["funnel"]["scoring"]
+
+
+def test_a_failed_run_leaves_no_file_of_records_set_aside(
+    tmp_path: Path, claims: Path, members: Path, capsys: pytest.CaptureFixture[str]
+):
+    aside = tmp_path / "aside.csv"
+    arguments = ["score", "--claims", str(claims), "--members", str(members), "--set-aside", str(aside)]
+    arguments += ["--model", "esrd_v24", "--year", "2027", "--out", str(tmp_path / "s.csv")]
+    assert main(arguments) == 1  # the members lack a column of this model
+    assert not aside.exists()
+    assert "esrd_v24" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("dates", "reasons"),
+    [("", {}), (",2026-01-01,2026-03-31", {}), (",2025-01-01,2025-03-31", {"E119": "unlinked_chart_review"})],
+)
+def test_prior_organizations_come_from_a_file(tmp_path: Path, dates: str, reasons: dict[str, str]):
+    row = {
+        "member_id": "M1",
+        "claim_id": "C1",
+        "claim_type": "professional",
+        "claim_start_date": "2026-02-01",
+        "claim_end_date": "2026-02-01",
+        "hcpcs_code": "99213",
+        "chart_review": "unlinked",
+        "diagnosis_code_1": "E119",
+    }
+    path, prior = tmp_path / "claims.csv", tmp_path / "prior.csv"
+    path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    prior.write_text(f"member_id{',start_date,end_date' if dates else ''}\nM1{dates}\n")
+    rejected = tmp_path / "rejected.csv"
+    arguments = [path, "--year", 2027, "--prior-organizations", prior, "--out", tmp_path / "o.csv"]
+    assert run_claims(*arguments, "--rejected", rejected) == 0
+    assert states(rows_of(rejected)) == reasons
+
+
+def test_a_bad_date_of_prior_organizations_is_named(
+    tmp_path: Path, claims: Path, capsys: pytest.CaptureFixture[str]
+):
+    prior = tmp_path / "prior.csv"
+    prior.write_text(f"member_id,start_date\n{MARK}001,2026-13-01\n")
+    arguments = [claims, "--year", 2027, "--prior-organizations", prior, "--out", tmp_path / "o.csv"]
+    assert run_claims(*arguments) == 1
+    message = capsys.readouterr().err
+    assert "prior_organizations: 1 row without a date in start_date (first at row 1)" in message
+    assert MARK not in message
+
+
 def test_a_policy_is_switched_by_name(tmp_path: Path, claims: Path):
     out = tmp_path / "out.parquet"
     assert run_claims(claims, "--year", 2027, "--policy", "audio_only=flag", "--out", out) == 0

@@ -118,6 +118,11 @@ def rules_of(
     }
 
 
+def files_of_rules(arguments: argparse.Namespace) -> tuple[str | None, ...]:
+    """The files that the flags about rules name, which no output may replace."""
+    return arguments.cpt_list, arguments.prior_organizations, arguments.plans
+
+
 def facts_of(
     claims: Claims, program: str, year: int, plans: str | None, assume: Mapping[str, object]
 ) -> MemberFacts:

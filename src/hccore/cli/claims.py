@@ -19,6 +19,7 @@ from hccore.cli.claim_arguments import (
     add_rules,
     claim_notes,
     facts_of,
+    files_of_rules,
     read_claims,
     rules_of,
 )
@@ -158,7 +159,7 @@ def _checked_outputs(arguments: argparse.Namespace) -> dict[str, Path | None]:
     for name, out in outs.items():
         if out is not None:
             check_output(out, *((endings[name],) if name in endings else ()))
-    inputs = (*arguments.paths, arguments.cpt_list, arguments.facts, arguments.plans)
+    inputs = (*arguments.paths, arguments.facts, *files_of_rules(arguments))
     check_replaces_no_input(outs.values(), [path for path in inputs if path is not None])
     return outs
 

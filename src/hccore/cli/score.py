@@ -22,6 +22,7 @@ from hccore.cli.arguments import (
     chosen_models,
     new_command,
 )
+from hccore.cli.claim_arguments import files_of_rules
 from hccore.population.options import add_flag
 
 if TYPE_CHECKING:
@@ -103,14 +104,16 @@ def run(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
             frailty=arguments.frailty,
         )
     if found is not None and arguments.report is not None:
-        result.add_to_report("claims", score_claims.claims_report(found, result))
-    result.write(
-        arguments.out,
-        columns=arguments.columns.split(",") if arguments.columns else None,
-        contributions=arguments.contributions,
-        averages=arguments.averages,
-        report=arguments.report,
-    )
+        one_segment = not arguments.all_segments
+        result.add_to_report("claims", score_claims.claims_report(found, result, one_segment=one_segment))
+    with contextlib.nullcontext() if found is None else score_claims.set_aside_written(found):
+        result.write(
+            arguments.out,
+            columns=arguments.columns.split(",") if arguments.columns else None,
+            contributions=arguments.contributions,
+            averages=arguments.averages,
+            report=arguments.report,
+        )
     if not arguments.quiet:
         for line in [] if found is None else score_claims.notes(found):
             print(f"note: {line}", file=sys.stderr)
@@ -123,7 +126,7 @@ def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPar
     """Reject wrong usage and unusable output paths before any work."""
     from hccore.files.output import check_output, check_replaces_no_input  # saves start-up: imports pyarrow
 
-    for out in (arguments.out, arguments.contributions, arguments.averages):
+    for out in (arguments.out, arguments.contributions, arguments.averages, arguments.set_aside):
         if out is not None:
             check_output(out)
     if arguments.report is not None:
@@ -133,7 +136,7 @@ def _check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPar
         (arguments.out, arguments.contributions, arguments.averages, arguments.report, arguments.set_aside),
         [
             path
-            for path in (*inputs, *(arguments.claims or ()), arguments.cpt_list, arguments.plans)
+            for path in (*inputs, *(arguments.claims or ()), *files_of_rules(arguments))
             if path is not None
         ],
     )

@@ -9,11 +9,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from hccore.base.counted import counted
+from hccore.base.dates import parse_date
 from hccore.base.errors import InputError
 from hccore.claims.eligibility.pieces import NEEDED
 from hccore.claims.eligibility.record_tests import Spans
-from hccore.claims.eligibility.rules import day_number
 from hccore.claims.reading import Claims, read
+from hccore.files.opening import open_source
+from hccore.files.source import Source
 
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _BATCH_LINES = 1 << 18
@@ -114,15 +117,17 @@ def _parquet_batches(files: list[Path], needed: Sequence[str]) -> Iterator[pa.Re
 
 
 def member_spans(table: Any, role: str) -> Spans:
-    """Spans of days by member id, from a table with `member_id`, `start_date` and `end_date`.
+    """Spans of days by member id, from a table or file with `member_id`, `start_date` and `end_date`.
 
     A missing date leaves the span open.
 
     Raises
     ------
     InputError
-        If the table lacks `member_id` or is no table.
+        If the table lacks `member_id`, is no table, or a date cannot be read.
     """
+    if isinstance(table, str | os.PathLike):
+        table = _table_of_file(open_source(table, role))
     if isinstance(table, Mapping):
         table = pa.table(dict(table))
     if isinstance(table, list | tuple | set | frozenset):
@@ -134,14 +139,26 @@ def member_spans(table: Any, role: str) -> Spans:
         raise InputError(f"{role}: there is no column member_id.")
     spans: dict[Any, list[tuple[int, int]]] = {}
     ids = rows.column("member_id").cast(pa.string()).to_pylist()
-    ends = [_days(rows, "start_date", _NEVER), _days(rows, "end_date", _ALWAYS)]
+    ends = [_days(rows, "start_date", _NEVER, role), _days(rows, "end_date", _ALWAYS, role)]
     for member_id, first, last in zip(ids, *ends, strict=True):
         spans.setdefault(member_id, []).append((first, last))
     return spans
 
 
-def _days(rows: pa.Table, name: str, missing: int) -> list[int]:
+def _table_of_file(source: Source) -> pa.Table:
+    batches = [batch for load in source.batch_loaders(source.schema.names) for batch in load()]
+    return pa.Table.from_batches(batches) if batches else source.schema.empty_table()
+
+
+def _days(rows: pa.Table, name: str, missing: int, role: str) -> list[int]:
     if name not in rows.column_names:
         return [missing] * rows.num_rows
-    dates = rows.column(name).cast(pa.date32()).to_pylist()
-    return [missing if date is None else day_number(date) for date in dates]
+    values = rows.column(name).to_pylist()
+    blank = [value is None or not str(value).strip() for value in values]
+    days = [missing if empty else parse_date(value) for value, empty in zip(values, blank, strict=True)]
+    if wrong := days.count(None):
+        raise InputError(
+            f"{role}: {counted(wrong, 'row')} without a date in {name} (first at row {days.index(None) + 1:,}). "
+            "Write dates as YYYY-MM-DD."
+        )
+    return [day for day in days if day is not None]

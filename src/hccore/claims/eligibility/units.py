@@ -41,8 +41,8 @@ class Groups(NamedTuple):
         Groups that the linked chart review of a group names.
     deletions : list of (int, int)
         A group that deletes diagnoses, and a group from which it takes them.
-    held, ambiguous : int
-        Versions whose claim is not present, and those that name an id of several claims.
+    ambiguous : int
+        Versions that name a claim id of several claims.
     """
 
     order: NDArray[np.int64]

@@ -16,7 +16,9 @@ from hccore.claims.eligibility.pieces import NEEDED
 from hccore.claims.eligibility.record_tests import Spans
 from hccore.claims.reading import Claims, read
 from hccore.files.opening import open_source
-from hccore.files.source import Source
+from hccore.files.page_sizes import check_page_sizes
+from hccore.files.parquet_metadata import Footer
+from hccore.files.source import Source, message_without_data
 
 _PARQUET_ENDINGS = (".parquet", ".pq")
 _BATCH_LINES = 1 << 18
@@ -107,13 +109,23 @@ def _parquet_batches(files: list[Path], needed: Sequence[str]) -> Iterator[pa.Re
 
     for path in files:
         try:
-            with parquet.ParquetFile(path, read_dictionary=list(_DICTIONARIES), pre_buffer=True) as file:
-                names = [name for name in needed if name in file.schema_arrow.names]
+            footer = Footer(path)
+            present = set(footer.metadata.schema.to_arrow_schema().names)
+            with parquet.ParquetFile(
+                path,
+                metadata=footer.metadata,
+                read_dictionary=[name for name in _DICTIONARIES if name in present],
+                pre_buffer=True,
+                page_checksum_verification=True,
+            ) as file:
+                names = [name for name in needed if name in present]
+                flat = [name for name in names if not pa.types.is_nested(file.schema_arrow.field(name).type)]
+                for group in range(len(footer.rows)):
+                    check_page_sizes(footer, group, flat)
                 columns = [leaf for name in names for leaf in _LEAVES.get(name, (name,))]
                 yield from file.iter_batches(_BATCH_LINES, columns=columns, use_threads=True)
         except (pa.ArrowException, OSError) as error:
-            kind = type(error).__name__
-            raise InputError(f"claim lines {path} cannot be read as Parquet ({kind}).") from None
+            raise InputError(f"claim lines {path} cannot be read: {message_without_data(error)}") from None
 
 
 def member_spans(table: Any, role: str) -> Spans:
